@@ -1,0 +1,57 @@
+# Everything below sets itself up: python3 (3.11 or newer), pip and make are enough.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+ENGINES_VENV ?= .venv-engines
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check golden test-engines bench clean lock
+
+help:  ## say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+up: $(VENV)/.core  ## run examples/lora-multi-model on this machine (EXAMPLE=dir for another)
+	@exec $(BIN)/headgate up $(or $(EXAMPLE),examples/lora-multi-model)
+
+test: $(VENV)/.dev  ## all tests that need no GPU, no cluster, no root
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+golden: $(VENV)/.dev  ## write the golden files anew; then read the diff
+	$(BIN)/pytest tests/golden --update
+
+test-engines: $(VENV)/.dev  ## real vLLM on the CPU behind the gateway, and the simulator held against it
+	@sh scripts/test-engines $(BIN) $(ENGINES_VENV)
+
+bench: $(VENV)/.dev $(VENV)/.bench  ## CPU per request, with plain Envoy beside it
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+lock:  ## resolve the versions in requirements/ anew
+	sh scripts/lock $(PYTHON)
+
+clean:  ## remove what was made
+	rm -rf $(VENV) $(ENGINES_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(VENV)/bin/pip:
+	@sh scripts/venv $(PYTHON) $(VENV)
+
+$(VENV)/.core: requirements/core.txt requirements/build.txt pyproject.toml | $(VENV)/bin/pip
+	@echo "installing headgate into $(VENV)"
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/core.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/build.txt
+	@$(BIN)/pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.core
+	@echo "installing the development tools into $(VENV)"
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.bench: requirements/bench.txt $(VENV)/.core
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@

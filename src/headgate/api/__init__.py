@@ -1,0 +1,1 @@
+"""What did the user write?  `load`: YAML or JSON texts → Snapshot and Problems."""

@@ -1,0 +1,251 @@
+"""Core Kubernetes objects, the part of them that one machine can honour: Pods, what makes Pods, and what feeds them."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Struct
+
+from headgate.api.gateway import LabelSelector
+from headgate.api.meta import Meta, Port
+
+Seconds = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class KeyRef(Struct, frozen=True, rename="camel"):
+    name: str
+    key: str
+    optional: bool = False
+
+
+class FieldRef(Struct, frozen=True, rename="camel"):
+    field_path: str
+
+
+class EnvSource(Struct, frozen=True, rename="camel"):
+    secret_key_ref: KeyRef | None = None
+    config_map_key_ref: KeyRef | None = None
+    field_ref: FieldRef | None = None
+    resource_field_ref: Mapping[str, str] = {}
+
+
+class EnvVar(Struct, frozen=True, rename="camel"):
+    name: str
+    value: str = ""
+    value_from: EnvSource | None = None
+
+
+class SourceRef(Struct, frozen=True, rename="camel"):
+    name: str
+    optional: bool = False
+
+
+class EnvFrom(Struct, frozen=True, rename="camel"):
+    prefix: str = ""
+    config_map_ref: SourceRef | None = None
+    secret_ref: SourceRef | None = None
+
+
+class ContainerPort(Struct, frozen=True, rename="camel"):
+    container_port: Port
+    name: str = ""
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+
+
+class HttpHeader(Struct, frozen=True, rename="camel"):
+    name: str
+    value: str
+
+
+class HttpGet(Struct, frozen=True, rename="camel"):
+    port: int | str
+    path: str = "/"
+    host: str = ""
+    scheme: Literal["HTTP", "HTTPS"] = "HTTP"
+    http_headers: tuple[HttpHeader, ...] = ()
+
+
+class TcpSocket(Struct, frozen=True, rename="camel"):
+    port: int | str
+    host: str = ""
+
+
+class GrpcCheck(Struct, frozen=True, rename="camel"):
+    port: int
+    service: str = ""
+
+
+class Exec(Struct, frozen=True, rename="camel"):
+    command: tuple[str, ...] = ()
+
+
+class Probe(Struct, frozen=True, rename="camel"):
+    http_get: HttpGet | None = None
+    tcp_socket: TcpSocket | None = None
+    exec: Exec | None = None
+    grpc: GrpcCheck | None = None
+    initial_delay_seconds: Seconds = 0
+    period_seconds: Annotated[int, msgspec.Meta(ge=1)] = 10
+    timeout_seconds: Annotated[int, msgspec.Meta(ge=1)] = 1
+    success_threshold: Annotated[int, msgspec.Meta(ge=1)] = 1
+    failure_threshold: Annotated[int, msgspec.Meta(ge=1)] = 3
+    termination_grace_period_seconds: Seconds | None = None
+
+
+class Sleep(Struct, frozen=True, rename="camel"):
+    seconds: Seconds
+
+
+class Hook(Struct, frozen=True, rename="camel"):
+    exec: Exec | None = None
+    http_get: HttpGet | None = None
+    sleep: Sleep | None = None
+    tcp_socket: TcpSocket | None = None
+
+
+class Lifecycle(Struct, frozen=True, rename="camel"):
+    post_start: Hook | None = None
+    pre_stop: Hook | None = None
+
+
+class VolumeMount(Struct, frozen=True, rename="camel"):
+    name: str
+    mount_path: str
+    sub_path: str = ""
+    read_only: bool = False
+
+
+class Container(Struct, frozen=True, rename="camel"):
+    name: str
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: tuple[EnvVar, ...] = ()
+    env_from: tuple[EnvFrom, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    startup_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    liveness_probe: Probe | None = None
+    lifecycle: Lifecycle = Lifecycle()
+    volume_mounts: tuple[VolumeMount, ...] = ()
+    restart_policy: Literal["Always", "OnFailure", "Never"] | None = None  # `Always` on an init container: a sidecar
+
+
+class KeyPath(Struct, frozen=True, rename="camel"):
+    key: str
+    path: str
+
+
+class ConfigMapVolume(Struct, frozen=True, rename="camel"):
+    name: str
+    items: tuple[KeyPath, ...] = ()
+    optional: bool = False
+    default_mode: int | None = None
+
+
+class SecretVolume(Struct, frozen=True, rename="camel"):
+    secret_name: str
+    items: tuple[KeyPath, ...] = ()
+    optional: bool = False
+    default_mode: int | None = None
+
+
+class HostPath(Struct, frozen=True, rename="camel"):
+    path: str
+    type: str = ""
+
+
+class Projection(Struct, frozen=True, rename="camel"):
+    config_map: ConfigMapVolume | None = None
+    secret: ConfigMapVolume | None = None  # a projected secret says `name`, as a ConfigMap does
+
+
+class Projected(Struct, frozen=True, rename="camel"):
+    sources: tuple[Projection, ...] = ()
+    default_mode: int | None = None
+
+
+class Volume(Struct, frozen=True, rename="camel"):
+    """A volume; `kind` is the name of its source as written (`emptyDir`, `csi`, …), also of those we can't make here."""
+
+    name: str
+    kind: str = "emptyDir"
+    config_map: ConfigMapVolume | None = None
+    secret: SecretVolume | None = None
+    host_path: HostPath | None = None
+    projected: Projected | None = None
+
+
+class PodSpec(Struct, frozen=True, rename="camel"):
+    containers: Annotated[tuple[Container, ...], msgspec.Meta(min_length=1)]
+    init_containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
+    termination_grace_period_seconds: Seconds = 30
+    hostname: str = ""
+    service_account_name: str = ""
+    node_selector: Mapping[str, str] = {}
+
+
+class PodTemplate(Struct, frozen=True, rename="camel"):
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    spec: PodSpec
+
+
+class Workload(Struct, frozen=True):
+    """A Deployment or a StatefulSet: so many Pods of one template."""
+
+    meta: Meta
+    kind: Literal["Deployment", "StatefulSet"]
+    selector: LabelSelector
+    template: PodTemplate
+    replicas: Annotated[int, msgspec.Meta(ge=0)] = 1
+    max_unavailable: int | str = "25%"
+    max_surge: int | str = "25%"
+    recreate: bool = False  # strategy type Recreate
+    service_name: str = ""  # StatefulSet's
+
+
+class Pod(Struct, frozen=True):
+    """A Pod as written. With the annotation `headgate.dev/address` it is a model server that already runs."""
+
+    meta: Meta
+    spec: PodSpec | None  # None where only an address was given
+
+
+class ServicePort(Struct, frozen=True, rename="camel"):
+    port: Port
+    target_port: int | str | None = None  # None: the same as `port`
+    name: str = ""
+    protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
+    app_protocol: str = ""
+    node_port: int | None = None
+
+
+class Service(Struct, frozen=True):
+    meta: Meta
+    selector: Mapping[str, str]
+    ports: tuple[ServicePort, ...]
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
+    cluster_ip: str = ""
+    external_name: str = ""
+
+
+class ConfigMap(Struct, frozen=True):
+    meta: Meta
+    data: Mapping[str, str]
+    binary_data: Mapping[str, bytes] = {}
+
+
+class Secret(Struct, frozen=True):
+    """`data` is decoded: what was base64 in `data` and what was plain in `stringData`, together."""
+
+    meta: Meta
+    data: Mapping[str, bytes]
+    type: str = "Opaque"
+
+
+class Namespace(Struct, frozen=True):
+    meta: Meta

@@ -1,0 +1,1 @@
+"""What happens to this request?  `feed`: Event → Commands, one state machine per request."""

@@ -1,0 +1,1 @@
+"""What do the model servers report?  `read`: metrics text → Load."""

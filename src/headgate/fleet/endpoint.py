@@ -1,0 +1,64 @@
+"""An endpoint is one `address:port` of a pool; a load is what it last reported."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+
+class Endpoint(Struct, frozen=True):
+    """`name` is `namespace/pod-rank-N`, N counting the pool's ports (one for each data-parallel rank)."""
+
+    name: str
+    address: str  # IPv4, IPv6 without brackets, or a host name
+    port: int
+    labels: Mapping[str, str] = {}
+    ready: bool = True
+    draining: bool = False
+    engine: str = "vllm"  # whose metric names it speaks: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton
+    ray: bool = False  # Ray Serve: wants the model in the header serve_multiplexed_model_id
+
+    @property
+    def hostport(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+class Served(Struct, frozen=True):
+    """One entry of an endpoint's /v1/models."""
+
+    id: str
+    parent: str | None = None  # the base model, where this is an adapter
+    root: str | None = None
+    max_model_len: int | None = None
+
+
+class Load(Struct, frozen=True):
+    """One endpoint's answers to `GET /metrics` and `GET /v1/models`.
+
+    Gauges are None where the page has no such metric; `models` is None until the list was read once. `at` is when
+    (seconds, the caller's clock) the metrics were read, None when they never were.
+    """
+
+    waiting: int | None = None
+    running: int | None = None
+    kv_usage: float | None = None  # 0..1
+    adapters_running: frozenset[str] = frozenset()
+    adapters_waiting: frozenset[str] = frozenset()
+    max_adapters: int | None = None
+    block_size: int | None = None  # tokens per KV block
+    blocks: int | None = None
+    models: tuple[Served, ...] | None = None
+    at: float | None = None
+
+
+class Server(Struct, frozen=True):
+    """A Pod that runs, as far as pools care: where it is, what it is labelled, which ports it calls by name."""
+
+    namespace: str
+    name: str
+    address: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str] = {}
+    ports: Mapping[str, int] = {}  # by name
+    port: int | None = None  # the only port there is, where the address was given with one
+    ready: bool = False
+    draining: bool = False

@@ -1,0 +1,1 @@
+"""Which adapters, where?  `diff`: desired, observed → Steps."""

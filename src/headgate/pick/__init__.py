@@ -1,0 +1,1 @@
+"""Which endpoint serves it?  `choose`: Ask, endpoints and loads, Profile, dice → Decision."""

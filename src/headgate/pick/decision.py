@@ -1,0 +1,44 @@
+"""What is asked of the picker, and what it answers with."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from headgate.fleet.endpoint import Endpoint
+
+
+class Ask(Struct, frozen=True, gc=False):
+    """One request, as far as choosing an endpoint goes."""
+
+    model: str  # the name that the server will see, "" when the request names none
+    prefix: tuple[tuple[int, int], ...] = ()  # rungs (bytes of prompt, digest), the shortest first
+    prompt_bytes: int = 0
+    priority: int = 0
+    subset: frozenset[str] | None = None  # `ip` or `ip:port`; None the whole pool
+    exclude: frozenset[str] = frozenset()  # endpoints (by name) that this request has failed on
+
+
+class Term(Struct, frozen=True):
+    """One scorer's part of a decision: its weight, and its score in [0, 1] for each candidate, in their order."""
+
+    scorer: str
+    weight: float
+    scores: tuple[float, ...]
+
+
+class Decision(Struct, frozen=True):
+    """Who serves a request, and why: everything that logs, `explain` and the tests want to know.
+
+    `endpoint` is None when every endpoint was filtered out; `why` then says by what.
+    `removed` maps each filter that removed endpoints to their names.
+    """
+
+    pool: str
+    endpoint: Endpoint | None
+    candidates: tuple[Endpoint, ...] = ()
+    totals: tuple[float, ...] = ()
+    terms: tuple[Term, ...] = ()
+    removed: Mapping[str, tuple[str, ...]] = {}
+    fallbacks: tuple[Endpoint, ...] = ()
+    tied: int = 1  # how many shared the best total: the dice chose among them
+    why: str = ""

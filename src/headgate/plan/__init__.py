@@ -1,0 +1,1 @@
+"""What should the gateway do?  `translate`: Snapshot → Plan and Statuses."""

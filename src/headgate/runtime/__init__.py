@@ -1,0 +1,1 @@
+"""When, over which socket?  Sources, scraping, local pods, the syncer, the admin face."""
