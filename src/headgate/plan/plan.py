@@ -19,7 +19,10 @@ class HeaderEdit(Struct, frozen=True, omit_defaults=True):
 
 
 class Rewrite(Struct, frozen=True, omit_defaults=True):
-    """`full` replaces the path; `prefix` replaces the part that the route's path prefix matched."""
+    """`full` replaces the path; `prefix` replaces the part that the route's path prefix matched.
+
+    A prefix has no trailing slash ("" for none at all); a path that comes out empty is `/`.
+    """
 
     hostname: str | None = None
     full: str | None = None
@@ -36,7 +39,7 @@ class Redirect(Struct, frozen=True, omit_defaults=True):
 
 
 class TextMatch(Struct, frozen=True, omit_defaults=True):
-    """`name` is a header (lower case) or a query parameter."""
+    """`name` is a header (lower case) or a query parameter. A regex (Python's `re`) must match the whole value."""
 
     name: str
     value: str
@@ -44,6 +47,11 @@ class TextMatch(Struct, frozen=True, omit_defaults=True):
 
 
 class Match(Struct, frozen=True, omit_defaults=True):
+    """All of it must hold. A prefix (no trailing slash but in `/`) matches by path elements: `/a` is not one of `/ab`.
+
+    A path's regex must match the whole path, without the query.
+    """
+
     path: str = "/"
     path_kind: Literal["exact", "prefix", "regex"] = "prefix"
     method: str = ""
@@ -63,7 +71,11 @@ class Backend(Struct, frozen=True, omit_defaults=True):
 
 
 class Route(Struct, frozen=True, omit_defaults=True):
-    """One match of one rule. `backends` empty and no redirect: every request gets 500, by the Gateway API."""
+    """One match of one rule. `backends` empty and no redirect: every request gets 500, by the Gateway API.
+
+    A match with hostnames both exact and wildcard comes once for each sort of them, under one name: in the order of
+    precedence other routes may stand between.
+    """
 
     name: str  # namespace/name/rule/match
     match: Match
