@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from headgate.fleet.endpoint import Endpoint
+from headgate.fleet.endpoint import Endpoint, Load
 
 
 class Ask(Struct, frozen=True, gc=False):
@@ -18,7 +18,7 @@ class Ask(Struct, frozen=True, gc=False):
     exclude: frozenset[str] = frozenset()  # endpoints (by name) that this request has failed on
 
 
-class Term(Struct, frozen=True):
+class Term(Struct, frozen=True, gc=False):
     """One scorer's part of a decision: its weight, and its score in [0, 1] for each candidate, in their order."""
 
     scorer: str
@@ -26,11 +26,13 @@ class Term(Struct, frozen=True):
     scores: tuple[float, ...]
 
 
-class Decision(Struct, frozen=True):
+class Decision(Struct, frozen=True, gc=False):
     """Who serves a request, and why: everything that logs, `explain` and the tests want to know.
 
-    `endpoint` is None when every endpoint was filtered out; `why` then says by what.
-    `removed` maps each filter that removed endpoints to their names.
+    `endpoint` is None when every endpoint was filtered out; `emptied` then names the filter that removed the last one
+    ("" where the pool has no endpoints at all), and `why` says it for people. `removed` maps each filter that removed
+    endpoints to their names, in the order of the profile. `totals` are the sums of weight × score; with one candidate
+    there is nothing to score, and `terms` and `totals` are empty.
     """
 
     pool: str
@@ -42,3 +44,7 @@ class Decision(Struct, frozen=True):
     fallbacks: tuple[Endpoint, ...] = ()
     tied: int = 1  # how many shared the best total: the dice chose among them
     why: str = ""
+    emptied: str = ""
+    profile: str = ""
+    loads: tuple[Load, ...] = ()  # of the candidates, as they were known then
+    in_flight: tuple[int, ...] = ()  # our own requests at each of them, before this one

@@ -1,0 +1,42 @@
+"""The endpoints among which to choose: what scorers read, prepared as far as it can be."""
+
+from collections.abc import Sequence
+from operator import itemgetter
+
+from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.ledger import Ledger
+from headgate.fleet.prefix import PrefixIndex
+
+
+class Candidates:
+    """Those that may serve a request, side by side: item N of each sequence is about endpoint N.
+
+    `waiting` is what each reported (0 where it did not), `reported` its waiting and running together. The ledger and
+    the index are the live ones.
+    """
+
+    __slots__ = (
+        "_counts_of", "endpoints", "index", "ledger", "loads", "names", "ones", "reported", "waiting", "zeros",
+    )  # fmt: skip
+
+    def __init__(
+        self, endpoints: Sequence[Endpoint], loads: Sequence[Load], ledger: Ledger, index: PrefixIndex
+    ) -> None:
+        self.endpoints = tuple(endpoints)
+        self.loads = tuple(loads)
+        self.ledger = ledger
+        self.index = index
+        self.names = tuple(endpoint.name for endpoint in endpoints)
+        self.waiting = tuple(load.waiting or 0 for load in loads)
+        self.reported = tuple((load.waiting or 0) + (load.running or 0) for load in loads)
+        self.ones = (1.0,) * len(self.names)
+        self.zeros = (0.0,) * len(self.names)
+        # One call in C reads all counts; it gives a tuple only for two keys and more.
+        self._counts_of = itemgetter(*self.names) if len(self.names) > 1 else None
+
+    def in_flight(self) -> tuple[int, ...]:
+        """Our own requests that each candidate serves now."""
+        if self._counts_of is not None:
+            counts: tuple[int, ...] = self._counts_of(self.ledger.counts)
+            return counts
+        return tuple(self.ledger.counts[name] for name in self.names)

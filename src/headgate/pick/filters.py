@@ -1,0 +1,99 @@
+"""Filters: which endpoints may serve a request at all. Each is a predicate; they run in the profile's order."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from ipaddress import ip_address
+
+from headgate.fleet.endpoint import Endpoint, Load
+from headgate.pick.decision import Ask
+
+Filter = Callable[[Ask, Endpoint, Load], bool]
+
+
+def ready(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
+    return endpoint.ready
+
+
+def not_draining(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
+    return not endpoint.draining
+
+
+def serves_model(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
+    """An endpoint whose list of models was not read yet is believed to serve anything."""
+    model = ask.model
+    if not model or load.models is None:
+        return True
+    for served in load.models:  # noqa: SIM110 - a generator would cost three times as much, for each endpoint
+        if served.id == model:
+            return True
+    return False
+
+
+def subset(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
+    """Endpoint Picker Protocol: the proxy may say which endpoints it can reach, as `ip` or `ip:port`."""
+    if ask.subset is None:
+        return True
+    address = _canonical(endpoint.address)
+    return any(_place(entry) in ((address, None), (address, endpoint.port)) for entry in ask.subset)
+
+
+def not_tried(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
+    return endpoint.name not in ask.exclude
+
+
+FILTERS: dict[str, Filter] = {
+    "ready": ready,
+    "not-draining": not_draining,
+    "serves-model": serves_model,
+    "subset": subset,
+    "not-tried": not_tried,
+}
+
+# Those that look at nothing of the request but its model: their answers hold until loads or endpoints change.
+STEADY_FILTERS = frozenset({"ready", "not-draining", "serves-model"})
+
+
+@lru_cache(maxsize=4096)
+def _place(entry: str) -> tuple[str, int | None]:
+    """`1.2.3.4`, `1.2.3.4:80`, `::1`, `[::1]`, `[::1]:80` or a name in place of the address → address, port."""
+    entry = entry.strip()
+    address, colon, port = entry.rpartition(":")
+    bare = not address.startswith("[") and ":" in address  # IPv6 without brackets has no port
+    if colon and not bare and port.isdecimal():
+        return _canonical(address), int(port)
+    return _canonical(entry), None
+
+
+@lru_cache(maxsize=4096)
+def _canonical(address: str) -> str:
+    """One spelling for each IPv6 address."""
+    address = address.strip("[]").lower()
+    if ":" in address:
+        try:
+            return ip_address(address).compressed
+        except ValueError:
+            return address
+    return address
+
+
+# Those that pass everything unless the request says otherwise.
+SELDOM_FILTERS = frozenset({"subset", "not-tried"})
+
+
+def sift(
+    ask: Ask, endpoints: Sequence[Endpoint], loads: Sequence[Load], names: Sequence[str]
+) -> tuple[list[Endpoint], list[Load], dict[str, tuple[str, ...]]]:
+    """What the filters leave, with its loads, and what each of them removed (those that removed none are not there)."""
+    kept = list(zip(endpoints, loads, strict=True))
+    removed: dict[str, tuple[str, ...]] = {}
+    usual = ask.subset is None and not ask.exclude
+    for name in names:
+        if usual and name in SELDOM_FILTERS:
+            continue
+        keep = FILTERS[name]
+        passed = [pair for pair in kept if keep(ask, *pair)]
+        if len(passed) < len(kept):
+            gone = {endpoint.name for endpoint, _ in kept} - {endpoint.name for endpoint, _ in passed}
+            removed[name] = tuple(sorted(gone))
+            kept = passed
+    return [endpoint for endpoint, _ in kept], [load for _, load in kept], removed

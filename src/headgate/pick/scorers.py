@@ -1,0 +1,107 @@
+"""Scorers: how well each endpoint would do, in [0, 1], for all candidates at once.
+
+The names and the arithmetic are those of the endpoint pickers of the among (EndpointPickerConfig), so that a profile
+means the same here. Where they read a load that may be 50 ms old, ours adds what the ledger knows.
+"""
+
+from collections.abc import Callable, Sequence
+
+from headgate.fleet.endpoint import Load, Served
+from headgate.pick.candidates import Candidates
+from headgate.pick.decision import Ask
+
+Scores = Sequence[float]
+Scorer = Callable[[Ask, Candidates], Scores]
+
+
+def queue(ask: Ask, among: Candidates) -> Scores:
+    """(max − q) / (max − min) of the waiting requests; all equal: 1.
+
+    Of our own requests in flight, those beyond what the endpoint reported as running or waiting were sent since: they
+    count as waiting, or a burst between two scrapes would all go to the endpoint that was the best before it.
+    """
+    sent = among.in_flight()
+    depths = [w + c - r if c > r else w for w, c, r in zip(among.waiting, sent, among.reported, strict=True)]
+    return _fewest_best(depths, among)
+
+
+def running(ask: Ask, among: Candidates) -> Scores:
+    """(max − r) / (max − min) of the running requests; all equal: 1."""
+    return _fewest_best([load.running or 0 for load in among.loads], among)
+
+
+def active(ask: Ask, among: Candidates) -> Scores:
+    """(max − c) / max of our own requests in flight; 1 where there are none."""
+    sent = among.in_flight()
+    most = max(sent)
+    return tuple([(most - count) / most for count in sent]) if most else among.ones
+
+
+def kv_cache(ask: Ask, among: Candidates) -> Scores:
+    """1 − usage. Unknown usage earns the mean of the known ones: neither an advantage nor a punishment."""
+    known = [1.0 - load.kv_usage for load in among.loads if load.kv_usage is not None]
+    if not known:
+        return among.ones
+    mean = sum(known) / len(known)
+    return tuple([mean if load.kv_usage is None else 1.0 - load.kv_usage for load in among.loads])
+
+
+def lora_affinity(ask: Ask, among: Candidates) -> Scores:
+    """For a request of an adapter: 1 where it is active, 0.8 where a slot is free, 0.6 where it waits for one, else 0.
+
+    A base model needs no slot: 1 wherever it is one, and everywhere if no endpoint knows it as an adapter.
+    """
+    model = ask.model
+    known = False  # as an adapter, by any endpoint
+    scores = []
+    for load in among.loads:
+        served = _served(load, model)
+        if model in load.adapters_running:
+            known = True
+            scores.append(1.0)
+        elif served is not None and not served.parent:
+            scores.append(1.0)
+        else:
+            waits = model in load.adapters_waiting
+            known = known or waits or served is not None
+            taken = len(load.adapters_running) + len(load.adapters_waiting)
+            scores.append(0.8 if load.max_adapters is None or taken < load.max_adapters else 0.6 if waits else 0.0)
+    return tuple(scores) if known else among.ones
+
+
+def prefix(ask: Ask, among: Candidates) -> Scores:
+    """The part of the prompt, up to its last rung, that the endpoint has seen already, from the first byte on."""
+    found = among.index.match(ask.prefix)
+    if not found:
+        return among.zeros
+    total = ask.prefix[-1][0]
+    get = found.get
+    return tuple([get(name, 0) / total for name in among.names])
+
+
+SCORERS: dict[str, Scorer] = {
+    "queue-scorer": queue,
+    "kv-cache-utilization-scorer": kv_cache,
+    "lora-affinity-scorer": lora_affinity,
+    "prefix-cache-scorer": prefix,
+    "running-requests-size-scorer": running,
+    "active-request-scorer": active,
+}
+
+# Those that look at nothing but loads and the model: scored once, used until loads or endpoints change.
+STEADY_SCORERS = frozenset({"kv-cache-utilization-scorer", "lora-affinity-scorer", "running-requests-size-scorer"})
+
+
+def _fewest_best(counts: list[int], among: Candidates) -> Scores:
+    least, most = min(counts), max(counts)
+    if least == most:
+        return among.ones
+    span = most - least
+    return tuple([(most - count) / span for count in counts])
+
+
+def _served(load: Load, model: str) -> Served | None:
+    for served in load.models or ():
+        if served.id == model:
+            return served
+    return None

@@ -1,0 +1,114 @@
+"""`explain`: a Decision → plain values for JSON; `render`: the same as text for people."""
+
+from typing import Any
+
+from headgate.pick.decision import Decision
+
+
+def explain(decision: Decision) -> dict[str, Any]:
+    """What was considered and why the winner won, in builtins only.
+
+    `candidates` are ordered by total, the best first; each has its load as it was known then, our own requests in
+    flight there, and for each scorer `score` in [0, 1], `weight` and their product `points`. `chosen` and `runner_up`
+    are endpoint names or None.
+    """
+    chosen = decision.endpoint.name if decision.endpoint else None
+    places = list(range(len(decision.candidates)))
+    if decision.totals:
+        places.sort(key=lambda place: _order(decision, place))
+    return {
+        "pool": decision.pool,
+        "profile": decision.profile,
+        "chosen": chosen,
+        "address": decision.endpoint.hostport if decision.endpoint else None,
+        "why": _why(decision),
+        "tied": decision.tied,
+        "runner_up": decision.fallbacks[0].name if decision.fallbacks else None,
+        "fallbacks": [endpoint.name for endpoint in decision.fallbacks],
+        "candidates": [_candidate(decision, place) for place in places],
+        "removed": {name: list(endpoints) for name, endpoints in decision.removed.items()},
+    }
+
+
+def _order(decision: Decision, place: int) -> tuple[float, bool, str]:
+    endpoint = decision.candidates[place]
+    return -decision.totals[place], endpoint is not decision.endpoint, endpoint.name
+
+
+def _candidate(decision: Decision, place: int) -> dict[str, Any]:
+    endpoint, load = decision.candidates[place], decision.loads[place]
+    return {
+        "endpoint": endpoint.name,
+        "address": endpoint.hostport,
+        "total": decision.totals[place] if decision.totals else None,
+        "scores": {
+            term.scorer: {
+                "score": term.scores[place],
+                "weight": term.weight,
+                "points": term.weight * term.scores[place],
+            }
+            for term in decision.terms
+        },
+        "load": {"waiting": load.waiting, "running": load.running, "kv_usage": load.kv_usage},
+        "in_flight": decision.in_flight[place] if decision.in_flight else None,
+    }
+
+
+def _why(decision: Decision) -> str:
+    if decision.why or decision.endpoint is None:
+        return decision.why
+    best = max(decision.totals)
+    if decision.tied > 1:
+        return f"{decision.tied} of {len(decision.candidates)} share the best total, {best:.3f}: chance decided"
+    runner_up = decision.fallbacks[0]
+    behind = decision.totals[decision.candidates.index(runner_up)]
+    gaps = _gaps(decision, runner_up.name)
+    most = max(gaps, key=lambda name: gaps[name])
+    return f"best total, {best:.3f}; next {runner_up.name} with {behind:.3f}, behind most in {most}"
+
+
+def _gaps(decision: Decision, runner_up: str) -> dict[str, float]:
+    """By how many points the winner leads the runner-up in each scorer."""
+    names = [endpoint.name for endpoint in decision.candidates]
+    assert decision.endpoint is not None
+    first, second = names.index(decision.endpoint.name), names.index(runner_up)
+    return {term.scorer: term.weight * (term.scores[first] - term.scores[second]) for term in decision.terms}
+
+
+def render(decision: Decision) -> str:
+    """The decision, then a table of the candidates: `*` the chosen one, `=` those that shared its total."""
+    told = explain(decision)
+    lines = [
+        f"pool      {told['pool']} (profile {told['profile']})",
+        f"chosen    {told['chosen'] or 'none'}" + (f" at {told['address']}" if told["address"] else ""),
+        f"because   {told['why']}",
+    ]
+    for name, endpoints in told["removed"].items():
+        lines.append(f"removed   by {name}: {', '.join(endpoints)}")
+    if told["candidates"]:
+        lines += ["", *_table(told, decision)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(told: dict[str, Any], decision: Decision) -> list[str]:
+    heads = [f"{term.scorer} ×{term.weight:g}" for term in decision.terms]
+    rows = [["", "endpoint", "total", *heads, "waiting", "running", "kv", "in flight"]]
+    best = max(decision.totals, default=None)
+    for one in told["candidates"]:
+        mark = "*" if one["endpoint"] == told["chosen"] else "=" if one["total"] == best else ""
+        scores = [f"{one['scores'][term.scorer]['score']:.3f}" for term in decision.terms]
+        load = one["load"]
+        usage = "-" if load["kv_usage"] is None else f"{load['kv_usage']:.0%}"
+        total = "-" if one["total"] is None else f"{one['total']:.3f}"
+        numbers = [_number(load["waiting"]), _number(load["running"]), usage, _number(one["in_flight"])]
+        rows.append([mark, one["endpoint"], total, *scores, *numbers])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(_cell, range(len(row)), row, widths)).rstrip() for row in rows]
+
+
+def _cell(column: int, text: str, width: int) -> str:
+    return text.ljust(width) if column < 2 else text.rjust(width)
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
