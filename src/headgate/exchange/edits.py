@@ -1,0 +1,50 @@
+"""Edits on the way: header modifiers, path rewrites, redirects. Source: Gateway API, HTTPRouteFilter."""
+
+from headgate.exchange.events import Headers
+from headgate.plan.plan import HeaderEdit, Match, Redirect, Rewrite
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def edit_headers(headers: Headers, edit: HeaderEdit) -> Headers:
+    """Remove, then set, then add."""
+    gone = {name.encode("latin-1") for name in edit.remove}
+    replaced = {name.lower().encode("latin-1") for name, _ in edit.set}
+    kept = [(name, value) for name, value in headers if name not in gone and name not in replaced]
+    for name, value in (*edit.set, *edit.add):
+        kept.append((name.lower().encode("latin-1"), value.encode("latin-1", "replace")))
+    return kept
+
+
+def rewrite_path(target: str, match: Match, full: str | None, prefix: str | None) -> str:
+    """The request target with its path replaced; the query stays."""
+    path, mark, query = target.partition("?")
+    if full is not None:
+        path = full
+    elif prefix is not None:
+        rest = path[len(match.path.rstrip("/")) :]
+        path = prefix.rstrip("/") + (rest if rest.startswith("/") or not rest else "/" + rest) or "/"
+    return path + mark + query
+
+
+def rewrite_target(target: str, match: Match, rewrite: Rewrite) -> str:
+    return rewrite_path(target, match, rewrite.full, rewrite.prefix)
+
+
+def location(redirect: Redirect, match: Match, *, scheme: str, host: str, target: str) -> str:
+    """The Location header of a redirect. `host` is the request's Host header, with its port where it has one.
+
+    The port: the filter's; else the scheme's own where the filter changes the scheme; else that of the request. A
+    port that is the scheme's own is left out.
+    """
+    name, colon, own_port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+    if not colon:
+        name, own_port = host, ""
+    to_scheme = redirect.scheme or scheme
+    port = redirect.port
+    if port is None and not redirect.scheme and own_port.isdigit():
+        port = int(own_port)
+    authority = redirect.hostname or name
+    if port is not None and port != _PORTS.get(to_scheme):
+        authority = f"{authority}:{port}"
+    return f"{to_scheme}://{authority}{rewrite_path(target, match, redirect.full, redirect.prefix)}"

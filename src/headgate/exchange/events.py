@@ -1,0 +1,124 @@
+"""The vocabulary of an exchange: events go in, one command comes out for each.
+
+    Asked ──→ Forward | Wait | Respond         the request is whole
+    Woken ──→ Forward | Wait | Respond         the pool has changed, or the time of a Wait is over
+    Answered → Relay | Forward                 the server's status and headers are here
+    Chunk ───→ Send                            a piece of the answer's body (only after Relay with `edit`)
+    Ended ───→ Send                            the answer's body is whole
+    Failed ──→ Forward | Wait | Respond | Cut  the server can't be reached, reset, or took too long
+    Gone ────→ Abort                           the client went away
+
+Headers are (name, value) pairs of bytes, names in lower case. Times are seconds of one monotonic clock.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from headgate.fleet.endpoint import Endpoint
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Asked(Struct, frozen=True, gc=False):
+    """A request with its whole body. `peer` is the client's address, `id` is used where the client sent none."""
+
+    method: bytes
+    target: bytes  # as in the request line: path and query
+    headers: Headers
+    body: bytes
+    id: bytes
+    peer: bytes = b""
+    scheme: bytes = b"http"
+    now: float = 0.0
+
+
+class Woken(Struct, frozen=True, gc=False):
+    now: float = 0.0
+
+
+class Answered(Struct, frozen=True, gc=False):
+    status: int
+    headers: Headers
+    now: float = 0.0
+
+
+class Chunk(Struct, frozen=True, gc=False):
+    data: bytes
+
+
+class Ended(Struct, frozen=True, gc=False):
+    now: float = 0.0
+
+
+class Failed(Struct, frozen=True, gc=False):
+    """`refused`: no connection. `reset`: it broke. `timeout`: it took longer than it may. `garbage`: not HTTP."""
+
+    reason: Literal["refused", "reset", "timeout", "garbage"]
+    detail: str = ""
+    now: float = 0.0
+
+
+class Gone(Struct, frozen=True, gc=False):
+    now: float = 0.0
+
+
+Event = Asked | Woken | Answered | Chunk | Ended | Failed | Gone
+
+
+class Forward(Struct, frozen=True, gc=False):
+    """Send this request to this endpoint. `deadline` is a time or None; `rungs` are for the prefix index."""
+
+    endpoint: Endpoint
+    head: bytes  # request line and headers, with the empty line
+    body: bytes
+    rungs: tuple[tuple[int, int], ...] = ()
+    deadline: float | None = None
+
+
+class Wait(Struct, frozen=True, gc=False):
+    """Nobody can serve this now: wake it when the pool changes, and at `until` at the latest."""
+
+    pool: str
+    until: float
+
+
+class Respond(Struct, frozen=True, gc=False):
+    """Answer the client from here. `headers` has no content-length yet; `close` ends the connection afterwards."""
+
+    status: int
+    headers: Headers
+    body: bytes
+    close: bool = False
+
+
+class Relay(Struct, frozen=True, gc=False):
+    """Pass the answer on. `headers` has neither framing nor hop-by-hop headers.
+
+    `length` is the body's length when it is known and stays as it is. With `edit` every piece of the body goes through
+    the exchange.
+    """
+
+    status: int
+    headers: Headers
+    length: int | None
+    edit: bool = False
+
+
+class Send(Struct, frozen=True, gc=False):
+    """Bytes of the body, edited; may be empty."""
+
+    data: bytes
+
+
+class Cut(Struct, frozen=True, gc=False):
+    """The answer has begun and can't be finished: `data` (an SSE error event, or nothing), then close."""
+
+    data: bytes
+
+
+class Abort(Struct, frozen=True, gc=False):
+    """Stop what runs at the server."""
+
+
+Command = Forward | Wait | Respond | Relay | Send | Cut | Abort

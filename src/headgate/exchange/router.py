@@ -1,0 +1,167 @@
+"""Which route is a request for?  A listener by its hostname, then the first route in order of precedence.
+
+Built once for each plan and socket address; what a request costs is one dictionary look-up for its host and a scan of
+that host's routes. Source: Gateway API, GatewaySpec.listeners and HTTPRouteSpec.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import parse_qsl
+
+from msgspec import Struct
+
+from headgate.exchange.events import Headers
+from headgate.plan.plan import Listener, Match, Route, TextMatch
+
+_HOSTS_REMEMBERED = 1024  # clients choose the Host header: what is kept for it is bounded
+
+
+class Asking:
+    """What routes match on; `query` is the text behind the question mark.
+
+    Few routes look at headers, so their text is made when the first one does. `ours` are the headers that the gateway
+    sets itself.
+    """
+
+    __slots__ = ("_headers", "_ours", "_raw", "method", "path", "query")
+
+    def __init__(self, method: str, path: str, query: str, ours: Mapping[str, str], raw: Headers | None = None) -> None:
+        self.method = method
+        self.path = path
+        self.query = query
+        self._ours = ours
+        self._raw = raw or ()
+        self._headers: dict[str, str] | None = None
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By name in lower case; values of a name that came twice are joined (RFC 9110 §5.3)."""
+        if self._headers is None:
+            found: dict[str, str] = {}
+            for name, value in self._raw:
+                key, text = name.decode("latin-1"), value.decode("latin-1")
+                found[key] = f"{found[key]},{text}" if key in found else text
+            found.update(self._ours)
+            self._headers = found
+        return self._headers
+
+
+class CompiledRoute(Struct, frozen=True):
+    route: Route
+    takes_path: Callable[[str], bool]
+    takes_rest: Callable[[Asking], bool] | None  # None where only the path counts
+
+
+Routes = tuple[CompiledRoute, ...]
+
+
+class Router:
+    """The listeners that share one socket address."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._exact: dict[str, list[tuple[tuple[str, ...], CompiledRoute]]] = {}
+        self._wild: list[tuple[str, list[tuple[tuple[str, ...], CompiledRoute]]]] = []
+        self._any: list[tuple[tuple[str, ...], CompiledRoute]] | None = None
+        for listener in listeners:
+            routes = [(route.hostnames, _compile(route)) for route in listener.routes]
+            if not listener.hostname:
+                self._any = [*(self._any or ()), *routes]
+            elif listener.hostname.startswith("*."):
+                self._wild.append((listener.hostname[1:], routes))
+            else:
+                self._exact.setdefault(listener.hostname, []).extend(routes)
+        self._wild.sort(key=lambda item: -len(item[0]))
+        self._seen: dict[str, Routes | None] = {}
+
+    def routes_for(self, host: str) -> Routes | None:
+        """The routes for a Host header (any case, with or without a port); None when no listener has that name."""
+        try:
+            return self._seen[host]
+        except KeyError:
+            pass
+        if len(self._seen) >= _HOSTS_REMEMBERED:
+            self._seen.clear()
+        found = self._seen[host] = self._look_up(hostname(host))
+        return found
+
+    def _look_up(self, name: str) -> Routes | None:
+        routes = self._exact.get(name)
+        if routes is None:
+            routes = next((own for suffix, own in self._wild if name.endswith(suffix)), self._any)
+        if routes is None:
+            return None
+        return tuple(route for hostnames, route in routes if not hostnames or any(_covers(h, name) for h in hostnames))
+
+
+def hostname(host: str) -> str:
+    """The name in a Host header: lower case, no port, no final dot."""
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0].rstrip(".").lower()
+
+
+def _covers(pattern: str, name: str) -> bool:
+    return name == pattern or (pattern.startswith("*.") and name.endswith(pattern[1:]))
+
+
+def find_route(routes: Routes, asking: Asking) -> Route | None:
+    """The first route that takes the request."""
+    path = asking.path
+    for compiled in routes:
+        if compiled.takes_path(path) and (compiled.takes_rest is None or compiled.takes_rest(asking)):
+            return compiled.route
+    return None
+
+
+def _compile(route: Route) -> CompiledRoute:
+    return CompiledRoute(route, _path_test(route.match), _rest_test(route.match))
+
+
+def _path_test(match: Match) -> Callable[[str], bool]:
+    wanted = match.path
+    if match.path_kind == "exact":
+        return lambda path: path == wanted
+    if match.path_kind == "regex":
+        full = re.compile(wanted).fullmatch
+        return lambda path: full(path) is not None
+    stem = wanted.rstrip("/")
+    if not stem:
+        return lambda path: True
+    below = stem + "/"
+    return lambda path: path.startswith(below) or path == stem
+
+
+def _rest_test(match: Match) -> Callable[[Asking], bool] | None:
+    tests: list[Callable[[Asking], bool]] = []
+    if match.method:
+        wanted = match.method
+        tests.append(lambda asking: asking.method == wanted)
+    tests.extend(_header_test(header) for header in match.headers)
+    if match.query:
+        tests.append(_query_test(match.query))
+    if not tests:
+        return None
+    if len(tests) == 1:
+        return tests[0]
+    return lambda asking: all(test(asking) for test in tests)
+
+
+def _header_test(wanted: TextMatch) -> Callable[[Asking], bool]:
+    name, value = wanted.name, wanted.value
+    if wanted.kind == "exact":
+        return lambda asking: asking.headers.get(name) == value
+    full = re.compile(value).fullmatch
+    return lambda asking: full(asking.headers.get(name, "\0")) is not None
+
+
+def _query_test(wanted: tuple[TextMatch, ...]) -> Callable[[Asking], bool]:
+    """Of a parameter that is given twice, the first counts (HTTPQueryParamMatch)."""
+    full = {item.name: re.compile(item.value if item.kind == "regex" else re.escape(item.value)) for item in wanted}
+
+    def test(asking: Asking) -> bool:
+        given: dict[str, str] = {}
+        for name, value in parse_qsl(asking.query, keep_blank_values=True, max_num_fields=None):
+            given.setdefault(name, value)
+        return all(name in given and pattern.fullmatch(given[name]) for name, pattern in full.items())
+
+    return test

@@ -1,0 +1,88 @@
+"""What all connections of one process share: the pools' standings, connections to endpoints, limits, and the sweep."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from itertools import count
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from headgate.exchange.record import Record
+from headgate.fleet.ledger import Ledger
+from headgate.fleet.prefix import PrefixIndex
+from headgate.proxy.upstream import Upstreams
+
+if TYPE_CHECKING:
+    from headgate.proxy.downstream import Downstream
+
+_SWEEP_S = 0.1
+
+
+class Bounds(Struct, frozen=True):
+    """Bytes, counts and seconds that keep one client, or one server, from harming the others."""
+
+    body: int = 64 << 20
+    head: int = 32 << 10
+    headers: int = 100
+    pipelined: int = 16
+    head_s: float = 30.0  # for a request's head, and between requests
+    body_s: float = 60.0  # between two pieces of a request's body
+    keep_alive_s: float = 600.0
+    silence_s: float = 600.0  # between two pieces of an answer
+
+
+class Plane:
+    """Owned by the edge: mutable, one for each event loop."""
+
+    def __init__(
+        self, ledger: Ledger, prefixes: PrefixIndex, done: Callable[[Record], None], bounds: Bounds = Bounds()
+    ) -> None:
+        self.ledger = ledger
+        self.prefixes = prefixes
+        self.done = done
+        self.bounds = bounds
+        self.upstreams = Upstreams()
+        self.connections: set[Downstream] = set()
+        self.parked: dict[str, set[Downstream]] = {}
+        self.now = monotonic()  # moves with the sweep: good enough for timeouts, free to read
+        self.draining = False
+        self._ids = count(1)
+        self._id_prefix = os.urandom(6).hex()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def next_id(self) -> bytes:
+        """A request id: unique over processes and restarts."""
+        return b"%b-%x" % (self._id_prefix.encode(), next(self._ids))
+
+    def wake(self, pool: str) -> None:
+        """The pool has changed: who waits for it asks again."""
+        for connection in self.parked.pop(pool, ()):
+            connection.wake()
+
+    def start(self) -> None:
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
+
+    def stop(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self.upstreams.close()
+
+    def _sweep(self) -> None:
+        now = self.now = monotonic()
+        for connection in list(self.connections):
+            connection.sweep(now)
+        self.upstreams.sweep(now)
+        self.start()
+
+    async def drain(self, grace: float) -> None:
+        """Let what runs finish, for at most `grace` seconds; then end it."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+        deadline = monotonic() + grace
+        while self.connections and monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        for connection in list(self.connections):
+            connection.abort()

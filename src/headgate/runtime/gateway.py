@@ -1,0 +1,152 @@
+"""The gateway of one process: sockets for the plan's listeners, a fleet behind them, and who looks after both."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from time import time
+
+from msgspec import Struct
+
+from headgate.exchange.record import Record
+from headgate.exchange.router import Router
+from headgate.exchange.site import Limits, Site
+from headgate.fleet.endpoint import Server
+from headgate.plan.plan import Listener, Plan
+from headgate.proxy.downstream import Listening
+from headgate.proxy.plane import Bounds, Plane
+from headgate.runtime.accesslog import AccessLog
+from headgate.runtime.addresses import Bound, assign
+from headgate.runtime.client import Client
+from headgate.runtime.fleet import Fleet
+from headgate.runtime.health import Health
+from headgate.runtime.metrics import Metrics
+from headgate.runtime.scrape import Scraper
+
+_REMEMBERED = 4096  # requests that `headgate explain` can still tell about
+_BACKLOG = 4096
+
+
+class Options(Struct, frozen=True):
+    address: str = "127.0.0.1"
+    privileged_ports: bool = False
+    debug_headers: bool = False
+    access_log: str = "-"  # a path, `-` standard output, "" none
+    bounds: Bounds = Bounds()
+    wait_s: float = 30.0
+
+
+class Gateway:
+    """`say` gets a line for people whenever there is something that they should know."""
+
+    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+        self.options = options
+        self.plan = Plan()
+        self.addresses: dict[str, str] = {}  # gateway → address
+        self.sockets: dict[tuple[str, int], tuple[Listening, asyncio.Server]] = {}
+        self.unbound: dict[tuple[str, int], str] = {}  # sockets that could not be had, and why
+        self.recent: deque[Record] = deque(maxlen=_REMEMBERED)
+        self.fleet = Fleet(self._pool_changed)
+        self.log = AccessLog(options.access_log) if options.access_log else None
+        self.plane = Plane(self.fleet.ledger, self.fleet.prefixes, self._done, options.bounds)
+        self.metrics = Metrics(self.fleet.ledger, self.fleet.views.values, self.plane.connections.__len__)
+        self._say = say
+        self._limits = Limits(wait_s=options.wait_s, debug_headers=options.debug_headers)
+        self._started = int(time())
+        self._client = Client()
+        self._scraper = Scraper(self._client, self.fleet.load, busy=self.fleet.ledger.total)
+        self._health = Health(self._client, self.fleet.health)
+        self._watching: asyncio.Handle | None = None
+
+    async def start(self) -> None:
+        self.plane.start()
+        self._scraper.start()
+        self._health.start()
+
+    async def apply(self, plan: Plan) -> None:
+        """Do what the plan says, without disturbing what stays the same."""
+        self.plan = plan
+        self.fleet.plan(plan)
+        self._watch()
+        self.addresses, bound, refused = assign(
+            plan.listeners, self.options.address, privileged=self.options.privileged_ports, before=self.addresses
+        )
+        for text in refused:
+            self._say(text)
+        await self._listen(bound)
+
+    def servers(self, servers: Sequence[Server]) -> None:
+        """These are the servers that run now."""
+        self.fleet.servers(servers)
+        self._watch()
+
+    async def stop(self, grace: float) -> None:
+        """Take nothing more, finish what runs within `grace` seconds, let go of everything."""
+        for _, server in self.sockets.values():
+            server.close()
+        await self.plane.drain(grace)
+        await self._scraper.stop()
+        await self._health.stop()
+        self.plane.stop()
+        self._client.close()
+        if self.log is not None:
+            self.log.close()
+
+    async def _listen(self, bound: Iterable[Bound]) -> None:
+        wanted = {(socket.address, socket.port): socket for socket in bound}
+        for key in self.sockets.keys() - wanted.keys():
+            listening, server = self.sockets.pop(key)
+            server.close()
+            listening.close()
+        refused: dict[tuple[str, int], str] = {}
+        for key, socket in wanted.items():
+            site = self._site(socket.listeners)
+            if key in self.sockets:
+                self.sockets[key][0].site = site
+                continue
+            listening = Listening(self.plane, site)
+            try:
+                server = await asyncio.get_running_loop().create_server(listening.accept, *key, backlog=_BACKLOG)
+            except OSError as error:
+                refused[key] = error.strerror or str(error)
+                if self.unbound.get(key) != refused[key]:
+                    names = ", ".join(sorted({listener.gateway for listener in socket.listeners}))
+                    self._say(f"{key[0]}:{key[1]} for Gateway {names} can't be had: {refused[key]}")
+                continue
+            self.sockets[key] = (listening, server)
+        self.unbound = refused
+
+    async def listen_again(self) -> None:
+        """Try for the sockets that another process had."""
+        if self.unbound:
+            await self.apply(self.plan)
+
+    def _site(self, listeners: Sequence[Listener]) -> Site:
+        fleet = self.fleet
+        return Site(Router(listeners), fleet.views, fleet.base_models, random.random, self._limits, self._started)
+
+    def _pool_changed(self, pool: str) -> None:
+        self._watch()
+        self.plane.wake(pool)
+
+    def _watch(self) -> None:
+        """Soon, and once for all changes of this moment."""
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().call_soon(self._watch_now)
+
+    def _watch_now(self) -> None:
+        self._watching = None
+        inference = self.fleet.endpoints(kind="inference")
+        self._scraper.watch(endpoint for endpoint in inference.values() if endpoint.ready)
+        self._health.watch(
+            (endpoint, pool.health)
+            for pool in self.plan.pools.values()
+            if pool.health is not None and pool.name in self.fleet.views
+            for endpoint in self.fleet.views[pool.name].standing.endpoints
+        )
+
+    def _done(self, record: Record) -> None:
+        self.recent.append(record)
+        self.metrics.count(record)
+        if self.log is not None:
+            self.log.write(record)
