@@ -45,8 +45,8 @@ def _names(one: ConfigMap) -> tuple[str, ...] | Fault:
     if not base:
         return Fault("Invalid", "data.baseModel is missing; write the name of the base model")
     try:
-        adapters = yaml.safe_load(one.data.get("adapters", ""))
-    except yaml.YAMLError:
+        adapters = yaml.load(one.data.get("adapters", ""), Loader=yaml.BaseLoader)  # names only: 1.0 is one
+    except (yaml.YAMLError, RecursionError):
         adapters = ""
     if adapters is None:
         return (base,)
