@@ -1,0 +1,312 @@
+"""The life of one container: started, probed, started again when it ends, stopped."""
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from headgate.api.workload import Container, Hook, Probe
+from headgate.runtime.pods.backoff import Backoff
+from headgate.runtime.pods.environment import Identity
+from headgate.runtime.pods.grace import Grace
+from headgate.runtime.pods.launch import Launch, NotYet, prepare
+from headgate.runtime.pods.machine import Machine
+from headgate.runtime.pods.probes import Target, accepts, ask, http_get, verdict, watch
+from headgate.runtime.pods.process import Process, SpawnError
+from headgate.runtime.pods.programs import Kind, port, refusal
+from headgate.runtime.pods.volumes import VolumeError, Volumes
+
+Restart = Literal["Always", "OnFailure", "Never"]
+
+_NAP = re.compile(r"(\S*/)?sleep\s+\d+\s*\Z")
+_CANNOT_START = 128  # the exit code that container runtimes give for this
+
+
+class ContainerLife:
+    """One container of a Pod. `restart`: which endings lead to another start. Changes are told by `changed`."""
+
+    def __init__(
+        self,
+        container: Container,
+        kind: Kind,
+        who: Identity,
+        volumes: Volumes,
+        directory: Path,
+        machine: Machine,
+        *,
+        restart: Restart,
+        grace_seconds: float,
+        lenient: bool,
+        changed: Callable[[], None],
+    ) -> None:
+        self.container = container
+        self.ready = False
+        self.restarts = 0
+        self.message = ""
+        self.running = False
+        self.log = str(machine.logs / f"{who.namespace}_{who.name}_{container.name}.log")
+        self.started = asyncio.Event()  # startup probe included
+        self._kind = kind
+        self._who = who
+        self._volumes = volumes
+        self._directory = directory
+        self._machine = machine
+        self._restart = restart
+        self._grace_seconds = grace_seconds
+        self._lenient = lenient
+        self._changed = changed
+        self._stopping = False
+        self._process: Process | None = None
+        self._launch: Launch | None = None
+        self._tending: asyncio.Task[None] | None = None
+        self._ready_since: float | None = None
+        self._log_from = 0
+        self._cause = ""  # why we ended it ourselves
+        self.task: asyncio.Task[int] | None = None
+
+    def start(self) -> "asyncio.Task[int]":
+        """Live until it ends for good; the task gives the exit code."""
+        self.task = asyncio.create_task(self._live(), name=f"{self._who.namespace}/{self._who.name}")
+        return self.task
+
+    async def stop(self, grace: Grace) -> None:
+        """preStop, SIGTERM, and SIGKILL at the end of the grace. Returns when nothing of it runs."""
+        self._stopping = True
+        if self._tending is not None:
+            self._tending.cancel()
+        if self._process is not None:
+            await self._end(self._process, grace)
+        elif self.task is not None:
+            self.task.cancel()
+        if self.task is not None:
+            await asyncio.wait({self.task})
+
+    async def _live(self) -> int:
+        if self._kind == "gateway":
+            self._machine.say_once(f"image {self.container.image}: not started, its work is done by headgate")
+            return await self._without_process("done by headgate")
+        if self._kind == "unknown":
+            self._machine.say_once(refusal(self.container.image))
+            if self._lenient:
+                return await self._without_process("left out: the simulator does without")
+            self._tell(message=f"image {self.container.image or '(none)'} can't run on this machine")
+            await asyncio.Event().wait()
+        backoff = Backoff()
+        loop = asyncio.get_running_loop()
+        while True:
+            launch = await self._launchable()
+            begun = loop.time()
+            code = await self._once(launch)
+            if self._stopping or not self._again(code):
+                return code
+            was_ready = loop.time() - self._ready_since if self._ready_since is not None else 0.0
+            delay, backoff = backoff.after(loop.time() - begun, was_ready)
+            self._say_ending(delay)
+            await asyncio.sleep(delay)
+            self.restarts += 1
+
+    async def _without_process(self, why: str) -> int:
+        self.started.set()
+        self._tell(ready=True, message=why)
+        if self._restart == "Always":
+            await asyncio.Event().wait()
+        return 0
+
+    def _again(self, code: int) -> bool:
+        return self._restart == "Always" or (self._restart == "OnFailure" and code != 0)
+
+    async def _launchable(self) -> Launch:
+        """How to start it, when everything it needs is there."""
+        while True:
+            try:
+                mounts = self._volumes.mounts(self.container)
+                return prepare(self.container, self._kind, self._who, mounts, str(self._directory), self._machine)
+            except (NotYet, VolumeError) as error:
+                self._machine.say_once(f"{self._called()} waits: {error}")
+                self._tell(message=str(error))
+                await self._machine.news()
+
+    async def _once(self, launch: Launch) -> int:
+        """Start it and see it through to its end: the exit code."""
+        self._launch = launch
+        self._ready_since, self._cause = None, ""
+        self._log_from = _size(self.log)
+        try:
+            self._process = process = await self._machine.spawner.start(launch.argv, launch.env, launch.cwd, self.log)
+        except SpawnError as error:
+            self._tell(message=str(error))
+            return _CANNOT_START
+        self.running = True
+        self._tell(message="")
+        self._tending = asyncio.create_task(self._tend(process))
+        try:
+            code = await asyncio.shield(process.ended)
+        except asyncio.CancelledError:
+            process.kill()
+            raise
+        finally:
+            self._tending.cancel()
+            self._process, self.running = None, False
+            self.started.clear()
+            self._tell(ready=False)
+        if not self._stopping:
+            self._tell(message=self._cause or _ending(code, self.log, self._log_from))
+        return code
+
+    async def _tend(self, process: Process) -> None:
+        """Ask the probes what they ask, and do what their answers call for."""
+        spec = self.container
+        if spec.lifecycle.post_start is not None:
+            problem = await self._hook(spec.lifecycle.post_start, Grace(self._grace_seconds))
+            if problem:
+                return await self._replace(process, f"postStart failed: {problem}")
+        if spec.startup_probe is not None:
+            problem = await verdict(spec.startup_probe, self._target())
+            if problem:
+                return await self._replace(process, f"startup probe failed: {problem}")
+        self.started.set()
+        self._changed()
+        alive = asyncio.create_task(self._alive(spec.liveness_probe)) if spec.liveness_probe else None
+        try:
+            if spec.readiness_probe is not None:
+                readiness = asyncio.create_task(watch(spec.readiness_probe, self._target(), self._judge, eager=True))
+            else:
+                readiness = asyncio.create_task(self._ready_when_it_serves())
+            if alive is None:
+                return await readiness
+            problem = await alive
+        finally:
+            for task in (alive, readiness):
+                if task is not None:
+                    task.cancel()
+        await self._replace(process, f"liveness probe failed: {problem}")
+        return None
+
+    async def _alive(self, probe: Probe) -> str:
+        """Return when the liveness probe has failed for good: what was wrong."""
+        failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def tell(well: bool, problem: str) -> None:
+            if not well and not failed.done():
+                failed.set_result(problem)
+
+        asking = asyncio.create_task(watch(probe, self._target(), tell, eager=False))
+        try:
+            return await failed
+        finally:
+            asking.cancel()
+
+    async def _ready_when_it_serves(self) -> None:
+        """Without a readiness probe it is ready when it runs, and a server when it accepts connections."""
+        ports = tuple(port.container_port for port in self.container.ports if port.protocol == "TCP")
+        if self._kind == "engine":
+            ports = (port(self.container),)
+        if ports and self._restart == "Always" and self._kind in ("engine", "host"):
+            self._tell(message=f"waits for port {', '.join(map(str, ports))} to accept connections")
+            await accepts(ports, self._who.address)
+        self._judge(True, "")
+
+    def _judge(self, well: bool, problem: str) -> None:
+        self._tell(ready=well, message="" if well else f"readiness probe failed: {problem}")
+
+    async def _replace(self, process: Process, why: str) -> None:
+        """End it, so that it is started again. There is no sleeping before: it serves nobody as it is."""
+        self._cause = why
+        self._tell(ready=False, message=why)
+        seconds = self._grace_seconds
+        probe = self.container.liveness_probe
+        if probe is not None and probe.termination_grace_period_seconds is not None:
+            seconds = probe.termination_grace_period_seconds
+        await self._end(process, Grace(seconds, hurried=True))
+
+    async def _end(self, process: Process, grace: Grace) -> None:
+        hook = self.container.lifecycle.pre_stop
+        if hook is not None and not process.ended.done():
+            running = asyncio.ensure_future(self._hook(hook, grace))
+            if not await grace.wait(running):
+                running.cancel()
+        process.stop()
+        if not await grace.wait(process.ended):
+            process.kill()
+            await asyncio.wait({process.ended}, timeout=10)
+
+    async def _hook(self, hook: Hook, grace: Grace) -> str:
+        """Run a lifecycle hook: "" when it went well."""
+        if hook.sleep is not None:
+            await grace.sleep(hook.sleep.seconds)
+        elif hook.exec is not None and not (grace.hurried and _NAP.search(" ".join(hook.exec.command))):
+            code = await self._run(hook.exec.command, self.log)
+            return f"{' '.join(hook.exec.command)} exited with {code}" if code else ""
+        elif hook.http_get is not None:
+            return await http_get(hook.http_get, self._target())
+        elif hook.tcp_socket is not None:
+            return await ask(Probe(tcp_socket=hook.tcp_socket), self._target())
+        return ""
+
+    async def _run(self, command: tuple[str, ...], log: str = os.devnull) -> int:
+        """A command run with the container's variables, paths and directory."""
+        if self._launch is None or not command:
+            return _CANNOT_START
+        launch = self._launch
+        try:
+            return await self._machine.spawner.run(launch.command(command), launch.env, launch.cwd, log)
+        except SpawnError:
+            return _CANNOT_START
+
+    def _target(self) -> Target:
+        ports = {port.name: port.container_port for port in self.container.ports if port.name}
+        return Target(self._who.address, ports, self._run)
+
+    def _tell(self, *, ready: bool | None = None, message: str | None = None) -> None:
+        before = self.ready, self.message
+        if ready is not None:
+            if ready and not self.ready:
+                self._ready_since = asyncio.get_running_loop().time()
+            self.ready = ready
+        if message is not None:
+            self.message = message
+        if before != (self.ready, self.message):
+            self._changed()
+
+    def _say_ending(self, delay: float) -> None:
+        again = f"starting it again in {delay:g} s" if delay else "starting it again"
+        self._machine.say(f"{self._called()}: {self.message}; {again} (log: {self.log})")
+
+    def _called(self) -> str:
+        return f"{self._who.namespace}/{self._who.name}, container {self.container.name}"
+
+
+def _ending(code: int, log: str, start: int) -> str:
+    """`exited with 1: the last line it wrote`, or the signal that ended it."""
+    if code < 0:
+        name = next((number.name for number in signal.Signals if number == -code), f"signal {-code}")
+        how = f"killed by {name}"
+    else:
+        how = f"exited with {code}"
+    line = _last_line(log, start)
+    return f"{how}: {line}" if line and code > 0 else how
+
+
+def _last_line(log: str, start: int) -> str:
+    """The last line that is not empty and was written after `start`."""
+    size = _size(log)
+    if size < start:
+        start = 0  # it was cut short in between
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(start, size - 4096))
+            text = file.read(4096).decode("utf-8", "replace")
+    except OSError:
+        return ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return "".join(c for c in lines[-1] if c.isprintable())[:300] if lines else ""
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0

@@ -1,0 +1,105 @@
+"""A container on this machine: command line, variables and directory of its process."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from headgate.api.workload import Container
+from headgate.runtime.pods.environment import Identity, environment, expand_all
+from headgate.runtime.pods.machine import Machine
+from headgate.runtime.pods.mounts import rewriter
+from headgate.runtime.pods.programs import Kind, Program, engine_program, named_model, syncer_program
+
+_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "SSL_CERT_FILE")
+_INHERITED_BY_VLLM = re.compile(
+    r"(CUDA|NVIDIA|NCCL|HF|HUGGING_FACE|VLLM|TORCH|TRITON|XDG)_|(LD_LIBRARY_PATH|REQUESTS_CA_BUNDLE)\Z"
+    r"|(https?|no|all)_proxy\Z",
+    re.IGNORECASE,
+)
+_LOCALHOST = re.compile(r"(?<![\w.-])(localhost|127\.0\.0\.1|0\.0\.0\.0)(?=:\d)")
+
+
+class NotYet(Exception):
+    """The container can't be made before something changes; the text says what is missing."""
+
+
+class Launch(Struct, frozen=True):
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    cwd: str
+    mounts: Mapping[str, str]  # mountPath → real path
+    address: str
+
+    def command(self, words: Sequence[str]) -> tuple[str, ...]:
+        """A command that is run *in* the container, by a probe or a hook: its localhost is the Pod's address."""
+        rewrite = rewriter(self.mounts)
+        return tuple(_LOCALHOST.sub(self.address, rewrite(word)) for word in words)
+
+
+def prepare(
+    container: Container, kind: Kind, who: Identity, mounts: Mapping[str, str], directory: str, machine: Machine
+) -> Launch:
+    """How to start the container now. Raises NotYet, kubelet's CreateContainerConfigError."""
+    simulated = kind == "engine" and machine.engine.kind == "sim"
+    if kind == "engine" and machine.engine.problem:
+        raise NotYet(machine.engine.problem)
+    found = environment(container, who, machine.snapshot, machine.own, secrets_optional=simulated)
+    if found.missing:
+        raise NotYet(f"{', '.join(found.missing)}: not there")
+    for text in found.unset:
+        machine.say_once(f"{text} is not there: the simulator does without")
+    rewrite = rewriter(mounts)
+    own = {name: machine.own[name] for name in _INHERITED if name in machine.own}
+    if kind == "engine" and not simulated:
+        own |= {name: value for name, value in machine.own.items() if _INHERITED_BY_VLLM.match(name)}
+    own |= {"HOSTNAME": who.name, "PYTHONUNBUFFERED": "1"}
+    env = own | {name: rewrite(value) for name, value in found.variables.items()}
+    env["HEADGATE_POD_ADDRESS"] = who.address
+    program = _program(container, kind, who.address, found.variables, mounts, machine)
+    if program.shims:
+        env["PATH"] = f"{machine.shims}{os.pathsep}{env.get('PATH', os.defpath)}"
+    if simulated or kind == "syncer":
+        # What an image sets to find its own modules would only keep ours from being found.
+        for name in ("PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "LD_PRELOAD"):
+            env.pop(name, None)
+        if "PYTHONPATH" in machine.own:
+            env["PYTHONPATH"] = machine.own["PYTHONPATH"]
+    cwd = _directory(container, kind, rewrite(container.working_dir), directory)
+    return Launch(program.argv, env, cwd, mounts, who.address)
+
+
+def _program(
+    container: Container,
+    kind: Kind,
+    address: str,
+    variables: Mapping[str, str],
+    mounts: Mapping[str, str],
+    machine: Machine,
+) -> Program:
+    rewrite = rewriter(mounts)
+    written = expand_all(container.command, variables), expand_all(container.args, variables)
+    command, args = (tuple(rewrite(word) for word in words) for words in written)
+    if kind == "syncer":
+        return syncer_program(machine.python, command, args)
+    if kind == "host":
+        return Program(command + args)
+    program = engine_program(machine.engine, command, args, address)
+    if program.shims:
+        return program
+    if machine.engine.kind == "sim":
+        # The simulator reads no files: it keeps the names that the manifest gives, as clients will use them.
+        return engine_program(machine.engine, written[0], written[1], address)
+    name = named_model(engine_program(machine.engine, written[0], written[1], address).argv)
+    if name is not None and name != named_model(program.argv):
+        return Program((*program.argv, "--served-model-name", name))
+    return program
+
+
+def _directory(container: Container, kind: Kind, wanted: str, otherwise: str) -> str:
+    if not wanted or os.path.isdir(wanted):
+        return wanted or otherwise
+    if kind == "host":
+        raise NotYet(f"container {container.name}: no directory {wanted} on this machine (workingDir)")
+    return otherwise  # a directory of the image, which only the image's own program would need

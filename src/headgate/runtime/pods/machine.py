@@ -1,0 +1,51 @@
+"""What all Pods on this machine share: who starts processes, what the user last wrote, what was already said."""
+
+import asyncio
+import os
+import platform
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from headgate.api.snapshot import Snapshot
+from headgate.runtime.pods.process import Spawner
+from headgate.runtime.pods.programs import Engine
+
+
+class Machine:
+    def __init__(self, directory: Path, engine: Engine, python: str, say: Callable[[str], None]) -> None:
+        self.engine = engine
+        self.python = python or sys.executable
+        self.own: Mapping[str, str] = dict(os.environ)
+        self.node = platform.node() or "localhost"
+        self.cpus = os.cpu_count() or 1
+        self.memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        self.snapshot = Snapshot()
+        self.logs = directory / "logs"
+        self.pods = directory / "pods"
+        self.shims = directory / "bin"
+        for place in (directory, self.logs, self.pods):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.spawner = Spawner(self.python, self.logs / "spawner.log")
+        self._say = say
+        self._said: set[str] = set()
+        self._news = asyncio.Event()
+
+    def say(self, text: str) -> None:
+        self._say(text)
+
+    def say_once(self, text: str) -> None:
+        """For what is as true of the second Pod as of the first."""
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)
+
+    def look_at(self, snapshot: Snapshot) -> None:
+        """The newest objects; wakes who waits for one that was missing."""
+        self.snapshot = snapshot
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def news(self) -> None:
+        """Return when the objects have changed."""
+        await self._news.wait()

@@ -1,0 +1,218 @@
+"""The life of one Pod: volumes, init containers in their order, containers, and all of it stopped again."""
+
+import asyncio
+import shutil
+import uuid
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec import Struct
+
+from headgate.api.workload import Container
+from headgate.fleet.endpoint import Server
+from headgate.runtime.pods.container import ContainerLife, Restart
+from headgate.runtime.pods.controllers import Blueprint, Existing
+from headgate.runtime.pods.environment import Identity
+from headgate.runtime.pods.grace import Grace
+from headgate.runtime.pods.machine import Machine
+from headgate.runtime.pods.programs import classify
+from headgate.runtime.pods.volumes import VolumeError, Volumes, directory_name, stand_ins
+
+Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Terminating"]
+
+
+class PodRow(Struct, frozen=True):
+    """What there is to show of a Pod. `name` is `namespace/name`; `log` is a file of container output."""
+
+    name: str
+    owner: str  # "Deployment namespace/name", "" for a bare Pod
+    address: str
+    phase: str
+    ready: bool
+    restarts: int
+    message: str  # why it is not ready, "" when there is nothing to say
+    log: str
+
+
+class PodLife:
+    """One Pod that was made. `changed` is called whenever something about it is different."""
+
+    def __init__(
+        self, blueprint: Blueprint, born: int, address: str, machine: Machine, changed: Callable[[], None]
+    ) -> None:
+        spec = blueprint.spec
+        uid = str(uuid.uuid4())
+        self.blueprint = blueprint
+        self.address = address
+        self.deleting = False
+        self._born = born
+        self._machine = machine
+        self._changed = changed
+        self._phase: Phase = "Pending"
+        self._message = ""
+        self._directory = machine.pods / directory_name(blueprint.namespace, blueprint.name, uid)
+        self._who = Identity(
+            name=blueprint.name,
+            namespace=blueprint.namespace,
+            uid=uid,
+            address=address,
+            labels=blueprint.labels,
+            annotations=blueprint.annotations,
+            node=machine.node,
+            service_account=spec.service_account_name,
+            cpus=machine.cpus,
+            memory=machine.memory,
+        )
+        kinds = [classify(part, blueprint.annotations) for part in spec.containers]
+        self._simulated = machine.engine.kind == "sim" and "engine" in kinds
+        self._serves = any(kind != "gateway" for kind in kinds)
+        volumes = self._directory / "volumes"
+        self._volumes = Volumes(volumes, spec, blueprint.namespace, secrets_optional=self._simulated)
+        # An init container runs to its end once; with restartPolicy Always it is a sidecar, and stays.
+        once: Restart = "Never" if spec.restart_policy == "Never" else "OnFailure"
+        self._init = [self._life(part, part.restart_policy or once) for part in spec.init_containers]
+        self._main = [self._life(part, spec.restart_policy) for part in spec.containers]
+        self._sidecars = [life for life in self._init if life.container.restart_policy == "Always"]
+        self._grace: Grace | None = None
+        self._living: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        lives = (*self._main, *self._sidecars)
+        return self._phase == "Running" and all(life.ready for life in lives)
+
+    def start(self) -> None:
+        self._living = asyncio.create_task(self._live(), name=f"pod {self.blueprint.key}")
+
+    def stop(self, seconds: float | None = None) -> "asyncio.Task[None]":
+        """Stop it in its own grace period, or hurriedly within `seconds`; a later call can only make it faster."""
+        if self._stopping is None:
+            own = self.blueprint.spec.termination_grace_period_seconds
+            self._grace = Grace(own if seconds is None else seconds, hurried=seconds is not None)
+            self.deleting, self._phase = True, "Terminating"
+            self._changed()
+            self._stopping = asyncio.create_task(self._stop(self._grace), name=f"stop {self.blueprint.key}")
+        elif seconds is not None and self._grace is not None:
+            self._grace.hurry(seconds)
+        return self._stopping
+
+    def abandon(self) -> None:
+        """Its processes were killed: do nothing more."""
+        tasks = (self._living, self._stopping, *(life.task for life in (*self._init, *self._main)))
+        for task in tasks:
+            if task is not None:
+                task.cancel()
+
+    def look(self) -> None:
+        """The objects have changed: bring the volumes up to date. What is gone from them stays as it was."""
+        if self._phase == "Running" or any(life.running for life in self._init):
+            try:
+                self._volumes.update(self._machine.snapshot)
+            except VolumeError as error:
+                self._machine.say_once(f"{self.blueprint.key}: {error}; its volume stays as it was")
+
+    def relabel(self, blueprint: Blueprint) -> None:
+        """Labels and annotations of a bare Pod may change while it runs."""
+        self.blueprint = blueprint
+
+    def existing(self) -> Existing:
+        return Existing(self.blueprint, self._born, self.ready, self.deleting)
+
+    def server(self) -> Server | None:
+        """The Pod as pools see it; None where nothing of it is a process that could serve."""
+        if not self._serves:
+            return None
+        ports = {p.name: p.container_port for c in self.blueprint.spec.containers for p in c.ports if p.name}
+        for sidecar in self._sidecars:
+            ports |= {p.name: p.container_port for p in sidecar.container.ports if p.name and p.name not in ports}
+        return Server(
+            namespace=self.blueprint.namespace,
+            name=self.blueprint.name,
+            address=self.address,
+            labels=self.blueprint.labels,
+            annotations=self.blueprint.annotations,
+            ports=ports,
+            ready=self.ready and not self.deleting,
+            draining=self.deleting,
+        )
+
+    def row(self) -> PodRow:
+        lives = (*self._main, *self._init)
+        speaks = next((life for life in lives if life.message), None)
+        message = self._message or (f"{speaks.container.name}: {speaks.message}" if speaks else "")
+        return PodRow(
+            name=self.blueprint.key,
+            owner=self.blueprint.owner,
+            address=self.address,
+            phase=self._phase,
+            ready=self.ready,
+            restarts=sum(life.restarts for life in lives),
+            message=message,
+            log=(speaks or self._main[0]).log,
+        )
+
+    def _life(self, part: Container, restart: Restart) -> ContainerLife:
+        return ContainerLife(
+            part,
+            classify(part, self.blueprint.annotations),
+            self._who,
+            self._volumes,
+            self._directory,
+            self._machine,
+            restart=restart,
+            grace_seconds=self.blueprint.spec.termination_grace_period_seconds,
+            lenient=self._simulated,
+            changed=self._changed,
+        )
+
+    async def _live(self) -> None:
+        await self._mount()
+        for life in self._init:
+            task = life.start()
+            if life in self._sidecars:
+                await life.started.wait()
+            elif await asyncio.shield(task):
+                return self._over("Failed", f"{life.container.name}: {life.message}")
+        self._phase = "Running"
+        tasks = [life.start() for life in self._main]
+        self._changed()
+        await asyncio.wait(tasks)
+        codes = [task.result() for task in tasks]
+        await self._stop_sidecars(Grace(self.blueprint.spec.termination_grace_period_seconds))
+        return self._over("Failed" if any(codes) else "Succeeded", "")
+
+    def _over(self, phase: Phase, message: str) -> None:
+        self._phase, self._message = phase, message
+        self._changed()
+
+    async def _mount(self) -> None:
+        for volume in stand_ins(self.blueprint.spec):
+            self._machine.say_once(
+                f"volume {volume.name!r} ({volume.kind}) can't be had on this machine: an empty directory stands for it"
+            )
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        while True:
+            try:
+                self._volumes.update(self._machine.snapshot)
+            except VolumeError as error:
+                self._machine.say_once(f"{self.blueprint.key} waits: {error}")
+                self._over("Pending", str(error))
+                await self._machine.news()
+            else:
+                self._message = ""
+                return
+
+    async def _stop(self, grace: Grace) -> None:
+        if self._living is not None:
+            self._living.cancel()
+            await asyncio.wait({self._living})
+        others = [life for life in self._init if life not in self._sidecars]
+        await asyncio.gather(*(life.stop(grace) for life in (*self._main, *others)))
+        await self._stop_sidecars(grace)
+        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        self._changed()
+
+    async def _stop_sidecars(self, grace: Grace) -> None:
+        for life in reversed(self._sidecars):
+            await life.stop(grace)

@@ -1,0 +1,190 @@
+"""All Pods of this machine: what the objects ask for is started, followed and stopped."""
+
+import asyncio
+import contextlib
+import fcntl
+import functools
+import itertools
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from headgate.api.snapshot import Snapshot
+from headgate.fleet.endpoint import Server
+from headgate.runtime.pods.addresses import AddressError, Addresses
+from headgate.runtime.pods.controllers import Blueprint, bare_blueprints, reconcile
+from headgate.runtime.pods.engine import find_engine, write_shims
+from headgate.runtime.pods.machine import Machine
+from headgate.runtime.pods.outside import Outside
+from headgate.runtime.pods.pod import PodLife, PodRow
+
+
+class Options(Struct, frozen=True):
+    """How Pods are run here. Two Headgates that are given one `state_dir` share it: the second one takes a sibling."""
+
+    state_dir: Path
+    engine: Literal["sim", "vllm", "auto"] = "auto"
+    network: str = "127.77.0.0/24"  # each Pod has an address of its own from it
+    speed: float | None = None  # the simulator's; None: its default
+    python: str = sys.executable
+    vllm_python: str = ""  # where vLLM can be imported; "": HEADGATE_VLLM_PYTHON, else `python`
+
+
+class Pods:
+    """Runs the Pods of the newest snapshot. `say` hears what a user should know, `on_change` the servers there are.
+
+    All methods belong to one event loop. `on_change` is called from it, only when the servers differ.
+    """
+
+    def __init__(
+        self, options: Options, say: Callable[[str], None], on_change: Callable[[tuple[Server, ...]], None]
+    ) -> None:
+        self._options = options
+        self._say = say
+        self._on_change = on_change
+        self._machine: Machine | None = None
+        self._lock: int | None = None
+        self._addresses = Addresses(options.network)
+        self._outside = Outside(say, self._wake)
+        self._pods: dict[str, PodLife] = {}
+        self._births = itertools.count()
+        self._dirty = asyncio.Event()
+        self._loop: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._servers: tuple[Server, ...] = ()
+
+    def apply(self, snapshot: Snapshot) -> None:
+        """Make it so, in the background. The newest snapshot wins; one that says the same changes nothing."""
+        if self._stopping:
+            return
+        if self._machine is None:
+            self._machine = self._furnish()
+        if self._loop is None:
+            self._loop = asyncio.create_task(self._follow(self._machine), name="pods")
+            self._loop.add_done_callback(_must_not_fail)
+        self._machine.look_at(snapshot)
+        for pod in self._pods.values():
+            pod.look()
+        self._outside.apply(snapshot)
+        self._wake()
+
+    async def stop(self, grace: float) -> None:
+        """Stop every Pod, within `grace` seconds; what still runs then is killed. preStop sleeps are skipped."""
+        self._stopping = True
+        self._outside.stop()
+        if self._loop is not None:
+            self._loop.cancel()
+        stops = [pod.stop(grace) for pod in self._pods.values()]
+        self._publish()
+        if stops:
+            await asyncio.wait(stops)
+        if self._machine is not None:
+            await self._machine.spawner.close()
+        self._leave()
+        self._publish()
+
+    def kill(self) -> None:
+        """SIGKILL everything at once; returns when it is gone. A `stop` under way ends by itself."""
+        self._stopping = True
+        self._outside.stop()
+        if self._loop is not None:
+            self._loop.cancel()
+        if self._machine is not None:
+            self._machine.spawner.kill()
+        for pod in self._pods.values():
+            pod.abandon()
+        self._leave()
+
+    def rows(self) -> tuple[PodRow, ...]:
+        """Each Pod, and each server that runs outside, sorted by name."""
+        rows = [pod.row() for pod in self._pods.values()]
+        for server in self._outside.servers():
+            name, place = f"{server.namespace}/{server.name}", f"{server.address}:{server.port}"
+            rows.append(PodRow(name, "", place, "Outside", server.ready, 0, "", ""))
+        return tuple(sorted(rows, key=lambda row: row.name))
+
+    def _furnish(self) -> Machine:
+        options = self._options
+        directory, self._lock = _claim(Path(options.state_dir).absolute())
+        shutil.rmtree(directory / "pods", ignore_errors=True)  # of a run that could not clean up
+        engine = find_engine(options.engine, options.python, options.vllm_python, options.speed)
+        machine = Machine(directory, engine, options.python, self._say)
+        write_shims(machine.shims, engine, options.python)
+        return machine
+
+    def _wake(self) -> None:
+        self._dirty.set()
+
+    async def _follow(self, machine: Machine) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            self._reconcile(machine)
+            self._publish()
+
+    def _reconcile(self, machine: Machine) -> None:
+        changes = reconcile(machine.snapshot, [pod.existing() for pod in self._pods.values()])
+        for key in changes.delete:
+            self._pods[key].stop().add_done_callback(functools.partial(self._gone, key))
+        for blueprint in changes.create:
+            if not self._create(blueprint, machine):
+                break
+        for key, blueprint in bare_blueprints(machine.snapshot).items():
+            pod = self._pods.get(key)
+            if pod is not None and not pod.deleting and not pod.blueprint.owner:
+                pod.relabel(blueprint)
+
+    def _create(self, blueprint: Blueprint, machine: Machine) -> bool:
+        try:
+            address = self._addresses.claim()
+        except AddressError as error:
+            machine.say_once(f"{blueprint.key} waits for an address: {error}")
+            return False
+        self._pods[blueprint.key] = pod = PodLife(blueprint, next(self._births), address, machine, self._wake)
+        pod.start()
+        return True
+
+    def _gone(self, key: str, _: "asyncio.Task[None]") -> None:
+        pod = self._pods.pop(key, None)
+        if pod is not None:
+            self._addresses.release(pod.address)
+        self._wake()
+
+    def _publish(self) -> None:
+        mine = [server for pod in self._pods.values() if (server := pod.server()) is not None]
+        servers = tuple(sorted((*mine, *self._outside.servers()), key=lambda s: (s.namespace, s.name)))
+        if servers != self._servers:
+            self._servers = servers
+            self._on_change(servers)
+
+    def _leave(self) -> None:
+        self._pods.clear()
+        self._addresses.close()
+        if self._machine is not None:
+            shutil.rmtree(self._machine.pods, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _claim(wanted: Path) -> tuple[Path, int]:
+    """The state directory, or the first of its siblings (`state-2`, …) that no other Headgate uses; and its lock."""
+    for number in itertools.count(1):
+        directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return directory, lock
+        os.close(lock)
+    raise AssertionError
+
+
+def _must_not_fail(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": f"{task.get_name()} failed", "exception": error})
