@@ -1,9 +1,9 @@
 """One request's way through the gateway, as a state machine: events in, one command out for each.
 
-    new ──Asked──→ sent ──Answered──→ relaying ──Ended──→ done
-           │  ↑      │ Failed: again, elsewhere
-           ↓  │      ↓
-         waiting ←── (nobody can serve it now) ──Woken──→ …
+new ──Asked──→ sent ──Answered──→ relaying ──Ended──→ done
+       │  ↑      │ Failed: again, elsewhere
+       ↓  │      ↓
+     waiting ←── (nobody can serve it now) ──Woken──→ …
 """
 
 from collections.abc import Callable
@@ -23,7 +23,6 @@ from headgate.exchange.events import (
     Failed,
     Forward,
     Gone,
-    Headers,
     Relay,
     Respond,
     Send,
@@ -37,7 +36,7 @@ from headgate.exchange.refuse import error_event, refuse
 from headgate.exchange.request import answer_headers, passed_on
 from headgate.exchange.resolve import resolve
 from headgate.exchange.restore import Restorer
-from headgate.exchange.router import Asking, Routes, find_route
+from headgate.exchange.router import Asking, find_route
 from headgate.exchange.site import PoolView, Site, model_headers, reachable
 from headgate.fleet.prefix import ladder
 from headgate.pick.choose import choose
@@ -154,7 +153,7 @@ class Exchange:
         if path[len(MODELS_PATH) :][:1] not in ("", "/"):
             return None
         pools = self._site.pools
-        behind = (b.pool for c in self._routes for b in c.route.backends)
+        behind = (b.pool or "" for c in self._routes for b in c.route.backends)
         if not any(name in pools and pools[name].pool.kind == "inference" for name in behind):
             return None
         return answer_models(path, reachable(self._site, self._routes), self._site.started)
@@ -173,11 +172,15 @@ class Exchange:
         if route.redirect is not None:
             scheme = event.scheme.decode()
             where = location(route.redirect, route.match, scheme=scheme, host=record.host, target=self._target)
-            return self._respond(Respond(route.redirect.status, [(b"location", where.encode("latin-1", "replace"))], b""), event.now)
+            return self._respond(
+                Respond(route.redirect.status, [(b"location", where.encode("latin-1", "replace"))], b""), event.now
+            )
         backend = self._backend = self._pick_backend(route)
         if backend is None or backend.pool is None or backend.pool not in site.pools:
             why = f": {backend.reason}" if backend is not None and backend.reason else ""
-            return self._respond(refuse(backend.status if backend else 500, f"The route {route.name} has no backend{why}."), event.now)
+            return self._respond(
+                refuse(backend.status if backend else 500, f"The route {route.name} has no backend{why}."), event.now
+            )
         record.pool = backend.pool
         view = site.pools[backend.pool]
         priority = 0
@@ -185,7 +188,9 @@ class Exchange:
         prompt = b""
         if view.pool.kind == "inference":
             if reading.error:
-                return self._respond(refuse(415 if encoded else 400, _sentence(reading.error), param=reading.param), event.now)
+                return self._respond(
+                    refuse(415 if encoded else 400, _sentence(reading.error), param=reading.param), event.now
+                )
             resolution = resolve(view.pool, model, objective, site.dice) if model or objective else None
             if resolution is not None:
                 priority, model = resolution.priority, resolution.model if record.model else ""
@@ -215,7 +220,9 @@ class Exchange:
         headers = passed_on(event.headers, encoding=not renamed)
         if model:
             headers.append((b"x-gateway-model-name", record.model.encode("latin-1", "replace")))
-            headers.append((b"x-gateway-base-model-name", self._site.base_of(record.model).encode("latin-1", "replace")))
+            headers.append(
+                (b"x-gateway-base-model-name", self._site.base_of(record.model).encode("latin-1", "replace"))
+            )
             if view.ray:
                 headers = [pair for pair in headers if pair[0] != b"serve_multiplexed_model_id"]
                 headers.append((b"serve_multiplexed_model_id", model.encode("latin-1", "replace")))
@@ -250,7 +257,9 @@ class Exchange:
         ask = self._ask
         if ask.model and view.pool.kind == "inference" and view.lacks(ask.model):
             if ask.model in view.declared:
-                return self._wait(now, f"No endpoint of the pool {record.pool} serves the model `{ask.model}` at the moment.")
+                return self._wait(
+                    now, f"No endpoint of the pool {record.pool} serves the model `{ask.model}` at the moment."
+                )
             return self._respond(unknown_model(record.model, reachable(site, self._routes)), now)
         if ask.priority < 0 and view.standing.endpoints and saturation(view.standing, now) >= 1.0:
             dropped = [(b"x-llm-d-request-dropped-reason", b"rejected-saturated"), (b"retry-after", b"1")]

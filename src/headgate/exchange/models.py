@@ -28,7 +28,9 @@ def unknown_model(name: str, models: Mapping[str, Served]) -> Respond:
     """404 that names what is served."""
     names = sorted(models)
     known = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    message = f"The model `{name}` does not exist. " + (f"Served here: {known}." if known else "No model is served here.")
+    message = f"The model `{name}` does not exist. " + (
+        f"Served here: {known}." if known else "No model is served here."
+    )
     return refuse(404, message, code="model_not_found", param="model")
 
 

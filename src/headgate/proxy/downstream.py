@@ -397,7 +397,7 @@ class Downstream(asyncio.Protocol):
     # The client, and time.
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.plane.connections.discard(self)
+        self.plane.left(self)
         self._drop_sending()
         self._unpark()
         exchange, self._exchange = self._exchange, None

@@ -1,6 +1,7 @@
 """What all connections of one process share: the pools' standings, connections to endpoints, limits, and the sweep."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable
 from itertools import count
@@ -33,11 +34,14 @@ class Bounds(Struct, frozen=True):
     silence_s: float = 600.0  # between two pieces of an answer
 
 
+_BOUNDS = Bounds()
+
+
 class Plane:
     """Owned by the edge: mutable, one for each event loop."""
 
     def __init__(
-        self, ledger: Ledger, prefixes: PrefixIndex, done: Callable[[Record], None], bounds: Bounds = Bounds()
+        self, ledger: Ledger, prefixes: PrefixIndex, done: Callable[[Record], None], bounds: Bounds = _BOUNDS
     ) -> None:
         self.ledger = ledger
         self.prefixes = prefixes
@@ -51,6 +55,13 @@ class Plane:
         self._ids = count(1)
         self._id_prefix = os.urandom(6).hex()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._drained: asyncio.Event | None = None
+
+    def left(self, connection: "Downstream") -> None:
+        """A connection has ended."""
+        self.connections.discard(connection)
+        if self._drained is not None and not self.connections:
+            self._drained.set()
 
     def next_id(self) -> bytes:
         """A request id: unique over processes and restarts."""
@@ -81,8 +92,9 @@ class Plane:
         self.draining = True
         for connection in list(self.connections):
             connection.drain()
-        deadline = monotonic() + grace
-        while self.connections and monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        if self.connections:
+            self._drained = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._drained.wait(), grace)
         for connection in list(self.connections):
             connection.abort()

@@ -145,8 +145,10 @@ class Upstream(asyncio.Protocol):
         "_complete",
         "_feed",
         "_headers",
+        "_keep_alive",
         "_parser",
         "_sending",
+        "_spoilt",
         "_started",
         "_upstreams",
         "idle_since",
@@ -160,11 +162,11 @@ class Upstream(asyncio.Protocol):
     def __init__(self, upstreams: Upstreams, key: tuple[str, int]) -> None:
         self._upstreams = upstreams
         self.key = key
-        self.reused = False
+        self.reused = self._keep_alive = False
         self.idle_since = 0.0
         self._sending: Sending | None = None
         self._headers: Headers = []
-        self._started = self._complete = False
+        self._started = self._complete = self._spoilt = False
         self._parser = httptools.HttpResponseParser(self)
         self._feed: Callable[[bytes], None] = self._parser.feed_data
 
@@ -195,7 +197,7 @@ class Upstream(asyncio.Protocol):
                 self._end_with("garbage", str(error) or type(error).__name__)
                 return
             # What follows a whole answer is not ours to pass on.
-            self._parser = None
+            self._spoilt = True
         owner = sending.owner
         if self._complete:
             self._release()
@@ -207,7 +209,7 @@ class Upstream(asyncio.Protocol):
 
     def _release(self) -> None:
         sending, self._sending = self._sending, None
-        if sending is not None and sending.no_body or self._parser is None or not self._parser.should_keep_alive():
+        if self._spoilt or (sending is not None and sending.no_body) or not self._keep_alive:
             self.transport.abort()
         elif not self.transport.is_closing():
             self._upstreams.keep(self)
@@ -268,3 +270,4 @@ class Upstream(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._parser.get_status_code() >= 200:
             self._complete = True
+            self._keep_alive = self._parser.should_keep_alive()  # the parser knows it only now

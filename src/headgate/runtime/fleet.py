@@ -59,17 +59,16 @@ class Fleet:
         self._asked.add(endpoint)
         before = self._loads.get(endpoint)
         self._loads[endpoint] = load
-        pools = self._pools_of.get(endpoint, ())
         if new or before is None or before.models != load.models:
-            self._rebuild({name: self._plan.pools[name] for name in pools})
+            self._rebuild(self._pools(endpoint))
             return
         if not self._stale:
             asyncio.get_running_loop().call_later(_SETTLE_S, self._refresh)
-        self._stale.update(pools)
+        self._stale.update(self._pools_of.get(endpoint, ()))
 
     def health(self, endpoint: str, healthy: bool) -> None:
         (self._sick.discard if healthy else self._sick.add)(endpoint)
-        self._rebuild({name: self._plan.pools[name] for name in self._pools_of.get(endpoint, ())})
+        self._rebuild(self._pools(endpoint))
 
     # What follows from it.
 
@@ -84,6 +83,10 @@ class Fleet:
 
     def load_of(self, endpoint: str) -> Load:
         return self._loads.get(endpoint, Load())
+
+    def _pools(self, endpoint: str) -> dict[str, Pool]:
+        pools = self._plan.pools
+        return {name: pools[name] for name in self._pools_of.get(endpoint, ()) if name in pools}
 
     def _members(self, pool: Pool) -> tuple[Endpoint, ...]:
         return members(pool.namespace, pool.selector, pool.ports, self._servers)

@@ -9,7 +9,33 @@ from headgate.exchange.record import Record
 from headgate.exchange.site import PoolView
 from headgate.fleet.ledger import Ledger
 
-_SECONDS = (0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60, 120, 300, 600)
+_SECONDS = (
+    0.005,
+    0.025,
+    0.05,
+    0.1,
+    0.2,
+    0.4,
+    0.6,
+    0.8,
+    1,
+    1.5,
+    2,
+    3,
+    4,
+    5,
+    6,
+    8,
+    10,
+    15,
+    20,
+    30,
+    45,
+    60,
+    120,
+    300,
+    600,
+)
 _SERIES = 1000  # label sets kept of one family: clients choose model names, memory is ours
 _OTHER = "other"
 
@@ -61,10 +87,20 @@ class Metrics:
         for index, (name, text) in enumerate(families):
             out.family(name, "counter", text)
             for (route, pool, model, target, status), counts in self._requests.items():
-                labels = (("route", route), ("pool", pool), ("model", model), ("target_model", target), ("code", str(status)))
+                labels = (
+                    ("route", route),
+                    ("pool", pool),
+                    ("model", model),
+                    ("target_model", target),
+                    ("code", str(status)),
+                )
                 out.sample(name, labels, counts[index])
-        out.histograms("headgate_request_duration_seconds", "From the request's last byte to the answer's.", self._durations)
-        out.histograms("headgate_first_byte_seconds", "From the request's last byte to the answer's head.", self._first_bytes)
+        out.histograms(
+            "headgate_request_duration_seconds", "From the request's last byte to the answer's.", self._durations
+        )
+        out.histograms(
+            "headgate_first_byte_seconds", "From the request's last byte to the answer's head.", self._first_bytes
+        )
         out.family("headgate_connections", "gauge", "Client connections that are open.")
         out.sample("headgate_connections", (), self._connections())
         self._fleet(out)
@@ -95,7 +131,9 @@ class Metrics:
                     "headgate_endpoint_kv_cache_usage": load.kv_usage,
                 }[name]
                 if value is not None:
-                    out.sample(name, (("pool", pool), ("endpoint", endpoint.name), ("address", endpoint.hostport)), value)
+                    out.sample(
+                        name, (("pool", pool), ("endpoint", endpoint.name), ("address", endpoint.hostport)), value
+                    )
 
 
 class _Histogram:

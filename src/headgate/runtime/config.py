@@ -1,0 +1,47 @@
+"""From files to a plan, again and again: the newest good reading, and what is wrong with the text."""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from headgate.api import Problem, Snapshot, load
+from headgate.plan import Plan, Statuses, translate
+from headgate.runtime.rows import complaints
+from headgate.runtime.sources import read_texts
+
+
+class Reading(Struct, frozen=True):
+    """One reading of all files. `plan` and `statuses` are those of `snapshot`."""
+
+    snapshot: Snapshot = Snapshot()
+    plan: Plan = Plan()
+    statuses: Statuses = ()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(problem for problem in self.problems if problem.severity == "error")
+
+
+def read(paths: Sequence[str], *, recursive: bool = False, before: Snapshot | None = None) -> Reading:
+    """Read everything; objects that are wrong now stay as they were `before`."""
+    texts, unread = read_texts(paths, recursive=recursive)
+    snapshot, problems = load(texts, before)
+    plan, statuses = translate(snapshot)
+    return Reading(snapshot, plan, statuses, (*unread, *problems))
+
+
+def remarks(reading: Reading) -> list[str]:
+    """Everything that should be told about a reading, a line each: mistakes, statuses, and what means nothing here."""
+    lines = [
+        str(problem) if problem.severity == "error" else f"{problem} [{problem.severity}]"
+        for problem in reading.problems
+    ]
+    lines += complaints(reading.statuses)
+    kinds: dict[str, int] = {}
+    for ignored in reading.snapshot.ignored:
+        kinds[ignored.kind] = kinds.get(ignored.kind, 0) + 1
+    if kinds:
+        names = ", ".join(f"{kind} ({count})" if count > 1 else kind for kind, count in sorted(kinds.items()))
+        lines.append(f"Read, and without meaning on one machine: {names}")
+    return lines
