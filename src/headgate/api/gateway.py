@@ -6,19 +6,33 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Struct
 
+from headgate.api.formats import (
+    Duration,
+    Group,
+    HeaderName,
+    HeaderValue,
+    Hostname,
+    KindName,
+    Label,
+    LabelKey,
+    LabelValue,
+    PreciseHostname,
+    Protocol,
+    Subdomain,
+)
 from headgate.api.meta import Meta, Name, Port
 
-Group = Annotated[str, msgspec.Meta(max_length=253)]
+Filters = Annotated[tuple["RouteFilter", ...], msgspec.Meta(max_length=16)]
 
 
 class Expression(Struct, frozen=True, rename="camel"):
-    key: str
+    key: LabelKey
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
-    values: tuple[str, ...] = ()
+    values: tuple[LabelValue, ...] = ()
 
 
 class LabelSelector(Struct, frozen=True, rename="camel"):
-    match_labels: Mapping[str, str] = {}
+    match_labels: Mapping[LabelKey, LabelValue] = {}
     match_expressions: tuple[Expression, ...] = ()
 
 
@@ -33,41 +47,41 @@ class RouteNamespaces(Struct, frozen=True, rename="camel"):
 
 
 class RouteKind(Struct, frozen=True, rename="camel"):
-    kind: str
+    kind: KindName
     group: Group = "gateway.networking.k8s.io"
 
 
 class AllowedRoutes(Struct, frozen=True, rename="camel"):
     namespaces: RouteNamespaces = RouteNamespaces()
-    kinds: tuple[RouteKind, ...] = ()
+    kinds: Annotated[tuple[RouteKind, ...], msgspec.Meta(max_length=8)] = ()
 
 
 class ObjectRef(Struct, frozen=True, rename="camel"):
     name: Name
     group: Group = ""
-    kind: str = "Secret"
-    namespace: str | None = None
+    kind: KindName = "Secret"
+    namespace: Label | None = None
 
 
 class ListenerTLS(Struct, frozen=True, rename="camel"):
     mode: Literal["Terminate", "Passthrough"] = "Terminate"
-    certificate_refs: tuple[ObjectRef, ...] = ()
+    certificate_refs: Annotated[tuple[ObjectRef, ...], msgspec.Meta(max_length=64)] = ()
     frontend_validation: Mapping[str, Any] = {}
-    options: Mapping[str, str] = {}
+    options: Annotated[Mapping[LabelKey, str], msgspec.Meta(max_length=16)] = {}
 
 
 class Listener(Struct, frozen=True, rename="camel"):
-    name: Name
+    name: Subdomain
     port: Port
-    protocol: str
-    hostname: str = ""
+    protocol: Protocol
+    hostname: Hostname = ""
     tls: ListenerTLS | None = None
     allowed_routes: AllowedRoutes = AllowedRoutes()
 
 
 class GatewayAddress(Struct, frozen=True, rename="camel"):
-    value: str = ""
-    type: str = "IPAddress"
+    value: Annotated[str, msgspec.Meta(max_length=253)] = ""
+    type: Name = "IPAddress"
 
 
 class Gateway(Struct, frozen=True):
@@ -80,57 +94,57 @@ class Gateway(Struct, frozen=True):
 class ParentRef(Struct, frozen=True, rename="camel"):
     name: Name
     group: Group = "gateway.networking.k8s.io"
-    kind: str = "Gateway"
-    namespace: str | None = None
-    section_name: str | None = None
+    kind: KindName = "Gateway"
+    namespace: Label | None = None
+    section_name: Subdomain | None = None
     port: Port | None = None
 
 
 class PathMatch(Struct, frozen=True, rename="camel"):
     type: Literal["Exact", "PathPrefix", "RegularExpression"] = "PathPrefix"
-    value: str = "/"
+    value: Annotated[str, msgspec.Meta(max_length=1024)] = "/"
 
 
 class FieldMatch(Struct, frozen=True, rename="camel"):
     """A match on a header or a query parameter."""
 
-    name: Name
-    value: str
+    name: HeaderName
+    value: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
     type: Literal["Exact", "RegularExpression"] = "Exact"
 
 
 class RouteMatch(Struct, frozen=True, rename="camel"):
     path: PathMatch = PathMatch()
-    headers: tuple[FieldMatch, ...] = ()
-    query_params: tuple[FieldMatch, ...] = ()
+    headers: Annotated[tuple[FieldMatch, ...], msgspec.Meta(max_length=16)] = ()
+    query_params: Annotated[tuple[FieldMatch, ...], msgspec.Meta(max_length=16)] = ()
     method: Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] | None = None
 
 
 class Header(Struct, frozen=True, rename="camel"):
-    name: Name
-    value: str
+    name: HeaderName
+    value: HeaderValue
 
 
 class HeaderModifier(Struct, frozen=True, rename="camel"):
-    set: tuple[Header, ...] = ()
-    add: tuple[Header, ...] = ()
-    remove: tuple[str, ...] = ()
+    set: Annotated[tuple[Header, ...], msgspec.Meta(max_length=16)] = ()
+    add: Annotated[tuple[Header, ...], msgspec.Meta(max_length=16)] = ()
+    remove: Annotated[tuple[HeaderName, ...], msgspec.Meta(max_length=16)] = ()
 
 
 class PathModifier(Struct, frozen=True, rename="camel"):
     type: Literal["ReplaceFullPath", "ReplacePrefixMatch"]
-    replace_full_path: str | None = None
-    replace_prefix_match: str | None = None
+    replace_full_path: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
+    replace_prefix_match: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
 
 
 class UrlRewrite(Struct, frozen=True, rename="camel"):
-    hostname: str | None = None
+    hostname: PreciseHostname | None = None
     path: PathModifier | None = None
 
 
 class RequestRedirect(Struct, frozen=True, rename="camel"):
     scheme: Literal["http", "https"] | None = None
-    hostname: str | None = None
+    hostname: PreciseHostname | None = None
     path: PathModifier | None = None
     port: Port | None = None
     status_code: Literal[301, 302, 303, 307, 308] = 302
@@ -162,34 +176,34 @@ class RouteFilter(Struct, frozen=True, rename="camel"):
 class BackendRef(Struct, frozen=True, rename="camel"):
     name: Name
     group: Group = ""
-    kind: str = "Service"
-    namespace: str | None = None
+    kind: KindName = "Service"
+    namespace: Label | None = None
     port: Port | None = None
     weight: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 1
-    filters: tuple[RouteFilter, ...] = ()
+    filters: Filters = ()
 
 
 class RouteTimeouts(Struct, frozen=True, rename="camel"):
     """Durations as written (GEP-2257: `10s`, `1m30s`, `500ms`); "" where none is set, `0s` for no limit."""
 
-    request: str = ""
-    backend_request: str = ""
+    request: Duration = ""
+    backend_request: Duration = ""
 
 
 class RouteRetry(Struct, frozen=True, rename="camel"):
-    codes: tuple[int, ...] = ()
-    attempts: int | None = None
-    backoff: str = ""
+    codes: tuple[Annotated[int, msgspec.Meta(ge=400, le=599)], ...] = ()
+    attempts: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    backoff: Duration = ""
 
 
 class RouteRule(Struct, frozen=True, rename="camel"):
-    matches: tuple[RouteMatch, ...] = (RouteMatch(),)
-    filters: tuple[RouteFilter, ...] = ()
-    backend_refs: tuple[BackendRef, ...] = ()
+    matches: Annotated[tuple[RouteMatch, ...], msgspec.Meta(max_length=64)] = (RouteMatch(),)
+    filters: Filters = ()
+    backend_refs: Annotated[tuple[BackendRef, ...], msgspec.Meta(max_length=16)] = ()
     timeouts: RouteTimeouts = RouteTimeouts()
     retry: RouteRetry | None = None
     session_persistence: Mapping[str, Any] = {}
-    name: str | None = None
+    name: Subdomain | None = None
 
 
 class HTTPRoute(Struct, frozen=True):
@@ -201,14 +215,14 @@ class HTTPRoute(Struct, frozen=True):
 
 class GrantFrom(Struct, frozen=True, rename="camel"):
     group: Group
-    kind: str
-    namespace: str
+    kind: KindName
+    namespace: Label
 
 
 class GrantTo(Struct, frozen=True, rename="camel"):
     group: Group
-    kind: str
-    name: str | None = None
+    kind: KindName
+    name: Name | None = None
 
 
 class ReferenceGrant(Struct, frozen=True):

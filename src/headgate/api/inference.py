@@ -1,7 +1,7 @@
 """The Inference Extension's objects, each version read into one form.
 
-InferencePool v1 (inference.networking.k8s.io) and v1alpha2 (…x-k8s.io) become the same `InferencePool`; InferenceObjective
-and InferenceModelRewrite are the same in both groups (…x-k8s.io and llm-d.ai).
+InferencePool v1 (inference.networking.k8s.io) and v1alpha2 (…x-k8s.io) become the same `InferencePool`;
+InferenceObjective and InferenceModelRewrite are the same in both groups (…x-k8s.io and llm-d.ai).
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Struct
 
+from headgate.api.formats import Group, KindName
 from headgate.api.meta import Meta, Name, Port
 
 Weight = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -17,8 +18,8 @@ Weight = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 class PickerRef(Struct, frozen=True, rename="camel"):
     name: Name
-    group: str = ""
-    kind: str = "Service"
+    group: Group = ""
+    kind: KindName = "Service"
     port: Port | None = None
     failure_mode: Literal["FailOpen", "FailClose"] = "FailClose"
 
@@ -42,8 +43,8 @@ class PoolRef(Struct, frozen=True, rename="camel"):
     """`group` is "" where it was not written: the kind's own default applies (facts of the kind's CRD)."""
 
     name: Name
-    group: str = ""
-    kind: str = "InferencePool"
+    group: Group = ""
+    kind: KindName = "InferencePool"
 
 
 class InferenceModel(Struct, frozen=True):

@@ -51,5 +51,5 @@ class Meta(Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """`namespace/name`, the name of an object among those of its kind."""
-        return f"{self.namespace}/{self.name}"
+        """`namespace/name`, the name of an object among those of its kind; `name` where the kind has no namespaces."""
+        return f"{self.namespace}/{self.name}" if self.namespace else self.name

@@ -2,14 +2,15 @@
 
 from msgspec import Struct
 
-from headgate.api.meta import Meta
+from headgate.api.formats import Group, KindName, Label
+from headgate.api.meta import Meta, Name
 
 
 class TargetRef(Struct, frozen=True, rename="camel"):
-    kind: str
-    name: str
-    group: str = ""
-    namespace: str | None = None
+    kind: KindName
+    name: Name
+    group: Group = ""
+    namespace: Label | None = None
 
 
 class HealthCheckPolicy(Struct, frozen=True):

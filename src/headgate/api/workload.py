@@ -6,15 +6,17 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Struct
 
+from headgate.api.formats import EnvName, HeaderName, Label, PortName
 from headgate.api.gateway import LabelSelector
-from headgate.api.meta import Meta, Port
+from headgate.api.meta import Meta, Name, Port
 
 Seconds = Annotated[int, msgspec.Meta(ge=0)]
+Mode = Annotated[int, msgspec.Meta(ge=0, le=0o777)]
 
 
 class KeyRef(Struct, frozen=True, rename="camel"):
-    name: str
-    key: str
+    name: Name
+    key: Name
     optional: bool = False
 
 
@@ -30,13 +32,13 @@ class EnvSource(Struct, frozen=True, rename="camel"):
 
 
 class EnvVar(Struct, frozen=True, rename="camel"):
-    name: str
+    name: EnvName
     value: str = ""
     value_from: EnvSource | None = None
 
 
 class SourceRef(Struct, frozen=True, rename="camel"):
-    name: str
+    name: Name
     optional: bool = False
 
 
@@ -48,17 +50,17 @@ class EnvFrom(Struct, frozen=True, rename="camel"):
 
 class ContainerPort(Struct, frozen=True, rename="camel"):
     container_port: Port
-    name: str = ""
+    name: PortName = ""
     protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
 
 
 class HttpHeader(Struct, frozen=True, rename="camel"):
-    name: str
+    name: HeaderName
     value: str
 
 
 class HttpGet(Struct, frozen=True, rename="camel"):
-    port: int | str
+    port: Port | PortName
     path: str = "/"
     host: str = ""
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
@@ -66,12 +68,12 @@ class HttpGet(Struct, frozen=True, rename="camel"):
 
 
 class TcpSocket(Struct, frozen=True, rename="camel"):
-    port: int | str
+    port: Port | PortName
     host: str = ""
 
 
 class GrpcCheck(Struct, frozen=True, rename="camel"):
-    port: int
+    port: Port
     service: str = ""
 
 
@@ -109,14 +111,14 @@ class Lifecycle(Struct, frozen=True, rename="camel"):
 
 
 class VolumeMount(Struct, frozen=True, rename="camel"):
-    name: str
-    mount_path: str
+    name: Name
+    mount_path: Annotated[str, msgspec.Meta(min_length=1)]
     sub_path: str = ""
     read_only: bool = False
 
 
 class Container(Struct, frozen=True, rename="camel"):
-    name: str
+    name: Label
     image: str = ""
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
@@ -133,26 +135,26 @@ class Container(Struct, frozen=True, rename="camel"):
 
 
 class KeyPath(Struct, frozen=True, rename="camel"):
-    key: str
-    path: str
+    key: Name
+    path: Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class ConfigMapVolume(Struct, frozen=True, rename="camel"):
-    name: str
+    name: Name
     items: tuple[KeyPath, ...] = ()
     optional: bool = False
-    default_mode: int | None = None
+    default_mode: Mode | None = None
 
 
 class SecretVolume(Struct, frozen=True, rename="camel"):
-    secret_name: str
+    secret_name: Name
     items: tuple[KeyPath, ...] = ()
     optional: bool = False
-    default_mode: int | None = None
+    default_mode: Mode | None = None
 
 
 class HostPath(Struct, frozen=True, rename="camel"):
-    path: str
+    path: Annotated[str, msgspec.Meta(min_length=1)]
     type: str = ""
 
 
@@ -163,13 +165,13 @@ class Projection(Struct, frozen=True, rename="camel"):
 
 class Projected(Struct, frozen=True, rename="camel"):
     sources: tuple[Projection, ...] = ()
-    default_mode: int | None = None
+    default_mode: Mode | None = None
 
 
 class Volume(Struct, frozen=True, rename="camel"):
-    """A volume; `kind` is the name of its source as written (`emptyDir`, `csi`, …), also of those we can't make here."""
+    """A volume; `kind` names its source as written (`emptyDir`, `csi`, …), also one that we can't make here."""
 
-    name: str
+    name: Label
     kind: str = "emptyDir"
     config_map: ConfigMapVolume | None = None
     secret: SecretVolume | None = None
@@ -178,12 +180,14 @@ class Volume(Struct, frozen=True, rename="camel"):
 
 
 class PodSpec(Struct, frozen=True, rename="camel"):
-    containers: Annotated[tuple[Container, ...], msgspec.Meta(min_length=1)]
+    """`containers` is empty only in a Pod that says by its annotation where it already runs."""
+
+    containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
     volumes: tuple[Volume, ...] = ()
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
     termination_grace_period_seconds: Seconds = 30
-    hostname: str = ""
+    hostname: Label = ""
     service_account_name: str = ""
     node_selector: Mapping[str, str] = {}
 
@@ -217,11 +221,11 @@ class Pod(Struct, frozen=True):
 
 class ServicePort(Struct, frozen=True, rename="camel"):
     port: Port
-    target_port: int | str | None = None  # None: the same as `port`
-    name: str = ""
+    target_port: Port | PortName | None = None  # None: the same as `port`
+    name: Label = ""
     protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
-    app_protocol: str = ""
-    node_port: int | None = None
+    app_protocol: Annotated[str, msgspec.Meta(max_length=317)] = ""
+    node_port: Port | None = None
 
 
 class Service(Struct, frozen=True):

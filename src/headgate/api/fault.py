@@ -1,0 +1,37 @@
+"""A fault is a problem before it knows its file: where in the object, what is wrong, what to write instead."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+Path = tuple[str | int, ...]
+
+
+class Fault(Struct, frozen=True):
+    """`path` leads from the object's top to the field; `line` is 0 where the path alone says which line is meant."""
+
+    path: Path
+    message: str
+    severity: Literal["error", "warning", "note"] = "error"
+    line: int = 0
+
+
+def dotted(path: Path) -> str:
+    """`("spec", "rules", 0, "name")` → `spec.rules[0].name`; a key with dots in it stands in brackets."""
+    text = ""
+    for step in path:
+        if isinstance(step, int) or not step.replace("-", "").isalnum():
+            text += f"[{step}]"
+        else:
+            text += f".{step}" if text else step
+    return text
+
+
+def shown(value: object, longest: int = 60) -> str:
+    """A value as the user would write it, cut where it is long: text in quotes, on one line."""
+    if isinstance(value, str):
+        cut = value if len(value) <= longest else value[: longest - 1] + "…"
+        return '"' + cut.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else str(value)[:longest]

@@ -1,0 +1,118 @@
+"""Fields that Kubernetes has and we do not read, level by level; and what is meant by some that it does not have.
+
+From kubernetes/api (core/v1, apps/v1), the Gateway API's experimental channel and GKE's policies. A field that stands
+in neither a type nor here is a mistake of the user's.
+"""
+
+from collections.abc import Mapping
+
+from headgate.api import gateway, policy, workload
+from headgate.api.written import core, inference
+from headgate.api.written.gateway import GatewayClassSpec, GatewaySpec, HTTPRouteSpec
+from headgate.api.written.metadata import Named, ObjectMeta
+from headgate.api.written.policy import BackendDefault
+from headgate.api.written.workload import VOLUME_SOURCES, DeploymentSpec, StatefulSetSpec
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+ACCEPTED: Mapping[type, frozenset[str]] = {
+    ObjectMeta: _names(
+        "clusterName deletionGracePeriodSeconds deletionTimestamp finalizers generateName managedFields "
+        "ownerReferences resourceVersion selfLink uid"
+    ),
+    Named: _names("apiVersion kind status"),
+    GatewayClassSpec: _names("description parametersRef"),
+    GatewaySpec: _names("allowedListeners backendTLS defaultScope infrastructure tls"),
+    HTTPRouteSpec: _names("useDefaultGateways"),
+    BackendDefault: _names("balancingMode capacityScalerPercent customMetrics dryRun scopes"),
+    core.ServiceSpec: _names(
+        "allocateLoadBalancerNodePorts clusterIPs externalIPs externalTrafficPolicy healthCheckNodePort "
+        "internalTrafficPolicy ipFamilies ipFamilyPolicy ipFamily loadBalancerClass loadBalancerIP "
+        "loadBalancerSourceRanges publishNotReadyAddresses sessionAffinity sessionAffinityConfig topologyKeys "
+        "trafficDistribution"
+    ),
+    DeploymentSpec: _names("minReadySeconds paused progressDeadlineSeconds revisionHistoryLimit"),
+    StatefulSetSpec: _names(
+        "minReadySeconds ordinals persistentVolumeClaimRetentionPolicy podManagementPolicy revisionHistoryLimit"
+    ),
+    workload.PodSpec: _names(
+        "activeDeadlineSeconds affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks "
+        "ephemeralContainers evictionResponders hostAliases hostIPC hostNetwork hostPID hostUsers hostnameOverride "
+        "imagePullSecrets nodeName os overhead preemptionPolicy priority priorityClassName readinessGates "
+        "resourceClaims resources runtimeClassName schedulerName schedulingGates schedulingGroup securityContext "
+        "serviceAccount setHostnameAsFQDN shareProcessNamespace subdomain tolerations topologySpreadConstraints "
+        "workloadRef"
+    ),
+    workload.Container: _names(
+        "imagePullPolicy resizePolicy resources restartPolicyRules securityContext stdin stdinOnce "
+        "terminationMessagePath terminationMessagePolicy tty volumeDevices"
+    ),
+    workload.ContainerPort: _names("hostIP hostPort"),
+    workload.VolumeMount: _names("bindMountOptions mountPropagation recursiveReadOnly subPathExpr"),
+    workload.Lifecycle: _names("stopSignal"),
+    workload.HttpGet: _names("protocol"),
+    workload.GrpcCheck: _names("mode"),
+    workload.EnvSource: _names("fileKeyRef"),
+    workload.FieldRef: _names("apiVersion"),
+    workload.Volume: VOLUME_SOURCES,
+    workload.ConfigMapVolume: _names("defaultUser"),
+    workload.SecretVolume: _names("defaultUser"),
+    workload.KeyPath: _names("mode user"),
+    workload.Projected: _names("defaultUser"),
+    workload.Projection: _names("clusterTrustBundle downwardAPI podCertificate serviceAccountToken"),
+}
+
+# Members of our types that are not written but found out.
+COMPUTED: Mapping[type, frozenset[str]] = {workload.Volume: _names("kind")}
+
+# What to write for fields that belong to another version, another level or another habit; "*" stands for any name.
+MEANT: Mapping[type, Mapping[str, str]] = {
+    inference.PoolSpec: {
+        "targetPortNumber": "v1 writes it `targetPorts: [{number: 8000}]`",
+        "targetPort": "write `targetPorts: [{number: 8000}]`",
+        "extensionRef": "v1 writes it `endpointPickerRef`, with `port: {number: 9002}`",
+    },
+    inference.PoolSpecAlpha: {
+        "targetPorts": "v1alpha2 writes `targetPortNumber: 8000`; "
+        "or write `apiVersion: inference.networking.k8s.io/v1`",
+        "endpointPickerRef": "v1alpha2 writes it `extensionRef`, with `portNumber: 9002`; "
+        "or write `apiVersion: inference.networking.k8s.io/v1`",
+    },
+    inference.PoolSelector: {
+        "matchExpressions": "an InferencePool selects by `matchLabels` only",
+        "*": "write it inside `matchLabels:`, as v1 does",
+    },
+    inference.EndpointPickerRef: {"portNumber": "v1 writes it `port: {number: 9002}`"},
+    inference.ExtensionRef: {"port": "v1alpha2 writes it `portNumber: 9002`"},
+    inference.ModelSpec: {
+        "priority": "an InferenceModel has `criticality: Critical`, `Standard` or `Sheddable`",
+        "model": "write it `modelName`",
+    },
+    inference.ObjectiveSpec: {"criticality": "an InferenceObjective has `priority`, a number: higher goes first"},
+    gateway.LabelSelector: {"*": "write it inside `matchLabels:`"},
+    gateway.RouteRule: {
+        "path": "write it in a match: `matches: [{path: {type: PathPrefix, value: /}}]`",
+        "host": "write it in `spec.hostnames`",
+        "backends": "write it `backendRefs`",
+        "timeout": "write it `timeouts: {request: 30s}`",
+    },
+    gateway.BackendRef: {
+        "serviceName": "write it `name`",
+        "servicePort": "write it `port`",
+        "targetPort": "write it `port`: the Service's port",
+    },
+    gateway.ParentRef: {"section": "write it `sectionName`"},
+    policy.TargetRef: {"sectionName": "a policy attaches to the whole object: remove it"},
+    workload.EnvVar: {
+        "secretKeyRef": "write it inside `valueFrom:`",
+        "configMapKeyRef": "write it inside `valueFrom:`",
+        "fieldRef": "write it inside `valueFrom:`",
+    },
+    workload.HttpGet: {"headers": "write it `httpHeaders`, a list of name and value"},
+    workload.Container: {"limits": "write it inside `resources:`", "requests": "write it inside `resources:`"},
+    workload.Volume: {"mountPath": "write it in a container's `volumeMounts`"},
+    workload.SecretVolume: {"name": "a volume's secret is named by `secretName`"},
+}

@@ -1,0 +1,85 @@
+"""`load`: texts → Snapshot and Problems. With the snapshot before, an edit disturbs nothing but what it changes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from headgate.api.fault import Fault
+from headgate.api.kinds import KINDS
+from headgate.api.meta import Problem
+from headgate.api.objects import Found, Identity, objects
+from headgate.api.rules.across import across
+from headgate.api.snapshot import Ignored, Snapshot
+from headgate.api.texts import Text, read
+from headgate.api.workload import Workload
+
+
+def load(texts: Sequence[Text], before: Snapshot | None = None) -> tuple[Snapshot, tuple[Problem, ...]]:
+    """The objects of all texts, and everything that is wrong with them, in the order of files and lines.
+
+    An object with errors is left out; if `before` has it, it stays as it was there. Of objects with the same kind and
+    name the first counts. A text whose YAML is broken keeps what it gave before. Never raises for what texts contain.
+    """
+    found = [
+        each
+        for text in sorted(dict.fromkeys(texts), key=lambda text: text.file)
+        for document in read(text.text)
+        for each in objects(document, text.file)
+    ]
+    problems = [problem for each in found for problem in each.problems]
+    first: dict[Identity, Found] = {}
+    for each in found:
+        if each.identity and first.setdefault(each.identity, each) is not each:
+            problems.append(_duplicate(each, first[each.identity]))
+
+    old = _by_identity(before) if before else {}
+    lost = {each.where.file for each in found if each.lost}
+    now = {identity: was for identity, was in old.items() if identity in first or was.meta.where.file in lost}
+    clashes = dict(across({identity: each.value for identity, each in first.items()}))
+    for identity, each in first.items():
+        faults = [*_changed(each, old.get(identity)), *([clashes[identity]] if identity in clashes else [])]
+        problems.extend(each.problem(fault) for fault in faults)
+        if each.value is not None and not faults:
+            now[identity] = each.value
+
+    ignored = {each.value for each in found if isinstance(each.value, Ignored)}
+    ignored |= {each for each in (before.ignored if before else ()) if each.where.file in lost}
+    return _snapshot(now, ignored), tuple(sorted(problems, key=_place))
+
+
+def _duplicate(each: Found, first: Found) -> Problem:
+    kind, name = each.identity or ("", "")
+    message = f"{kind} {name} is at {first.where} already, and that one counts: rename or remove one of them"
+    return each.problem(Fault(("metadata", "name"), message))
+
+
+def _changed(each: Found, was: Any) -> Iterator[Fault]:
+    """Fields that no server lets change."""
+    if was is None or each.value is None or each.kind is None:
+        return
+    for field in each.kind.fixed:
+        if field.get(each.value) != field.get(was):
+            message = "it cannot be changed: write what it was, or give the object a new name"
+            yield Fault(field.path, f"{message} (it stays as it was)")
+
+
+def _by_identity(snapshot: Snapshot) -> dict[Identity, Any]:
+    return {
+        (kind, value.meta.key): value
+        for kind, reading in KINDS.items()
+        for value in getattr(snapshot, reading.shelf)
+        if not isinstance(value, Workload) or value.kind == kind
+    }
+
+
+def _snapshot(now: Mapping[Identity, Any], ignored: set[Ignored]) -> Snapshot:
+    shelves: dict[str, list[Any]] = {}
+    for kind, key in sorted(now, key=lambda identity: identity[::-1]):
+        shelves.setdefault(KINDS[kind].shelf, []).append(now[kind, key])
+    return Snapshot(
+        **{shelf: tuple(values) for shelf, values in shelves.items()},
+        ignored=tuple(sorted(ignored, key=lambda each: (each.kind, each.name, each.where.file, each.where.line))),
+    )
+
+
+def _place(problem: Problem) -> tuple[str, int, str, str]:
+    return problem.where.file, problem.where.line, problem.field, problem.message

@@ -1,0 +1,114 @@
+"""Rules of HTTPRoute filters (gateway.networking.k8s.io_httproutes.yaml)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from headgate.api.fault import Fault, Path
+from headgate.api.formats import is_ip
+from headgate.api.gateway import HeaderModifier, PathModifier, RouteFilter
+from headgate.api.rules.sameness import repeated
+
+_MEMBERS = {
+    "RequestHeaderModifier": "requestHeaderModifier",
+    "ResponseHeaderModifier": "responseHeaderModifier",
+    "RequestMirror": "requestMirror",
+    "RequestRedirect": "requestRedirect",
+    "URLRewrite": "urlRewrite",
+    "ExtensionRef": "extensionRef",
+    "CORS": "cors",
+    "ExternalAuth": "externalAuth",
+}
+_ONCE = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS"})
+
+
+def check(filters: tuple[RouteFilter, ...], path: Path) -> Iterator[Fault]:
+    for i, one in enumerate(filters):
+        yield from _filter(one, (*path, i))
+    types = [one.type if one.type in _ONCE else None for one in filters]
+    yield from repeated(types, path, ("type",), "{value} stands at {first} already: write both as one filter")
+    if "RequestRedirect" in types and "URLRewrite" in types:
+        place = (*path, types.index("URLRewrite"), "type")
+        yield Fault(place, "a redirect and a rewrite exclude each other: remove one of the two filters")
+
+
+def replaces_prefix(filters: tuple[RouteFilter, ...]) -> int | None:
+    """The index of the filter that replaces the path prefix that the rule matched."""
+    for i, one in enumerate(filters):
+        paths = [part.path for part in (one.request_redirect, one.url_rewrite) if part and part.path]
+        if any(path.type == "ReplacePrefixMatch" for path in paths):
+            return i
+    return None
+
+
+def _members(one: RouteFilter) -> dict[str, Any]:
+    return {
+        "requestHeaderModifier": one.request_header_modifier,
+        "responseHeaderModifier": one.response_header_modifier,
+        "requestMirror": one.request_mirror,
+        "requestRedirect": one.request_redirect,
+        "urlRewrite": one.url_rewrite,
+        "extensionRef": one.extension_ref,
+        "cors": one.cors,
+        "externalAuth": one.external_auth,
+    }
+
+
+def _filter(one: RouteFilter, path: Path) -> Iterator[Fault]:
+    wanted = _MEMBERS[one.type]
+    members = _members(one)
+    # `cors: {}` stands for its defaults, and cannot be told from no `cors` here.
+    if wanted != "cors" and (members[wanted] is None or members[wanted] == {}):
+        yield Fault((*path, wanted), f"missing: a filter of type {one.type} says here what it does")
+    for name, value in members.items():
+        if value and name != wanted:
+            own = next(kind for kind, member in _MEMBERS.items() if member == name)
+            yield Fault((*path, name), f"does not go with type {one.type}: write `type: {own}`, or remove it")
+    for name, modifier in (("request", one.request_header_modifier), ("response", one.response_header_modifier)):
+        if modifier:
+            yield from _headers(modifier, (*path, f"{name}HeaderModifier"))
+    for name, part in (("requestRedirect", one.request_redirect), ("urlRewrite", one.url_rewrite)):
+        if part and part.hostname and is_ip(part.hostname):
+            yield Fault((*path, name, "hostname"), f'"{part.hostname}" is an IP address: write a DNS name')
+        if part and part.path:
+            yield from _path(part.path, (*path, name, "path"))
+    for name in ("requestMirror", "externalAuth"):
+        yield from _reference(members[name], (*path, name))
+    if one.extension_ref:
+        for field in ("group", "kind", "name"):
+            if field not in one.extension_ref:
+                yield Fault((*path, "extensionRef", field), f"missing: write the {field} of what is referred to")
+
+
+def _headers(modifier: HeaderModifier, path: Path) -> Iterator[Fault]:
+    for name, headers in (("set", modifier.set), ("add", modifier.add)):
+        names = [header.name.lower() for header in headers]
+        yield from repeated(names, (*path, name), ("name",), "the header {value} stands at {first} already: remove one")
+    names = [header.lower() for header in modifier.remove]
+    yield from repeated(names, (*path, "remove"), (), "the header {value} stands at {first} already: remove one")
+
+
+def _path(modifier: PathModifier, path: Path) -> Iterator[Fault]:
+    full, prefix = modifier.replace_full_path, modifier.replace_prefix_match
+    if modifier.type == "ReplaceFullPath":
+        if full is None:
+            yield Fault((*path, "replaceFullPath"), "missing: write the path that replaces the request's")
+        if prefix is not None:
+            yield Fault((*path, "replacePrefixMatch"), "does not go with ReplaceFullPath: write it `replaceFullPath`")
+    else:
+        if prefix is None:
+            yield Fault((*path, "replacePrefixMatch"), "missing: write the path that replaces the matched prefix")
+        if full is not None:
+            yield Fault(
+                (*path, "replaceFullPath"), "does not go with ReplacePrefixMatch: write it `replacePrefixMatch`"
+            )
+
+
+def _reference(member: Any, path: Path) -> Iterator[Fault]:
+    """The backend of a mirror or of external authorization, which is kept as written."""
+    if not member:
+        return
+    backend = member.get("backendRef")
+    if not isinstance(backend, dict) or not isinstance(backend.get("name"), str):
+        yield Fault((*path, "backendRef"), "missing: write the name and the port of a Service")
+    elif not backend.get("group") and backend.get("kind", "Service") == "Service" and "port" not in backend:
+        yield Fault((*path, "backendRef", "port"), "missing: a Service needs its port")

@@ -1,0 +1,58 @@
+"""Rules of the Inference Extension's kinds (their CRDs' CEL rules)."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from headgate.api.fault import Fault
+from headgate.api.meta import Meta
+from headgate.api.rules.sameness import repeated
+from headgate.api.written.inference import ModelSpec, ObjectiveSpec, PoolSpec, PoolSpecAlpha, RewriteSpec
+from headgate.api.written.metadata import Spec
+
+
+def pool_v1(_: Meta, written: Spec[PoolSpec]) -> Iterator[Fault]:
+    ports = [port.number for port in written.spec.target_ports]
+    message = "{value} stands at {first} already: each port is an endpoint of its own, write it once"
+    yield from repeated(ports, ("spec", "targetPorts"), ("number",), message)
+    ref = written.spec.endpoint_picker_ref
+    if ref and ref.kind == "Service" and ref.port is None:
+        message = "missing: write `port: {number: 9002}`; a picker that is a Service needs it"
+        yield Fault(("spec", "endpointPickerRef", "port"), message)
+
+
+def pool_v1alpha2(_: Meta, __: Spec[PoolSpecAlpha]) -> Iterator[Fault]:
+    return iter(())
+
+
+def model(_: Meta, written: Spec[ModelSpec]) -> Iterator[Fault]:
+    targets = written.spec.target_models
+    if any(target.weight is None for target in targets) and any(target.weight is not None for target in targets):
+        for i, target in enumerate(targets):
+            if target.weight is None:
+                message = "missing: other targets have a weight; write one for each, or for none"
+                yield Fault(("spec", "targetModels", i, "weight"), message)
+    yield from _to_pool(written.spec)
+
+
+def objective(_: Meta, written: Spec[ObjectiveSpec]) -> Iterator[Fault]:
+    yield from _to_pool(written.spec)
+
+
+def rewrite(weights_required: bool) -> Callable[[Meta, Any], Iterator[Fault]]:
+    """The rules of InferenceModelRewrite; …x-k8s.io requires a weight of every target, llm-d.ai does not."""
+
+    def check(_: Meta, written: Spec[RewriteSpec]) -> Iterator[Fault]:
+        yield from _to_pool(written.spec)
+        for i, rule in enumerate(written.spec.rules):
+            for j, target in enumerate(rule.targets):
+                if weights_required and target.weight is None:
+                    message = "missing: inference.networking.x-k8s.io requires it; write `weight: 1`"
+                    yield Fault(("spec", "rules", i, "targets", j, "weight"), message)
+
+    return check
+
+
+def _to_pool(spec: ModelSpec | ObjectiveSpec | RewriteSpec) -> Iterator[Fault]:
+    if spec.pool_ref.kind != "InferencePool":
+        message = f"{spec.pool_ref.kind} is not a pool: write `kind: InferencePool`, or remove the line"
+        yield Fault(("spec", "poolRef", "kind"), message, "warning")
