@@ -56,7 +56,8 @@ def _attach(route: HTTPRoute, ref: ParentRef, gateways: Mapping[str, tuple[Exami
     listeners = {name: hostnames for name, hostnames in shared.items() if hostnames is not None}
     if not listeners:
         wanted = ", ".join(dict.fromkeys(one.listener.hostname for one in allowed))
-        return failed("NoMatchingListenerHostname", f"no hostname of the route is one of the listeners': {wanted}")
+        told = f"listeners take {wanted} only, and none of the route's hostnames is among them"
+        return failed("NoMatchingListenerHostname", told)
     return Attachment(ref, gateway, listeners)
 
 
@@ -67,7 +68,7 @@ def _named(ref: ParentRef, one: Examined) -> bool:
 def _barred(route: HTTPRoute, one: Examined, home: str, look: Lookup) -> str:
     """Why the listener (of a gateway in namespace `home`) doesn't take the route, "" when it does."""
     if "HTTPRoute" not in one.kinds:
-        return "takes no HTTPRoutes"
+        return one.refused.message if one.refused else "takes no HTTPRoutes"
     namespaces = one.listener.allowed_routes.namespaces
     match namespaces.from_:
         case "All":

@@ -67,7 +67,7 @@ def _pool(ref: BackendRef, namespace: str, look: Lookup) -> Resolved:
         return Resolved(fault=Fault("BackendNotFound", f"InferencePool {to.namespace}/{to.name} does not exist"))
     if pool.group == to.group:
         return Resolved(pool=pool)
-    return Resolved(pool=pool, note=f"InferencePool {pool.meta.key} is of group {pool.group}, not {to.group}: taken")
+    return Resolved(pool=pool, note=f"InferencePool {pool.meta.key} of group {pool.group} is used, not {to.group}")
 
 
 def _service(ref: BackendRef, namespace: str, look: Lookup) -> Resolved:

@@ -14,11 +14,14 @@ _FAMILIES = {"HTTP": "plain", "HTTPS": "tls", "TLS": "tls"}  # whose first bytes
 
 
 class Examined(Struct, frozen=True):
-    """A listener with what its status says; `kinds` are the route kinds that may attach, `served`: requests get in."""
+    """A listener, with the kinds of route that may attach to it and what its status says.
+
+    `refused`: why no request gets in, None where they do.
+    """
 
     listener: Listener
     kinds: tuple[str, ...]
-    served: bool
+    refused: Fault | None
     conditions: tuple[Condition, ...]
 
 
@@ -28,29 +31,18 @@ def examine(gateway: Gateway, look: Lookup) -> tuple[Examined, ...]:
 
 def _examine(listener: Listener, gateway: Gateway, look: Lookup) -> Examined:
     kinds, strange = _kinds(listener)
-    unsupported = _unsupported(listener)
     conflict = _conflict(listener, gateway.listeners)
-    refused = conflict or unsupported
-    served = refused is None and bool(kinds)
-    if served:
-        programmed = met("Programmed")
-    elif refused:
-        programmed = unmet("Programmed", conflict.reason if conflict else "Invalid", refused.message)
-    else:
-        programmed = unmet("Programmed", "Invalid", "no kind of route may attach")
-    return Examined(
-        listener,
-        kinds=kinds,
-        served=served,
-        conditions=(
-            judge("Accepted", [refused] if refused else []),
-            met("Conflicted", conflict.reason, conflict.message)
-            if conflict
-            else unmet("Conflicted", "NoConflicts", ""),
-            judge("ResolvedRefs", strange + _certificate_faults(listener, gateway, look)),
-            programmed,
-        ),
+    unaccepted = conflict or _unsupported(listener)
+    refused = unaccepted or (None if kinds else Fault("Invalid", "no kind of route that is served may attach"))
+    conditions = (
+        judge("Accepted", [unaccepted] if unaccepted else []),
+        met("Conflicted", conflict.reason, conflict.message) if conflict else unmet("Conflicted", "NoConflicts", ""),
+        judge("ResolvedRefs", strange + _certificate_faults(listener, gateway, look)),
+        unmet("Programmed", conflict.reason if conflict else "Invalid", refused.message)
+        if refused
+        else met("Programmed"),
     )
+    return Examined(listener, kinds, refused, conditions)
 
 
 def _kinds(listener: Listener) -> tuple[tuple[str, ...], list[Fault]]:
@@ -121,7 +113,7 @@ def _certificate_fault(ref: ObjectRef, namespace: str, look: Lookup) -> Fault | 
 
 def gateway_conditions(gateway: Gateway, listeners: tuple[Examined, ...]) -> tuple[Condition, ...]:
     """Accepted and Programmed of the whole gateway: it lives when one of its listeners does."""
-    bad = [one.listener.name for one in listeners if not one.served]
+    bad = [one.listener.name for one in listeners if one.refused]
     if len(bad) == len(listeners):
         message = "no listener can be served; see their conditions"
         return (unmet("Accepted", "ListenersNotValid", message), unmet("Programmed", "Invalid", message))

@@ -4,10 +4,11 @@ Values that are their default are left out. Maps and lists that hold no others t
 as a sentence.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 import yaml
+from msgspec import NODEFAULT, Struct, structs
 
 from headgate.plan.plan import Plan, Statuses
 
@@ -35,9 +36,23 @@ def translation_yaml(plan: Plan, statuses: Statuses) -> str:
     return f"{plan_yaml(plan)}---\n{status_yaml(statuses)}"
 
 
+def plain(value: Any) -> Any:
+    """Structs as dicts without the fields that equal their default (msgspec leaves out only the very same object)."""
+    if isinstance(value, Struct):
+        shown = [(field.name, getattr(value, field.name), _default(field)) for field in structs.fields(value)]
+        return {name: plain(one) for name, one, default in shown if one != default}
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+def _default(field: structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is NODEFAULT else field.default_factory()
+
+
 def _yaml(value: Plan | Statuses) -> str:
     text: str = yaml.dump(
-        msgspec.to_builtins(value),
+        plain(value),
         Dumper=_Dumper,
         sort_keys=False,
         default_flow_style=None,

@@ -73,7 +73,7 @@ def translate(snapshot: Snapshot) -> tuple[Plan, Statuses]:
 def _listeners(gateway: Gateway, examined: Iterable[Examined], routed: tuple[_Routed, ...]) -> Iterable[Listener]:
     addresses = tuple(one.value for one in gateway.addresses if one.type == "IPAddress" and one.value)
     for one in examined:
-        if one.served:
+        if one.refused is None:
             yield Listener(
                 gateway=gateway.meta.key,
                 name=one.listener.name,
