@@ -32,9 +32,10 @@ def test_an_empty_list_is_a_list():
     assert read_models(b'{"data": []}') == ()
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b"{}", b'{"data": 1}', b'{"data": [{"id": 1}]}', b'{"data": [{}]}']
-)
+NO_LISTS = [b"", b"<html>", b"[]", b"{}", b'{"data": 1}', b'{"data": [{"id": 1}]}', b'{"data": [{}]}']
+
+
+@pytest.mark.parametrize("body", NO_LISTS)
 def test_what_is_no_list_of_models_is_said_to_be_none(body):
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):  # noqa: PT011 - the words are msgspec's
         read_models(body)

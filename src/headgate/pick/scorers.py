@@ -5,6 +5,7 @@ means the same here. Where they read a load that may be 50 ms old, ours adds wha
 """
 
 from collections.abc import Callable, Sequence
+from math import fsum
 
 from headgate.fleet.endpoint import Load, Served
 from headgate.pick.candidates import Candidates
@@ -42,7 +43,7 @@ def kv_cache(ask: Ask, among: Candidates) -> Scores:
     known = [1.0 - load.kv_usage for load in among.loads if load.kv_usage is not None]
     if not known:
         return among.ones
-    mean = sum(known) / len(known)
+    mean = fsum(known) / len(known)  # the exact sum, so that the order of the endpoints does not matter
     return tuple([mean if load.kv_usage is None else 1.0 - load.kv_usage for load in among.loads])
 
 

@@ -1,0 +1,230 @@
+"""Ask endpoints for their metrics and models, again and again, no more often than it helps."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from time import monotonic
+
+from msgspec.structs import replace
+
+from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.read import read, read_models
+from headgate.runtime.client import Client, ClientError
+
+_IDLE_S = 1.0  # between two asks when there is no traffic; half of what saturation calls stale
+_BUSY_FOR_S = 1.0  # traffic that was seen counts this long
+_MODELS_S = 0.5
+_PER_SECOND = 400  # metrics pages in all: 250 endpoints are asked each 0.6 s, not each 0.1 s
+_BACK_OFF_S = 2.0  # the longest pause after failures
+_ABSENT_S = 30.0  # between two asks for what answered 404
+_REFRESH_S = 0.1  # the least between two asks for models, whoever wants them
+_TIMEOUT_S = 1.0
+_AT_ONCE = 64
+_GOLDEN = 0.618034  # its multiples, modulo 1, spread evenly however many there are
+
+
+class _Question:
+    """One path of one endpoint: when it was asked, and what came of it."""
+
+    __slots__ = ("absent", "asked_at", "error", "failures", "path", "running", "wanted")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.asked_at = float("-inf")
+        self.running = False
+        self.wanted = False  # sooner than its turn
+        self.absent = False  # 404: this server has no such thing
+        self.failures = 0
+        self.error = ""
+
+    def due_at(self, pace: float) -> float:
+        if self.running:
+            return float("inf")
+        if self.wanted:
+            return self.asked_at + _REFRESH_S
+        if self.absent:
+            return self.asked_at + _ABSENT_S
+        if self.failures:
+            pace = max(pace, min(_BACK_OFF_S, pace * 2.0 ** min(self.failures, 8)))
+        return self.asked_at + pace
+
+
+class _Target:
+    __slots__ = ("endpoint", "load", "metrics", "models", "models_body", "new")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.load = Load()
+        self.metrics = _Question("/metrics")
+        self.models = _Question("/v1/models")
+        self.models_body: bytes | None = None
+        self.new = True
+
+
+class Scraper:
+    """Tells `on_load(endpoint name, load)` what each watched endpoint reports.
+
+    The first report of an endpoint comes when both its metrics and its models were asked for, also if in vain: then
+    with an empty Load. After that each metrics page is one report, and each change in its models. A failure keeps the
+    old load, which ages (`Load.at`); the pause doubles up to 2 s. `busy` (what it returns is true while there is traffic)
+    sets the pace: `interval` seconds under traffic, 1 s when idle. One timer serves all endpoints and at most 64 are
+    asked at once. One scrape of a vLLM page costs about 0.25 ms of CPU, the fetch included.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        on_load: Callable[[str, Load], None],
+        *,
+        interval: float = 0.1,
+        busy: Callable[[], object] = lambda: True,
+    ) -> None:
+        self._client = client
+        self._on_load = on_load
+        self._interval = interval
+        self._busy = busy
+        self._busy_until = float("-inf")
+        self._targets: dict[str, _Target] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._started = False
+        self._seen = 0  # endpoints ever watched
+
+    def start(self) -> None:
+        """Begin; from inside the event loop."""
+        self._started = True
+        self._soon()
+
+    async def stop(self) -> None:
+        """Ask nothing more. The client stays open."""
+        self._started = False
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def watch(self, endpoints: Iterable[Endpoint]) -> None:
+        """These are all endpoints to ask. One that is new, or has moved to another address, is asked at once."""
+        before, self._targets = self._targets, {}
+        for endpoint in endpoints:
+            target = before.get(endpoint.name)
+            if target is None or _place(target.endpoint) != _place(endpoint):
+                target = _Target(endpoint)
+            target.endpoint = endpoint
+            self._targets[endpoint.name] = target
+        kept = {_place(target.endpoint) for target in self._targets.values()}
+        for target in before.values():
+            if _place(target.endpoint) not in kept:
+                self._client.forget(*_place(target.endpoint))
+        self._soon()
+
+    def refresh(self, endpoints: Iterable[str]) -> None:
+        """Ask these (by name) for their models now, if that was not done in the last 0.1 s: something has changed."""
+        for name in endpoints:
+            target = self._targets.get(name)
+            if target is not None:
+                target.models.wanted = True
+        self._soon()
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """What is wrong now, by endpoint name: why metrics or models can't be read."""
+        return {
+            name: error
+            for name, target in self._targets.items()
+            if (error := target.metrics.error or target.models.error)
+        }
+
+    # When.
+
+    def _soon(self) -> None:
+        if self._started:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(0, self._tick)
+
+    def _tick(self) -> None:
+        now = monotonic()
+        if self._busy():
+            self._busy_until = now + _BUSY_FOR_S
+        fast = max(self._interval, len(self._targets) / _PER_SECOND)
+        busy = now < self._busy_until
+        pace = fast if busy else max(fast, _IDLE_S)
+        models_pace = max(fast, _MODELS_S if busy else _IDLE_S)
+        # Traffic may begin at any time: look for it as often as if there were some.
+        next_at = now + fast
+        for target in self._targets.values():
+            if target.new:
+                self._ask(target, target.metrics, target.models)
+                continue
+            for question, every in ((target.metrics, pace), (target.models, models_pace)):
+                due_at = question.due_at(every)
+                if due_at <= now:
+                    self._ask(target, question)
+                elif due_at < next_at:
+                    next_at = due_at
+        self._timer = asyncio.get_running_loop().call_later(next_at - now, self._tick)
+
+    def _ask(self, target: _Target, *questions: _Question) -> None:
+        """Unless too many are under way: then one of the next ticks will."""
+        if len(self._tasks) >= _AT_ONCE:
+            return
+        now = monotonic()
+        for question in questions:
+            question.running, question.wanted, question.asked_at = True, False, now
+        if target.new:
+            # Those that came together shall not be asked together for ever.
+            target.new = False
+            self._seen += 1
+            for question in questions:
+                question.asked_at -= self._interval * (self._seen * _GOLDEN % 1.0)
+        task = asyncio.get_running_loop().create_task(self._turn(target, questions))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # What.
+
+    async def _turn(self, target: _Target, questions: tuple[_Question, ...]) -> None:
+        if len(questions) == 1:
+            news = await self._answer(target, questions[0])
+        else:
+            await asyncio.gather(*(self._answer(target, question) for question in questions))
+            news = True
+        if news and self._targets.get(target.endpoint.name) is target:
+            self._on_load(target.endpoint.name, target.load)
+
+    async def _answer(self, target: _Target, question: _Question) -> bool:
+        """Whether the load is another one now."""
+        host, port = _place(target.endpoint)
+        try:
+            answer = await self._client.fetch("GET", host, port, question.path, timeout=_TIMEOUT_S)
+            question.absent = answer.status == 404
+            if answer.status not in (200, 404):
+                raise ClientError(f"answered {answer.status}")
+            news = self._take(target, question, answer.body if answer.status == 200 else None)
+        except (ClientError, ValueError) as error:
+            question.failures += 1
+            question.error = f"GET {question.path}: {error}"
+            return False
+        finally:
+            question.running = False
+        question.failures, question.error = 0, ""
+        return news
+
+    def _take(self, target: _Target, question: _Question, body: bytes | None) -> bool:
+        load = target.load
+        if question is target.metrics:
+            if body is None:
+                return False
+            target.load = read(body, target.endpoint.engine, load, monotonic())
+            return True
+        if body == target.models_body:
+            return False
+        models = None if body is None else read_models(body)
+        target.models_body = body
+        target.load = replace(load, models=models)
+        return models != load.models
+
+
+def _place(endpoint: Endpoint) -> tuple[str, int]:
+    return endpoint.address, endpoint.port

@@ -1,0 +1,43 @@
+"""How full a pool is."""
+
+import pytest
+from pools import standing
+
+from headgate.fleet.endpoint import Load
+from headgate.pick.saturation import saturation
+
+
+def full(*loads, now=10.0, **more):
+    return saturation(standing(dict(zip("abcdef", loads, strict=False)), **more), now)
+
+
+def test_an_endpoint_is_as_full_as_its_queue_or_its_cache_whichever_is_fuller():
+    assert full(Load(5, 0, 0.0, at=10.0)) == 1.0
+    assert full(Load(0, 99, 0.8, at=10.0)) == 1.0
+    assert full(Load(1, 0, 0.4, at=10.0)) == 0.5
+    assert full(Load(10, 0, 0.4, at=10.0)) == 2.0
+
+
+def test_a_pool_is_as_full_as_its_endpoints_are_in_the_mean():
+    assert full(Load(0, 0, 0.0, at=10.0), Load(10, 0, 0.0, at=10.0)) == 1.0
+
+
+def test_what_is_not_known_or_not_known_any_more_counts_as_full():
+    assert full(Load()) == 1.0
+    assert full(Load(0, 0, 0.0, at=7.9)) == 1.0
+    assert full(Load(0, 0, 0.0, at=8.1)) == 0.0
+
+
+def test_a_pool_without_endpoints_is_full():
+    assert full() == 1.0
+    assert full(Load(0, 0, 0.0, at=10.0), a={"ready": False}) == 1.0
+
+
+def test_endpoints_that_take_no_requests_do_not_count():
+    loads = (Load(0, 0, 0.0, at=10.0), Load(50, 0, 0.0, at=10.0), Load(50, 0, 0.0, at=10.0))
+    assert full(*loads, b={"ready": False}, c={"draining": True}) == 0.0
+
+
+def test_a_gauge_that_the_engine_does_not_have_does_not_fill_it():
+    assert full(Load(waiting=2, at=10.0)) == pytest.approx(0.4)
+    assert full(Load(at=10.0)) == 0.0
