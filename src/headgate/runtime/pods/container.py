@@ -22,6 +22,7 @@ from headgate.runtime.pods.volumes import VolumeError, Volumes
 Restart = Literal["Always", "OnFailure", "Never"]
 
 _NAP = re.compile(r"(\S*/)?sleep\s+\d+\s*\Z")
+_CRASH_LOOP = 2.0  # seconds of back-off: it ended for the third time in a row
 _CANNOT_START = 128  # the exit code that container runtimes give for this
 
 
@@ -47,6 +48,7 @@ class ContainerLife:
         self.restarts = 0
         self.message = ""
         self.running = False
+        self.hindered = False  # it won't get ready before somebody changes something
         self.log = str(machine.logs / f"{who.namespace}_{who.name}_{container.name}.log")
         self.started = asyncio.Event()  # startup probe included
         self._kind = kind
@@ -92,6 +94,7 @@ class ContainerLife:
             self._machine.say_once(refusal(self.container.image))
             if self._lenient:
                 return await self._without_process("left out: the simulator does without")
+            self.hindered = True
             self._tell(message=f"image {self.container.image or '(none)'} can't run on this machine")
             await asyncio.Event().wait()
         backoff = Backoff()
@@ -104,6 +107,7 @@ class ContainerLife:
                 return code
             was_ready = loop.time() - self._ready_since if self._ready_since is not None else 0.0
             delay, backoff = backoff.after(loop.time() - begun, was_ready)
+            self.hindered = delay >= _CRASH_LOOP
             self._say_ending(delay)
             await asyncio.sleep(delay)
             self.restarts += 1
@@ -126,8 +130,10 @@ class ContainerLife:
                 return prepare(self.container, self._kind, self._who, mounts, str(self._directory), self._machine)
             except (NotYet, VolumeError) as error:
                 self._machine.say_once(f"{self._called()} waits: {error}")
+                self.hindered = True
                 self._tell(message=str(error))
                 await self._machine.news()
+                self.hindered = False
 
     async def _once(self, launch: Launch) -> int:
         """Start it and see it through to its end: the exit code."""

@@ -65,8 +65,12 @@ def reconcile(snapshot: Snapshot, existing: Sequence[Existing]) -> Changes:
     create += changes.create
     delete += changes.delete
     delete += [pod.blueprint.key for orphans in by_owner.values() for pod in orphans if not pod.deleting]
-    taken = {pod.blueprint.key for pod in existing}
-    return Changes(tuple(pod for pod in create if pod.key not in taken), tuple(delete))
+    free: dict[str, Blueprint] = {}
+    for blueprint in create:
+        free.setdefault(blueprint.key, blueprint)  # of two that want one name, the first has it
+    for pod in existing:
+        free.pop(pod.blueprint.key, None)
+    return Changes(tuple(free.values()), tuple(delete))
 
 
 def revision(template: PodTemplate | PodSpec) -> str:

@@ -7,7 +7,8 @@ import msgspec
 
 from headgate.api.snapshot import Snapshot
 from headgate.fleet.endpoint import Server
-from headgate.runtime.pods.addressed import Addressed, addressed, unreadable
+from headgate.runtime.pods.addressed import ADDRESS, Addressed, addressed, unreadable
+from headgate.runtime.pods.pod import PodRow
 from headgate.runtime.pods.probes import Target, watch
 
 
@@ -19,6 +20,7 @@ class Outside:
         self._changed = changed
         self._known: dict[str, Addressed] = {}
         self._ready: dict[str, bool] = {}
+        self._problems: dict[str, str] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._said: set[str] = set()
 
@@ -50,6 +52,23 @@ class Outside:
             for key, found in self._known.items()
         )
 
+    def rows(self) -> tuple[PodRow, ...]:
+        """The same for the table; one that was not asked yet may still become ready."""
+        return tuple(
+            PodRow(
+                name=key,
+                owner="",
+                address=server.annotations[ADDRESS],
+                phase="Outside",
+                ready=server.ready,
+                restarts=0,
+                message="" if server.ready else self._problems.get(key, ""),
+                log="",
+                pending=not server.ready and key not in self._ready,
+            )
+            for key, server in zip(self._known, self.servers(), strict=True)
+        )
+
     def stop(self) -> None:
         for task in self._asking.values():
             task.cancel()
@@ -57,6 +76,7 @@ class Outside:
 
     async def _ask(self, key: str, found: Addressed) -> None:
         def tell(well: bool, problem: str) -> None:
+            self._problems[key] = problem
             if self._ready.get(key) != well:
                 self._ready[key] = well
                 self._changed()

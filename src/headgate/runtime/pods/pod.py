@@ -32,6 +32,7 @@ class PodRow(Struct, frozen=True):
     restarts: int
     message: str  # why it is not ready, "" when there is nothing to say
     log: str
+    pending: bool = False  # it is on its way to ready, and nothing is known to be in the way
 
 
 class PodLife:
@@ -150,7 +151,11 @@ class PodLife:
             restarts=sum(life.restarts for life in lives),
             message=message,
             log=(speaks or self._main[0]).log,
+            pending=self._phase in ("Pending", "Running") and not self.ready and not self._hindered(),
         )
+
+    def _hindered(self) -> bool:
+        return bool(self._message) or any(life.hindered for life in (*self._main, *self._init))
 
     def _life(self, part: Container, restart: Restart) -> ContainerLife:
         return ContainerLife(

@@ -1,11 +1,8 @@
 """All Pods of this machine: what the objects ask for is started, followed and stopped."""
 
 import asyncio
-import contextlib
-import fcntl
 import functools
 import itertools
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -25,9 +22,14 @@ from headgate.runtime.pods.pod import PodLife, PodRow
 
 
 class Options(Struct, frozen=True):
-    """How Pods are run here. Two Headgates that are given one `state_dir` share it: the second one takes a sibling."""
+    """How Pods are run here.
 
-    state_dir: Path
+    `state_dir` holds volumes and logs, and belongs to this Headgate alone. Without `launch` nothing is started, and
+    the only servers are those that Pods give the addresses of.
+    """
+
+    state_dir: str
+    launch: bool = True
     engine: Literal["sim", "vllm", "auto"] = "auto"
     network: str = "127.77.0.0/24"  # each Pod has an address of its own from it
     speed: float | None = None  # the simulator's; None: its default
@@ -38,7 +40,8 @@ class Options(Struct, frozen=True):
 class Pods:
     """Runs the Pods of the newest snapshot. `say` hears what a user should know, `on_change` the servers there are.
 
-    All methods belong to one event loop. `on_change` is called from it, only when the servers differ.
+    All methods belong to one event loop. `on_change` is called from it, only when the servers differ; never by
+    `apply` itself.
     """
 
     def __init__(
@@ -48,13 +51,12 @@ class Pods:
         self._say = say
         self._on_change = on_change
         self._machine: Machine | None = None
-        self._lock: int | None = None
         self._addresses = Addresses(options.network)
         self._outside = Outside(say, self._wake)
         self._pods: dict[str, PodLife] = {}
         self._births = itertools.count()
         self._dirty = asyncio.Event()
-        self._loop: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._stopping = False
         self._servers: tuple[Server, ...] = ()
 
@@ -62,23 +64,25 @@ class Pods:
         """Make it so, in the background. The newest snapshot wins; one that says the same changes nothing."""
         if self._stopping:
             return
-        if self._machine is None:
+        if self._machine is None and self._options.launch:
             self._machine = self._furnish()
-        if self._loop is None:
-            self._loop = asyncio.create_task(self._follow(self._machine), name="pods")
-            self._loop.add_done_callback(_must_not_fail)
-        self._machine.look_at(snapshot)
-        for pod in self._pods.values():
-            pod.look()
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow(), name="pods")
+            self._following.add_done_callback(_must_not_fail)
         self._outside.apply(snapshot)
+        if self._machine is not None:
+            self._machine.look_at(snapshot)
+            for pod in self._pods.values():
+                pod.look()
+            self._reconcile(self._machine)  # at once, so that `rows` knows what is to come
         self._wake()
 
     async def stop(self, grace: float) -> None:
         """Stop every Pod, within `grace` seconds; what still runs then is killed. preStop sleeps are skipped."""
         self._stopping = True
         self._outside.stop()
-        if self._loop is not None:
-            self._loop.cancel()
+        if self._following is not None:
+            self._following.cancel()
         stops = [pod.stop(grace) for pod in self._pods.values()]
         self._publish()
         if stops:
@@ -92,8 +96,8 @@ class Pods:
         """SIGKILL everything at once; returns when it is gone. A `stop` under way ends by itself."""
         self._stopping = True
         self._outside.stop()
-        if self._loop is not None:
-            self._loop.cancel()
+        if self._following is not None:
+            self._following.cancel()
         if self._machine is not None:
             self._machine.spawner.kill()
         for pod in self._pods.values():
@@ -102,15 +106,12 @@ class Pods:
 
     def rows(self) -> tuple[PodRow, ...]:
         """Each Pod, and each server that runs outside, sorted by name."""
-        rows = [pod.row() for pod in self._pods.values()]
-        for server in self._outside.servers():
-            name, place = f"{server.namespace}/{server.name}", f"{server.address}:{server.port}"
-            rows.append(PodRow(name, "", place, "Outside", server.ready, 0, "", ""))
+        rows = [*(pod.row() for pod in self._pods.values()), *self._outside.rows()]
         return tuple(sorted(rows, key=lambda row: row.name))
 
     def _furnish(self) -> Machine:
         options = self._options
-        directory, self._lock = _claim(Path(options.state_dir).absolute())
+        directory = Path(options.state_dir).absolute()
         shutil.rmtree(directory / "pods", ignore_errors=True)  # of a run that could not clean up
         engine = find_engine(options.engine, options.python, options.vllm_python, options.speed)
         machine = Machine(directory, engine, options.python, self._say)
@@ -120,11 +121,12 @@ class Pods:
     def _wake(self) -> None:
         self._dirty.set()
 
-    async def _follow(self, machine: Machine) -> None:
+    async def _follow(self) -> None:
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            self._reconcile(machine)
+            if self._machine is not None:
+                self._reconcile(self._machine)
             self._publish()
 
     def _reconcile(self, machine: Machine) -> None:
@@ -167,22 +169,6 @@ class Pods:
         self._addresses.close()
         if self._machine is not None:
             shutil.rmtree(self._machine.pods, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-
-def _claim(wanted: Path) -> tuple[Path, int]:
-    """The state directory, or the first of its siblings (`state-2`, …) that no other Headgate uses; and its lock."""
-    for number in itertools.count(1):
-        directory = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return directory, lock
-        os.close(lock)
-    raise AssertionError
 
 
 def _must_not_fail(task: "asyncio.Task[None]") -> None:

@@ -97,10 +97,11 @@ class Streak(Struct, frozen=True):
 async def watch(probe: Probe, target: Target, tell: Callable[[bool, str], None], *, eager: bool) -> None:
     """Ask until cancelled; `tell` hears every change of the verdict, and each failure that upholds a bad one.
 
-    `eager`: until the first success it asks every 100 ms, where asking is cheap.
+    `eager`: until the first success it asks every 100 ms, where asking is cheap. Otherwise it first asks after a
+    period: what a process says in its first millisecond is no reason to end it.
     """
     loop = asyncio.get_running_loop()
-    await asyncio.sleep(probe.initial_delay_seconds)
+    await asyncio.sleep(probe.initial_delay_seconds or (0 if eager else probe.period_seconds))
     begun = counted = loop.time()
     streak = Streak()
     eager = eager and probe.exec is None
