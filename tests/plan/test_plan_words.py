@@ -97,3 +97,9 @@ def test_ages_compare_times_not_their_spelling_and_no_time_is_the_youngest() -> 
     never = Meta("0")
     assert sorted((never, late, early), key=age) == [early, late, never]
     assert age(Meta("a", created="2025-01-01T00:00:00")) == age(late)
+
+
+@pytest.mark.parametrize("created", ["", "yesterday", "2025-13-01T00:00:00Z", "2025-01-01T25:00:00Z"])
+def test_what_is_no_time_is_as_young_as_no_time_at_all(created: str) -> None:
+    assert age(Meta("a", created=created)) == age(Meta("a"))
+    assert age(Meta("a", created="9999-12-31T23:59:59-23:59")) < age(Meta("a", created=created))

@@ -214,6 +214,19 @@ def test_an_object_that_nothing_refers_to_changes_nothing_else(
 
 
 @given(snapshots)
+def test_every_object_has_one_status(snapshot: Snapshot) -> None:
+    _, statuses = translate(snapshot)
+    written = {
+        "Gateway": snapshot.gateways,
+        "HTTPRoute": snapshot.routes,
+        "InferencePool": snapshot.pools,
+        "InferenceModel": snapshot.models,
+    }
+    names = sorted((kind, one.meta.key) for kind, objects in written.items() for one in objects)
+    assert [(status.kind, status.name) for status in statuses] == names
+
+
+@given(snapshots)
 def test_every_backend_names_a_pool_of_the_plan_or_says_why_it_names_none(snapshot: Snapshot) -> None:
     plan, _ = translate(snapshot)
     for listener in plan.listeners:

@@ -19,13 +19,19 @@ def age(meta: Meta) -> Age:
     """Sorts the oldest object first, by `namespace/name` where the times are equal or were not given.
 
     An object without a creationTimestamp is one that is only now being created: it comes after those that have one.
+    So does one whose timestamp is no time.
     """
-    if not meta.created:
-        return (True, 0.0, meta.key)
-    created = datetime.fromisoformat(meta.created)
-    if created.tzinfo is None:
-        created = created.replace(tzinfo=UTC)
-    return (False, created.timestamp(), meta.key)
+    created = _seconds(meta.created)
+    return (created is None, created or 0.0, meta.key)
+
+
+def _seconds(written: str) -> float | None:
+    """RFC 3339 to seconds since 1970; UTC where it names no zone."""
+    try:
+        time = datetime.fromisoformat(written)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def rank(route: Route, written: Age, ordinal: int) -> tuple[object, ...]:
