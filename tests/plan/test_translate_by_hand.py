@@ -70,9 +70,9 @@ def test_of_two_pools_of_one_name_the_newer_group_is_used_and_the_older_told() -
         assert [[one.reason for one in status.conditions] for status in statuses] == [[], ["Conflicted"]]
 
 
-def test_a_regular_expression_that_is_none_drops_its_rule_and_its_requests_get_500() -> None:
+def test_a_regular_expression_that_is_none_drops_its_rule_and_never_reaches_the_plan() -> None:
     bad = RouteRule(matches=(RouteMatch(path=PathMatch("RegularExpression", "/v1/(chat")),))
-    odd = RouteRule(matches=(RouteMatch(headers=(FieldMatch("X-User", "[", "RegularExpression"),)),))
+    odd = RouteRule(matches=(RouteMatch(headers=(FieldMatch("X-User", "[", "RegularExpression"),)), RouteMatch()))
     plan, (_, route) = translate(
         Snapshot(gateways=(GATEWAY,), routes=(HTTPRoute(Meta("r"), (ParentRef("gw"),), rules=(bad, odd, RouteRule())),))
     )
@@ -81,7 +81,7 @@ def test_a_regular_expression_that_is_none_drops_its_rule_and_its_requests_get_5
     assert partial.message.startswith("Dropped Rule: rules[0].matches[0].path.value: '/v1/(chat' is no regular")
     assert "rules[1].matches[0].headers[0].value: '['" in partial.message
     answers = {one.name: [backend.status for backend in one.backends] for one in plan.listeners[0].routes}
-    assert answers == {"default/r/0/0": [500], "default/r/1/0": [500], "default/r/2/0": []}
+    assert answers == {"default/r/1/1": [500], "default/r/2/0": []}
 
 
 def test_of_headers_that_differ_by_case_the_first_counts() -> None:

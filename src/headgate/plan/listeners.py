@@ -10,7 +10,7 @@ from headgate.plan.plan import Condition
 
 SERVED_PROTOCOLS = {"HTTP"}
 SERVED_KINDS = {"HTTPRoute"}
-_FAMILIES = {"HTTP": "plain", "HTTPS": "tls", "TLS": "tls"}  # whose first bytes tell each other apart only by hostname
+_FAMILIES = {"HTTP": "plain", "HTTPS": "tls", "TLS": "tls"}  # those of one family only a hostname tells apart
 
 
 class Examined(Struct, frozen=True):

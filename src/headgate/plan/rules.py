@@ -16,7 +16,8 @@ class CompiledRule(Struct, frozen=True):
     """`routes` in the order of the matches, before any listener: no hostnames yet.
 
     `refused` says why the rule can't be served, "" when it can; its routes then answer 500, so that no wider rule
-    answers what this one was to filter. `faults` are those of its references.
+    answers what this one was to filter. A match whose regular expression is none has no route: it matches nothing.
+    `faults` are those of the rule's references.
     """
 
     routes: tuple[Route, ...]
@@ -48,6 +49,7 @@ def compile_rule(route: HTTPRoute, index: int, look: Lookup) -> CompiledRule:
             backend_timeout_s=_timeout(rule.timeouts.backend_request),
         )
         for number, written in enumerate(rule.matches)
+        if not bad_patterns(written, "")
     )
     faults = (*unknown, *(to.fault for to in resolved if to.fault))
     return CompiledRule(routes, resolved, why_not, faults, tuple(_notes(rule, place)))
