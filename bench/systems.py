@@ -40,7 +40,7 @@ def _headgate(backend: Backend, port: int, directory: Path) -> Launch:
     argv = (_program("headgate", "make bench installs it"), "gateway", "--config", str(manifests))
     more = ("--address", "127.0.0.1", "--access-log", str(directory / "access.log"))
     metrics = ("--metrics", f"127.0.0.1:{free_port()}")
-    settings = "1 worker; queue, KV, LoRA and prefix scorers; usage, metrics, access log to a file"
+    settings = "1 worker; queue, KV, LoRA and prefix scorers; metrics, access log to a file"
     return Launch(argv + more + metrics, settings, {"HEADGATE_STATE": str(directory / "state")})
 
 
