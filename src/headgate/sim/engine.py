@@ -230,7 +230,7 @@ class Engine:
                 adapters.add(adapter)
             if sequence.cached < 0:
                 sequence.cached = sequence.computed
-                sequence.scheduled = now
+                sequence.scheduled = max(now, sequence.arrived)
                 self._count_prompt(sequence.work, sequence.cached)
             self._running.append(sequence)
             self._batch.append((sequence, wanted))

@@ -11,11 +11,13 @@ JSON = ("content-type", "application/json")
 
 
 class Reply(Struct, frozen=True, gc=False):
-    """A whole answer; the server adds date, server and length."""
+    """A whole answer; the server adds date, server and length. `after`: seconds that it takes to get there."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    after: float = 0.0
+    chunked: bool = False  # sent in chunks, so without a length
 
 
 class Refusal(Struct, frozen=True):

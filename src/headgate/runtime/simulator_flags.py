@@ -1,0 +1,117 @@
+"""The flags of `headgate sim`: vLLM's, as far as they change what a client sees, and a few of its own."""
+
+import argparse
+import os
+
+import msgspec
+
+from headgate.sim.cost import Cost
+from headgate.sim.engine import Config
+from headgate.sim.service import Settings
+
+_EPILOG = """\
+examples:
+  headgate sim --model meta-llama/Llama-3.1-8B-Instruct --port 8000
+  headgate sim --model llama --enable-lora --lora-modules food-review=org/food-review --speed 10
+  VLLM_ALLOW_RUNTIME_LORA_UPDATING=true headgate sim --model llama --enable-lora --speed 0
+
+It answers what vLLM 0.32 answers, with text that it makes up. Flags are vLLM's; those that do not change what a client
+sees are accepted and named in one warning. --speed 1 takes the time that an 8B model takes on one NVIDIA L4.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        "headgate sim",
+        description="Simulate a vLLM server: its API, its batching, its KV cache, its adapters, its metrics.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = made.add_argument
+    add("model_tag", nargs="?", metavar="MODEL", help="the same as --model, as `vllm serve MODEL` has it")
+    add("--model", default="", help="name or path of the base model (default: headgate/simulated-8b)")
+    add("--served-model-name", nargs="+", default=[], metavar="NAME", help="names to serve the base model by")
+    add("--host", default="", help="address to listen on (default: every one)")
+    add("--port", type=int, default=8000, help="port to listen on, 0 for any free one (default: %(default)s)")
+    add("--uds", default="", metavar="PATH", help="listen on this unix socket instead")
+    add("--speed", type=float, default=1.0, metavar="F",
+        help="F times as fast as the card; 0: no waiting at all (default: %(default)g)")  # fmt: skip
+    add("--startup-delay", type=float, default=0.0, metavar="S",
+        help="seconds before it listens, as a server takes to load a model (default: %(default)g)")  # fmt: skip
+    batching = made.add_argument_group("batching and KV cache")
+    batching.add_argument(
+        "--max-model-len", type=int, default=32768, metavar="N", help="context in tokens (%(default)s)"
+    )
+    batching.add_argument("--max-num-seqs", type=int, default=256, metavar="N", help="sequences per step (%(default)s)")
+    batching.add_argument("--max-num-batched-tokens", type=int, default=2048, metavar="N",
+                          help="tokens per step (%(default)s)")  # fmt: skip
+    batching.add_argument("--block-size", type=int, default=16, metavar="N", help="tokens per KV block (%(default)s)")
+    batching.add_argument("--num-gpu-blocks-override", type=int, default=0, metavar="N", help="KV blocks")
+    batching.add_argument("--gpu-memory-utilization", type=float, default=0.92, metavar="F",
+                          help="share of the card's memory; it decides the number of KV blocks (%(default)s)")  # fmt: skip
+    batching.add_argument("--tensor-parallel-size", "-tp", type=int, default=1, metavar="N", help="cards (%(default)s)")
+    batching.add_argument("--enable-prefix-caching", action=argparse.BooleanOptionalAction, default=True)
+    lora = made.add_argument_group("LoRA (the calls that load and unload: VLLM_ALLOW_RUNTIME_LORA_UPDATING=true)")
+    lora.add_argument("--enable-lora", action="store_true", help="serve adapters")
+    lora.add_argument("--max-loras", type=int, default=1, metavar="N", help="adapters per step (%(default)s)")
+    lora.add_argument("--max-cpu-loras", type=int, default=0, metavar="N", help="adapters in memory (--max-loras)")
+    lora.add_argument("--lora-modules", nargs="+", default=[], metavar="NAME=PATH",
+                      help='adapters from the start; or {"name": …, "path": …, "base_model_name": …}')  # fmt: skip
+    return made
+
+
+def settings(flags: argparse.Namespace) -> Settings | str:
+    """What the flags ask for, or what is wrong with them."""
+    root = flags.model or flags.model_tag or "headgate/simulated-8b"
+    for name in ("max_model_len", "max_num_seqs", "max_num_batched_tokens", "block_size", "max_loras",
+                 "tensor_parallel_size"):  # fmt: skip
+        if getattr(flags, name) < 1:
+            return f"--{name.replace('_', '-')} must be at least 1, got {getattr(flags, name)}"
+    if flags.speed < 0:
+        return f"--speed must be 0 (no waiting) or more, got {flags.speed:g}"
+    adapters = []
+    for text in flags.lora_modules:
+        adapter = _adapter(text)
+        if adapter is None:
+            return f"--lora-modules: {text!r} is neither NAME=PATH nor a JSON object with name and path"
+        adapters.append(adapter)
+    if adapters and not flags.enable_lora:
+        return "--lora-modules needs --enable-lora"
+    config = Config(
+        block_size=flags.block_size,
+        num_blocks=_blocks(flags),
+        max_num_seqs=flags.max_num_seqs,
+        max_num_batched_tokens=flags.max_num_batched_tokens,
+        max_model_len=flags.max_model_len,
+        prefix_caching=flags.enable_prefix_caching,
+        max_loras=flags.max_loras,
+        max_cpu_loras=flags.max_cpu_loras or flags.max_loras,
+        cost=Cost().at_speed(flags.speed * flags.tensor_parallel_size),
+    )
+    updating = os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "0").strip().lower() in ("1", "true")
+    names = tuple(flags.served_model_name) or (root,)
+    return Settings(names, root, config, flags.enable_lora, updating, tuple(adapters), at_once=not flags.speed)
+
+
+def _blocks(flags: argparse.Namespace) -> int:
+    """KV blocks of an 8B model on cards of 24 GB: what is left beside 16 GB of weights and 1.5 GB to work with."""
+    if flags.num_gpu_blocks_override > 0:
+        blocks = int(flags.num_gpu_blocks_override)
+    else:
+        left = (24e9 * flags.gpu_memory_utilization - 1.5e9) * flags.tensor_parallel_size - 16e9
+        blocks = int(left / 131072 / flags.block_size)
+    # vLLM refuses to start when one sequence of full length does not fit; here there is memory enough for one.
+    least = -(-int(flags.max_model_len) // int(flags.block_size)) + 1
+    return max(blocks, least)
+
+
+def _adapter(text: str) -> tuple[str, str, str] | None:
+    if text.startswith("{"):
+        try:
+            module = msgspec.json.decode(text)
+            return str(module["name"]), str(module["path"]), str(module.get("base_model_name") or "")
+        except (msgspec.DecodeError, KeyError):
+            return None
+    name, _, path = text.partition("=")
+    return (name, path, "") if name and path else None

@@ -1,0 +1,206 @@
+"""vLLM's own checks of what a request asks for, in the order in which it makes them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from headgate.sim import tokens
+from headgate.sim.draft import Sampling
+from headgate.sim.refusals import Refusal, bad
+
+_MOST_LOGPROBS = 20  # --max-logprobs
+
+
+def before(data: Mapping[str, Any]) -> Refusal | None:
+    """What is checked on the body as it came, before its fields are read."""
+    if data.get("stream_options") and not data.get("stream"):
+        return bad("Stream options can only be defined when `stream=True`.", "stream_options")
+    if "cache_salt" in data and data["cache_salt"] is not None:
+        salt = data["cache_salt"]
+        if not isinstance(salt, str) or not salt:
+            return bad("Parameter 'cache_salt' must be a non-empty string if provided.", "cache_salt")
+    return _before_prompt_logprobs(data)
+
+
+def _before_prompt_logprobs(data: Mapping[str, Any]) -> Refusal | None:
+    asked = data.get("prompt_logprobs")
+    if asked is None:
+        return None
+    if not isinstance(asked, (int, float)):
+        return bad("`prompt_logprobs` must be an integer.", "prompt_logprobs", asked)
+    if data.get("stream") and (asked > 0 or asked == -1):
+        return bad("`prompt_logprobs` are not available when `stream=True`.", "prompt_logprobs")
+    if asked < 0 and asked != -1:
+        return bad("`prompt_logprobs` must be a positive value or -1.", "prompt_logprobs", asked)
+    return None
+
+
+def before_chat(data: Mapping[str, Any]) -> Refusal | None:
+    """The same for chat, with what only chat has."""
+    messages = data.get("messages", [])
+    if not isinstance(messages, (list, str, dict)):
+        kind = "NoneType" if messages is None else type(messages).__name__
+        return bad(f"'{kind}' object is not iterable")
+    if data.get("continue_final_message") and data.get("add_generation_prompt"):
+        return bad("Cannot set both `continue_final_message` and `add_generation_prompt` to True.")
+    return _before_response_format(data) or _before_tools(data) or _before_top_logprobs(data) or before(data)
+
+
+def _before_response_format(data: Mapping[str, Any]) -> Refusal | None:
+    asked = data.get("response_format")
+    if isinstance(asked, dict) and asked.get("type") == "json_schema" and asked.get("json_schema") is None:
+        message = "When response_format type is 'json_schema', the 'json_schema' field must be provided."
+        return bad(message, "response_format")
+    return None
+
+
+def _before_tools(data: Mapping[str, Any]) -> Refusal | None:
+    if data.get("tools") == []:
+        message = "`tools` must not be an empty array. Either provide at least one tool or omit the field entirely."
+        return bad(message, "tools")
+    choice = data.get("tool_choice")
+    if choice is None or choice == "none":
+        return None
+    if data.get("tools") is None:
+        return bad("When using `tool_choice`, `tools` must be set.", "tool_choice")
+    if choice not in ("auto", "required") and not isinstance(choice, dict):
+        message = (
+            f'Invalid value for `tool_choice`: {choice}! Only named tools, "none", "auto" or "required" are supported.'
+        )
+        return bad(message, "tool_choice")
+    return None
+
+
+def _before_top_logprobs(data: Mapping[str, Any]) -> Refusal | None:
+    asked = data.get("top_logprobs")
+    if asked is None:
+        return None
+    if not isinstance(asked, (int, float)):
+        return bad("`top_logprobs` must be an integer.", "top_logprobs", asked)
+    if asked < 0 and asked != -1:
+        return bad("`top_logprobs` must be a positive value or -1.", "top_logprobs", asked)
+    if asked and not data.get("logprobs"):
+        return bad("when using `top_logprobs`, `logprobs` must be set to true.", "top_logprobs")
+    return None
+
+
+def too_long(prompt_tokens: int, context: int) -> Refusal | None:
+    """A prompt over the context. vLLM stops counting one token beyond it."""
+    if prompt_tokens <= context:
+        return None
+    message = (
+        f"This model's maximum context length is {context} tokens. However, your prompt contains at least "
+        f"{context + 1} input tokens, which exceeds this limit even without any output tokens. "
+        "Please reduce the length of the input prompt."
+    )
+    return bad(message, "input_tokens", context + 1)
+
+
+def too_much(asked: int | None, context: int, name: str = "max_tokens") -> Refusal | None:
+    """More output asked for than the context holds; checked before the prompt is looked at."""
+    if asked is None or asked <= context:
+        return None
+    message = f"{name}={asked} cannot be greater than max_model_len={context}. Please request fewer output tokens."
+    return bad(message, name, asked)
+
+
+def settle(fields: Mapping[str, Any], limit: int | None, room: int, *, logprobs: int | None) -> Sampling | Refusal:
+    """The sampling that these fields ask for: `limit` tokens at most, `room` of which fit behind the prompt."""
+    most = room if limit is None else min(limit, room)
+    least = fields.get("min_tokens") or 0
+    stop = fields.get("stop") or ()
+    words = (stop,) if isinstance(stop, str) else tuple(stop)
+    if fields.get("stop") == "":
+        words = ("",)
+    n = 1 if fields.get("n") is None else fields["n"]
+    refusal = _numbers(fields, n) or _amounts(most, least) or _logprobs(fields, logprobs)
+    if refusal is None and any(not word for word in words):
+        refusal = bad("stop cannot contain an empty string.")
+    refusal = refusal or _bias(fields)
+    if refusal is not None:
+        return refusal
+    return Sampling(
+        n,
+        most,
+        least,
+        words,
+        tuple(fields.get("stop_token_ids") or ()),
+        bool(fields.get("include_stop_str_in_output")),
+        bool(fields.get("ignore_eos")),
+        fields.get("seed") or 0,
+    )
+
+
+def _numbers(fields: Mapping[str, Any], n: int) -> Refusal | None:
+    def value(name: str, default: float) -> float:
+        found = fields.get(name)
+        return default if found is None else float(found)
+
+    if n < 1:
+        return bad(f"n must be at least 1, got {n}.")
+    for name in ("presence_penalty", "frequency_penalty"):
+        if not -2 <= value(name, 0) <= 2:
+            return bad(f"{name} must be in [-2, 2], got {value(name, 0)}.")
+    repetition = value("repetition_penalty", 1)
+    if not math.isfinite(repetition):
+        return bad(f"repetition_penalty must be a finite number, got {repetition}.")
+    if repetition <= 0:
+        return bad(f"repetition_penalty must be greater than zero, got {repetition}.")
+    temperature = value("temperature", 1)
+    if not math.isfinite(temperature):
+        return bad(f"temperature must be a finite number, got {temperature}.", "temperature", temperature)
+    if temperature < 0:
+        return bad(f"temperature must be non-negative, got {temperature}.", "temperature", temperature)
+    if temperature > 2:
+        return bad(f"temperature must be in [0, 2], got {temperature}.", "temperature", temperature)
+    top_p = value("top_p", 1)
+    if not 0 < top_p <= 1:
+        return bad(f"top_p must be in (0, 1], got {top_p}.", "top_p", top_p)
+    top_k = fields.get("top_k") or 0
+    if top_k < -1:
+        return bad(f"top_k must be 0 (disable), or at least 1, got {top_k}.")
+    if not 0 <= value("min_p", 0) <= 1:
+        return bad(f"min_p must be in [0, 1], got {value('min_p', 0)}.")
+    if n > 1 and temperature == 0 and not fields.get("use_beam_search"):
+        return bad(f"n must be 1 when using greedy sampling, got {n}.")
+    return None
+
+
+def _amounts(most: int, least: int) -> Refusal | None:
+    if most < 1:
+        return bad(f"max_tokens must be at least 1, got {most}.", "max_tokens", most)
+    if least < 0:
+        return bad(f"min_tokens must be greater than or equal to 0, got {least}.")
+    if least > most:
+        return bad(f"min_tokens must be less than or equal to max_tokens={most}, got {least}.")
+    return None
+
+
+def _logprobs(fields: Mapping[str, Any], asked: int | None) -> Refusal | None:
+    for name, count in (("logprobs", asked), ("prompt_logprobs", fields.get("prompt_logprobs"))):
+        if count is None:
+            continue
+        count = tokens.VOCABULARY if count == -1 else count
+        if count > _MOST_LOGPROBS:
+            kind = "sample" if name == "logprobs" else "prompt"
+            message = f"Requested {kind} logprobs of {count}, which is greater than max allowed: {_MOST_LOGPROBS}"
+            return bad(message, name, count)
+    return None
+
+
+def _bias(fields: Mapping[str, Any]) -> Refusal | None:
+    strangers = []
+    for key in fields.get("logit_bias") or ():
+        try:
+            tokens.from_ids([int(key)])
+        except ValueError:
+            if not key.lstrip("-").isdigit():
+                return bad(f"invalid literal for int() with base 10: '{key}'")
+            strangers.append(int(key))
+    if strangers:
+        message = (
+            f"token_id(s) {strangers} in logit_bias contain out-of-vocab token ids. "
+            f"Vocabulary size: {tokens.VOCABULARY}"
+        )
+        return bad(message, "logit_bias", strangers)
+    return None
