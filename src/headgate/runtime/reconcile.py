@@ -20,6 +20,7 @@ _log = logging.getLogger("headgate.lora-syncer")
 
 _ANSWER_S = 5.0  # health and the model list are cheap to answer
 _STEP_S = 600.0  # a server downloads an adapter before it answers
+_SOONEST_S = 0.1  # the first look for a server's health after one that found it starting
 _AT_ONCE = 4  # downloads that share the server's network and disk
 
 
@@ -125,7 +126,8 @@ class Reconciler:
             if now - complained >= self._timing.health_timeout:
                 complained = now
                 _log.error("http://%s/health: not healthy for %.0f s: %s", self._place(), now - since, reason)
-            await asyncio.sleep(self._timing.health_interval)
+            # Often at first: a server that starts in a second should not be kept waiting for two.
+            await asyncio.sleep(min(self._timing.health_interval, max(_SOONEST_S, (now - since) / 4)))
 
     async def _look(self) -> bool:
         """Read which adapters the server has. False: it does not answer any more."""

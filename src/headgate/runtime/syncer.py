@@ -81,7 +81,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     for flag, default, text in (
         ("--health-check-timeout", 300.0, "complain when the server is not healthy after S seconds"),
-        ("--health-check-interval", 2.0, "look every S seconds whether the server is healthy"),
+        ("--health-check-interval", 2.0, "look for the server's health every S seconds, more often at first"),
         ("--reconcile-trigger", 5.0, "compare the file with the server every S seconds"),
     ):
         add(flag, type=_positive, metavar="S", default=default, help=f"{text} (default: {default:g})")
