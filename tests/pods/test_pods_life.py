@@ -312,15 +312,19 @@ while True: time.sleep(0.01)
 
 def test_a_pre_stop_sleep_keeps_the_server_serving_and_stop_does_not_wait_for_it(tmp_path):
     async def story(pods: Running) -> None:
-        hook = Lifecycle(pre_stop=Hook(sleep=Sleep(30)))
-        long = spec(server(lifecycle=hook), termination_grace_period_seconds=60)
-        pods.apply(pods=(pod(of=long),))
-        await pods.until(lambda: pods.ready == 1)
-        address = pods.servers[0].address
+        hooks = [Hook(sleep=Sleep(30)), Hook(exec=Exec(("/bin/sh", "-c", "/bin/sleep 30")))]
+        pods.apply(
+            pods=tuple(
+                pod(f"p{n}", spec(server(lifecycle=Lifecycle(pre_stop=hook)), termination_grace_period_seconds=60))
+                for n, hook in enumerate(hooks)
+            )
+        )
+        await pods.until(lambda: pods.ready == 2)
         pods.apply()
-        await pods.until(lambda: pods.servers and pods.servers[0].draining)
+        await pods.until(lambda: all(found.draining for found in pods.servers))
         client = Client()
-        assert (await client.fetch("GET", address, 8000, "/")).status == 200
+        for found in pods.servers:
+            assert (await client.fetch("GET", found.address, 8000, "/")).status == 200
         client.close()
         began = time.monotonic()
         await pods.pods.stop(5)
@@ -492,7 +496,7 @@ def test_a_server_that_runs_elsewhere_is_followed_by_its_probe(tmp_path):
         await pods.until(lambda: pods.ready == 1)
         address = pods.servers[0].address
         at = {"headgate.dev/address": f"{address}:8000"}
-        probe = Probe(http_get=HttpGet(port=8000, path="/health"), period_seconds=1, failure_threshold=1)
+        probe = Probe(http_get=HttpGet(port="http-of-the-image", path="/health"), period_seconds=1, failure_threshold=1)
         outside = pod("there", spec(Container(name="c", image="i", readiness_probe=probe)), at)
         pods.apply(pods=(pod("here"), outside))
         await pods.until(lambda: pods.ready == 2)

@@ -13,7 +13,7 @@ from headgate.runtime.pods.backoff import Backoff
 from headgate.runtime.pods.environment import Identity
 from headgate.runtime.pods.grace import Grace
 from headgate.runtime.pods.launch import Launch, NotYet, prepare
-from headgate.runtime.pods.machine import Machine
+from headgate.runtime.pods.machine import Machine, must_not_fail
 from headgate.runtime.pods.probes import Target, accepts, ask, http_get, verdict, watch
 from headgate.runtime.pods.process import Process, SpawnError
 from headgate.runtime.pods.programs import Kind, port, refusal
@@ -21,7 +21,7 @@ from headgate.runtime.pods.volumes import VolumeError, Volumes
 
 Restart = Literal["Always", "OnFailure", "Never"]
 
-_NAP = re.compile(r"(\S*/)?sleep\s+\d+\s*\Z")
+_NAP = re.compile(r"(?:(?:\S*/)?(?:ba|da)?sh -c )?(?:\S*/)?sleep (\d+)s?")
 _CRASH_LOOP = 2.0  # seconds of back-off: it ended for the third time in a row
 _CANNOT_START = 128  # the exit code that container runtimes give for this
 
@@ -71,7 +71,8 @@ class ContainerLife:
 
     def start(self) -> "asyncio.Task[int]":
         """Live until it ends for good; the task gives the exit code."""
-        self.task = asyncio.create_task(self._live(), name=f"{self._who.namespace}/{self._who.name}")
+        self.task = asyncio.create_task(self._live(), name=self._called())
+        self.task.add_done_callback(must_not_fail)
         return self.task
 
     async def stop(self, grace: Grace) -> None:
@@ -241,9 +242,10 @@ class ContainerLife:
 
     async def _hook(self, hook: Hook, grace: Grace) -> str:
         """Run a lifecycle hook: "" when it went well."""
-        if hook.sleep is not None:
-            await grace.sleep(hook.sleep.seconds)
-        elif hook.exec is not None and not (grace.hurried and _NAP.search(" ".join(hook.exec.command))):
+        nap = hook.exec and _NAP.fullmatch(" ".join(hook.exec.command))
+        if hook.sleep is not None or nap:
+            await grace.sleep(hook.sleep.seconds if hook.sleep else int(nap[1]) if nap else 0)
+        elif hook.exec is not None:
             code = await self._run(hook.exec.command, self.log)
             return f"{' '.join(hook.exec.command)} exited with {code}" if code else ""
         elif hook.http_get is not None:

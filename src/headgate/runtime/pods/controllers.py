@@ -87,7 +87,7 @@ def count(value: int | str, of: int, *, up: bool) -> int:
 
 
 def _deployment(workload: Workload, pods: Sequence[Existing]) -> Changes:
-    wanted = 0 if ADDRESS in workload.template.annotations else workload.replicas
+    wanted = _replicas(workload)
     now = revision(workload.template)
     live = [pod for pod in pods if not pod.deleting]
     new = [pod for pod in live if pod.blueprint.revision == now]
@@ -106,6 +106,11 @@ def _deployment(workload: Workload, pods: Sequence[Existing]) -> Changes:
     return Changes(create, _keys(delete))
 
 
+def _replicas(workload: Workload) -> int:
+    runs_here = workload.template.spec.containers and ADDRESS not in workload.template.annotations
+    return workload.replicas if runs_here else 0
+
+
 def _old_to_go(old: list[Existing], new: list[Existing], wanted: int, at_least: int) -> list[Existing]:
     """Which Pods of older templates can go while `at_least` stay ready: those that are not ready first."""
     not_ready_new = sum(not pod.ready for pod in new)
@@ -117,7 +122,7 @@ def _old_to_go(old: list[Existing], new: list[Existing], wanted: int, at_least: 
 
 
 def _stateful_set(workload: Workload, pods: Sequence[Existing]) -> Changes:
-    wanted = 0 if ADDRESS in workload.template.annotations else workload.replicas
+    wanted = _replicas(workload)
     now = revision(workload.template)
     by_name = {pod.blueprint.name: pod for pod in pods}
     names = [f"{workload.meta.name}-{ordinal}" for ordinal in range(wanted)]
@@ -161,7 +166,7 @@ def bare_blueprints(snapshot: Snapshot) -> dict[str, Blueprint]:
             annotations=dict(pod.meta.annotations),
         )
         for pod in snapshot.pods
-        if pod.spec is not None and ADDRESS not in pod.meta.annotations
+        if pod.spec is not None and pod.spec.containers and ADDRESS not in pod.meta.annotations
     }
 
 

@@ -6,6 +6,7 @@ import platform
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from headgate.api.snapshot import Snapshot
 from headgate.runtime.pods.process import Spawner
@@ -49,3 +50,9 @@ class Machine:
     async def news(self) -> None:
         """Return when the objects have changed."""
         await self._news.wait()
+
+
+def must_not_fail(task: "asyncio.Task[Any]") -> None:
+    """For tasks that nobody waits for: an exception there is a mistake of ours, and must be heard of."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        task.get_loop().call_exception_handler({"message": f"{task.get_name()} failed", "exception": error})

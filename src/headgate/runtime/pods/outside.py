@@ -82,7 +82,8 @@ class Outside:
                 self._changed()
 
         assert found.probe is not None
-        await watch(found.probe, Target(found.server.address, found.server.ports), tell, eager=True)
+        server = found.server
+        await watch(found.probe, Target(server.address, server.ports, port=server.port), tell, eager=True)
 
 
 def _place(found: Addressed) -> tuple[str, int | None]:

@@ -14,7 +14,7 @@ from headgate.runtime.pods.container import ContainerLife, Restart
 from headgate.runtime.pods.controllers import Blueprint, Existing
 from headgate.runtime.pods.environment import Identity
 from headgate.runtime.pods.grace import Grace
-from headgate.runtime.pods.machine import Machine
+from headgate.runtime.pods.machine import Machine, must_not_fail
 from headgate.runtime.pods.programs import classify
 from headgate.runtime.pods.volumes import VolumeError, Volumes, directory_name, stand_ins
 
@@ -85,6 +85,7 @@ class PodLife:
 
     def start(self) -> None:
         self._living = asyncio.create_task(self._live(), name=f"pod {self.blueprint.key}")
+        self._living.add_done_callback(must_not_fail)
 
     def stop(self, seconds: float | None = None) -> "asyncio.Task[None]":
         """Stop it in its own grace period, or hurriedly within `seconds`; a later call can only make it faster."""
@@ -94,6 +95,7 @@ class PodLife:
             self.deleting, self._phase = True, "Terminating"
             self._changed()
             self._stopping = asyncio.create_task(self._stop(self._grace), name=f"stop {self.blueprint.key}")
+            self._stopping.add_done_callback(must_not_fail)
         elif seconds is not None and self._grace is not None:
             self._grace.hurry(seconds)
         return self._stopping
@@ -110,7 +112,7 @@ class PodLife:
         if self._phase == "Running" or any(life.running for life in self._init):
             try:
                 self._volumes.update(self._machine.snapshot)
-            except VolumeError as error:
+            except (VolumeError, OSError) as error:
                 self._machine.say_once(f"{self.blueprint.key}: {error}; its volume stays as it was")
 
     def relabel(self, blueprint: Blueprint) -> None:
@@ -196,11 +198,11 @@ class PodLife:
             self._machine.say_once(
                 f"volume {volume.name!r} ({volume.kind}) can't be had on this machine: an empty directory stands for it"
             )
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         while True:
             try:
+                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._volumes.update(self._machine.snapshot)
-            except VolumeError as error:
+            except (VolumeError, OSError) as error:
                 self._machine.say_once(f"{self.blueprint.key} waits: {error}")
                 self._over("Pending", str(error))
                 await self._machine.news()

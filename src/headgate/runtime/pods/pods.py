@@ -16,7 +16,7 @@ from headgate.fleet.endpoint import Server
 from headgate.runtime.pods.addresses import AddressError, Addresses
 from headgate.runtime.pods.controllers import Blueprint, bare_blueprints, reconcile
 from headgate.runtime.pods.engine import find_engine, write_shims
-from headgate.runtime.pods.machine import Machine
+from headgate.runtime.pods.machine import Machine, must_not_fail
 from headgate.runtime.pods.outside import Outside
 from headgate.runtime.pods.pod import PodLife, PodRow
 
@@ -68,7 +68,7 @@ class Pods:
             self._machine = self._furnish()
         if self._following is None:
             self._following = asyncio.create_task(self._follow(), name="pods")
-            self._following.add_done_callback(_must_not_fail)
+            self._following.add_done_callback(must_not_fail)
         self._outside.apply(snapshot)
         if self._machine is not None:
             self._machine.look_at(snapshot)
@@ -169,8 +169,3 @@ class Pods:
         self._addresses.close()
         if self._machine is not None:
             shutil.rmtree(self._machine.pods, ignore_errors=True)
-
-
-def _must_not_fail(task: "asyncio.Task[None]") -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        task.get_loop().call_exception_handler({"message": f"{task.get_name()} failed", "exception": error})

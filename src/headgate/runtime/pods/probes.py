@@ -21,11 +21,12 @@ Command = Callable[[tuple[str, ...]], Awaitable[int]]
 
 
 class Target(Struct, frozen=True):
-    """Whom a probe asks: the Pod's address, its ports by name, and how a command is run in the container."""
+    """Whom a probe asks: an address, its ports by name, and how a command is run in the container."""
 
     address: str
     ports: Mapping[str, int]
     run: Command | None = None
+    port: int | None = None  # the only port there is, whatever a probe names
 
 
 async def ask(probe: Probe, target: Target) -> str:
@@ -158,8 +159,8 @@ async def _connect(host: str, written: int | str, target: Target) -> str:
 
 
 def _port(written: int | str, target: Target) -> int | None:
-    if isinstance(written, int):
-        return written
+    if target.port is not None or isinstance(written, int):
+        return target.port or int(written)
     return target.ports.get(written) or (int(written) if written.isdigit() else None)
 
 

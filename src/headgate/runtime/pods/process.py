@@ -47,13 +47,15 @@ class Spawner:
         self._token = secrets.token_hex(8)
         self._names = itertools.count(1)
         self._processes: dict[int, Process] = {}
-        self._connecting = asyncio.Lock()
+        self._opening: asyncio.Task[None] | None = None
         self._wire: _Wire | None = None
         self._closed = False
 
     async def start(self, argv: Sequence[str], env: Mapping[str, str], cwd: str, log: str) -> Process:
         """A new process, its output appended to the file `log`. Raises SpawnError. When cancelled, it starts none."""
         await self._connect()
+        if self._closed:
+            raise SpawnError("Headgate is stopping")
         name = next(self._names)
         process = self._processes[name] = Process(self, name)
         self.order({"do": "start", "id": name, "argv": list(argv), "env": dict(env), "cwd": cwd, "log": log})
@@ -86,31 +88,34 @@ class Spawner:
     async def close(self) -> None:
         """End the spawner, and with it whatever still runs."""
         self._closed = True
+        if self._opening is not None:
+            await asyncio.wait({self._opening})
         if self._wire is not None:
             self._wire.hang_up()
             await self._wire.gone
 
     async def _connect(self) -> None:
-        async with self._connecting:
-            if self._closed:
-                raise SpawnError("Headgate is stopping")
-            if self._wire is not None and not self._wire.gone.done():
-                return
-            ours, theirs = socket.socketpair()
-            with theirs, self._log.open("ab") as log:
-                script = spawner.__file__
-                child = subprocess.Popen(  # noqa: ASYNC220 - our own script; a vfork, 1 ms
-                    [self._python, "-I", "-S", script, str(theirs.fileno()), self._token],
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,  # Ctrl-C in the terminal is for us to handle
-                )
-            ours.setblocking(False)
-            wire = _Wire(self, ours, child)
-            await asyncio.get_running_loop().create_unix_connection(lambda: wire, sock=ours)
-            self._wire = wire
+        if self._opening is None or (self._wire is not None and self._wire.gone.done()):
+            self._wire = None
+            self._opening = asyncio.create_task(self._open())
+        await asyncio.shield(self._opening)  # whoever asked first may be cancelled; the others still want it
+
+    async def _open(self) -> None:
+        if self._closed:
+            raise SpawnError("Headgate is stopping")
+        ours, theirs = socket.socketpair()
+        with theirs, self._log.open("ab") as log:
+            child = subprocess.Popen(  # noqa: ASYNC220 - a vfork, 1 ms
+                [self._python, "-I", "-S", spawner.__file__, str(theirs.fileno()), self._token],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in the terminal is for us to handle
+            )
+        ours.setblocking(False)
+        self._wire = wire = _Wire(self, ours, child)
+        await asyncio.get_running_loop().create_unix_connection(lambda: wire, sock=ours)
 
     def heard(self, message: dict[str, Any]) -> None:
         process = self._processes.get(message["id"])
