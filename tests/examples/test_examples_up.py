@@ -95,7 +95,7 @@ def test_of_a_thousand_requests_about_a_hundred_go_to_the_canary(example):
     counts = dict.fromkeys(("food-review", "food-review-v2"), 0)
     for line in running.run(script).splitlines():
         for target in counts:
-            if f'target_model="{target}"' in line and 'status="200"' in line:
+            if f'target_model="{target}"' in line and 'code="200"' in line:
                 counts[target] += int(float(line.rpartition(" ")[2]))
     assert sum(counts.values()) == 1000, counts
     # Four standard deviations of a binomial count: one run in 16,000 lies outside.
