@@ -13,12 +13,13 @@ from headgate.runtime.client import Client, ClientError
 _IDLE_S = 1.0  # between two asks when there is no traffic; half of what saturation calls stale
 _BUSY_FOR_S = 1.0  # traffic that was seen counts this long
 _MODELS_S = 0.5
-_PER_SECOND = 400  # metrics pages in all: 250 endpoints are asked each 0.6 s, not each 0.1 s
+_PER_SECOND = 400  # metrics pages in all: 100 endpoints are asked each 0.25 s, not each 0.1 s
 _BACK_OFF_S = 2.0  # the longest pause after failures
 _ABSENT_S = 30.0  # between two asks for what answered 404
 _REFRESH_S = 0.1  # the least between two asks for models, whoever wants them
 _TIMEOUT_S = 1.0
 _AT_ONCE = 64
+_FULL_S = 0.005  # until it is looked again whether one of them has answered
 _GOLDEN = 0.618034  # its multiples, modulo 1, spread evenly however many there are
 
 
@@ -147,9 +148,9 @@ class Scraper:
         now = monotonic()
         if self._busy():
             self._busy_until = now + _BUSY_FOR_S
-        fast = max(self._interval, len(self._targets) / _PER_SECOND)
+        fast = min(_IDLE_S, max(self._interval, len(self._targets) / _PER_SECOND))
         busy = now < self._busy_until
-        pace = fast if busy else max(fast, _IDLE_S)
+        pace = fast if busy else _IDLE_S
         models_pace = max(fast, _MODELS_S if busy else _IDLE_S)
         # Traffic may begin at any time: look for it as often as if there were some.
         next_at = now + fast
@@ -163,6 +164,8 @@ class Scraper:
                     self._ask(target, question)
                 elif due_at < next_at:
                     next_at = due_at
+        if len(self._tasks) >= _AT_ONCE:
+            next_at = now + _FULL_S
         self._timer = asyncio.get_running_loop().call_later(next_at - now, self._tick)
 
     def _ask(self, target: _Target, *questions: _Question) -> None:
