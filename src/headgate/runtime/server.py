@@ -313,7 +313,7 @@ class _Connection(asyncio.Protocol):
         for name, value in stream.headers:
             parts.append(f"{name}: {value}\r\n".encode("latin-1"))
         keep = asked.keep and asked.chunked
-        if asked.chunked:
+        if asked.chunked and asked.request.method != "HEAD":
             parts.append(b"transfer-encoding: chunked\r\n")
         parts.append(b"\r\n" if keep else b"connection: close\r\n\r\n")
         write = self._transport.write

@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
     batching.add_argument("--block-size", type=int, default=16, metavar="N", help="tokens per KV block (%(default)s)")
     batching.add_argument("--num-gpu-blocks-override", type=int, default=0, metavar="N", help="KV blocks")
     batching.add_argument("--gpu-memory-utilization", type=float, default=0.92, metavar="F",
-                          help="share of the card's memory; it decides the number of KV blocks (%(default)s)")  # fmt: skip
+                          help="share of the memory; it decides the number of KV blocks (%(default)s)")  # fmt: skip
     batching.add_argument("--tensor-parallel-size", "-tp", type=int, default=1, metavar="N", help="cards (%(default)s)")
     batching.add_argument("--enable-prefix-caching", action=argparse.BooleanOptionalAction, default=True)
     lora = made.add_argument_group("LoRA (the calls that load and unload: VLLM_ALLOW_RUNTIME_LORA_UPDATING=true)")

@@ -67,3 +67,12 @@ def _parse_slowly(body: bytes) -> Any:
         return invalid([Mistake("json_invalid", place, "JSON decode error", {}, {"error": error.msg})])
     except (ValueError, RecursionError):
         return Refusal(400, "Bad Request", "There was an error parsing the body")
+
+
+def broken(body: bytes) -> str:
+    """What the standard library says of a body that is not JSON; nothing when it is."""
+    try:
+        json.loads(body)
+    except ValueError as error:
+        return str(error)
+    return ""

@@ -242,7 +242,8 @@ def detokenize(service: Service, ask: Ask, now: float) -> Answered:
 def invocations(service: Service, ask: Ask, now: float) -> Answered:
     content = bodies.parse(ask)
     if isinstance(content, Refusal):
-        return openai(content)
+        broken = bodies.broken(ask.body) if content.param else None
+        return openai(Refusal(400, "Bad Request", f"JSON decode error: {broken}") if broken else content)
     if "messages" in content:
         return _chat(service, ask, content, now)
     return _completion(service, ask, content, now)
@@ -333,6 +334,15 @@ def kv_event_sources(service: Service, ask: Ask, now: float) -> Answered:
 def scale_out(service: Service, ask: Ask, now: float) -> Answered:
     message = "Scale-out endpoints are disabled. Restart vllm serve with --enable-scale-out to enable them."
     return openai(Refusal(403, "PermissionDeniedError", message))
+
+
+def docs(service: Service, ask: Ask, now: float) -> Answered:
+    page = (
+        "<!DOCTYPE html>\n<html><head><title>headgate sim</title></head><body>"
+        "<p>This server simulates vLLM; its API is described at "
+        '<a href="https://docs.vllm.ai">docs.vllm.ai</a>.</p></body></html>\n'
+    )
+    return Reply(200, (("content-type", "text/html; charset=utf-8"),), page.encode())
 
 
 def metrics(service: Service, ask: Ask, now: float) -> Answered:

@@ -37,6 +37,7 @@ _ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "/tokenize": {"POST": handlers.tokenize},
     "/detokenize": {"POST": handlers.detokenize},
     "/invocations": {"POST": handlers.invocations},
+    "/docs": {"GET": handlers.docs, "HEAD": handlers.docs},
 }
 _ADAPTER_ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "/v1/load_lora_adapter": {"POST": handlers.load_adapter},
@@ -73,7 +74,7 @@ class Found(Struct, frozen=True):
 def answer(service: Service, ask: Ask, now: float) -> Found:
     """What the server answers to a request."""
     if ask.method == "OPTIONS" and "origin" in ask.headers and "access-control-request-method" in ask.headers:
-        return Found(_preflight(ask), "none")
+        return Found(_preflight(ask), "")  # answered before anything is counted
     route, methods = _find(service, ask.path)
     handler = methods.get(ask.method)
     if handler is not None:
@@ -86,7 +87,8 @@ def answer(service: Service, ask: Ask, now: float) -> Found:
         answered, route = _elsewhere(service, ask)
     if isinstance(answered, Reply):
         answered = replace(answered, headers=(*answered.headers, _VARY))
-    return Found(answered, "" if any(word in route for word in _UNCOUNTED) else route)
+    name = ask.path if route == "none" else route
+    return Found(answered, "" if any(word in name for word in _UNCOUNTED) else route)
 
 
 def stream_headers() -> tuple[tuple[str, str], ...]:
