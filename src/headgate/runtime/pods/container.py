@@ -92,9 +92,10 @@ class ContainerLife:
             self._machine.say_once(f"image {self.container.image}: not started, its work is done by headgate")
             return await self._without_process("done by headgate")
         if self._kind == "unknown":
-            self._machine.say_once(refusal(self.container.image))
             if self._lenient:
-                return await self._without_process("left out: the simulator does without")
+                self._machine.say_once(f"image {self.container.image}: can't run here, left out beside the simulator")
+                return await self._without_process("left out beside the simulator")
+            self._machine.say_once(refusal(self.container.image))
             self.hindered = True
             self._tell(message=f"image {self.container.image or '(none)'} can't run on this machine")
             await asyncio.Event().wait()
