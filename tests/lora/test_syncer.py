@@ -1,6 +1,7 @@
 """The syncer as people run it: a process, a file, a server on a socket."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -10,12 +11,12 @@ from contextlib import asynccontextmanager
 import pytest
 from lora_fakes import Vllm
 
-from headgate.runtime.client import Client
+from headgate.runtime.client import Client, ClientError
 from headgate.runtime.server import serve
 from headgate.runtime.syncer import ConfigFile, main
 
 HOST = "127.0.0.1"
-RUN = "import sys; from headgate.runtime.syncer import main; sys.exit(main(sys.argv[1:]))"
+HEADGATE = (sys.executable, "-m", "headgate")
 
 
 def config(port, *exist, absent=()):
@@ -65,7 +66,7 @@ class Syncer:
 @asynccontextmanager
 async def syncing(path, *flags, **environment):
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", RUN, "--config", str(path), "--metrics-port", "0", *flags,
+        *HEADGATE, "lora-syncer", "--config", str(path), "--metrics-port", "0", *flags,
         env={**os.environ, "HEADGATE_POD_ADDRESS": HOST, **environment}, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     syncer = Syncer(process)
@@ -124,6 +125,53 @@ def test_it_follows_a_configmap_volume_whose_symlinks_are_swapped(tmp_path):
                     'lora_syncer_adapter_status{adapter_name="b"} 1\n'
                     'lora_syncer_adapter_status{adapter_name="c"} 0\n'
                 )
+
+    asyncio.run(scenario())
+
+
+def test_it_keeps_a_simulators_adapters_across_its_sudden_end(tmp_path):
+    path = tmp_path / "configmap.yaml"
+    client = Client()
+
+    async def models(port):
+        try:
+            answer = await client.fetch("GET", HOST, port, "/v1/models")
+        except ClientError:
+            return {}
+        return {entry["id"]: entry["root"] for entry in json.loads(answer.body)["data"]}
+
+    @asynccontextmanager
+    async def simulating(port):
+        flags = ("--model", "base", "--enable-lora", "--host", HOST, "--port", str(port), "--speed", "0")
+        process = await asyncio.create_subprocess_exec(
+            *HEADGATE, "sim", *flags,
+            env={**os.environ, "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "true"}, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            process.kill()
+            await process.wait()
+
+    async def comes_to_have(port, wanted):
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + 10
+        while await models(port) != wanted:
+            assert loop.time() < deadline, await models(port)
+            await asyncio.sleep(0.05)
+
+    async def scenario():
+        async with serving(Vllm()) as port:
+            pass  # a port that was free a moment ago
+        path.write_text(config(port, ("a", "org/a"), ("b", "org/b")))
+        async with syncing(path, *FAST):
+            async with simulating(port):
+                await comes_to_have(port, {"base": "base", "a": "org/a", "b": "org/b"})
+                path.write_text(config(port, ("a", "org/a2"), absent=["b"]))
+                await comes_to_have(port, {"base": "base", "a": "org/a2"})
+            async with simulating(port):
+                await comes_to_have(port, {"base": "base", "a": "org/a2"})
+        client.close()
 
     asyncio.run(scenario())
 
@@ -220,7 +268,7 @@ def test_the_file_may_be_named_by_the_environment_as_in_the_guides(tmp_path):
 
     async def scenario():
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", RUN, "--metrics-port", "0",
+            *HEADGATE, "lora-syncer", "--metrics-port", "0",
             env={**os.environ, "DYNAMIC_LORA_ROLLOUT_CONFIG": str(path)}, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         syncer = Syncer(process)
