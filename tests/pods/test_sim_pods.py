@@ -1,6 +1,6 @@
 """Manifests written for a cluster, run here by the simulator and our syncer."""
 
-import asyncio
+import time
 from pathlib import Path
 
 import msgspec
@@ -42,10 +42,10 @@ async def models(address: str) -> set[str]:
 
 async def served(pods: Running, expected: set[str]) -> None:
     """Wait until every server has these models."""
-    async with asyncio.timeout(20):
-        for found in pods.servers:
-            while await models(found.address) != expected:
-                await asyncio.sleep(0.02)
+    for found in pods.servers:
+        deadline = time.monotonic() + 20
+        while (has := await models(found.address)) != expected:
+            assert time.monotonic() < deadline, has
 
 
 def edited(objects: Snapshot, before: str, after: str) -> Snapshot:

@@ -23,6 +23,7 @@ Restart = Literal["Always", "OnFailure", "Never"]
 
 _NAP = re.compile(r"(?:(?:\S*/)?(?:ba|da)?sh -c )?(?:\S*/)?sleep (\d+)s?")
 _CRASH_LOOP = 2.0  # seconds of back-off: it ended for the third time in a row
+_UNKILLABLE = 10.0  # seconds after which a process that SIGKILL does not end is left to the system
 _CANNOT_START = 128  # the exit code that container runtimes give for this
 
 
@@ -82,7 +83,7 @@ class ContainerLife:
             self._tending.cancel()
         if self._process is not None:
             await self._end(self._process, grace)
-        elif self.task is not None:
+        if self.task is not None and (self._process is None or not self._process.ended.done()):
             self.task.cancel()
         if self.task is not None:
             await asyncio.wait({self.task})
@@ -239,7 +240,7 @@ class ContainerLife:
         process.stop()
         if not await grace.wait(process.ended):
             process.kill()
-            await asyncio.wait({process.ended}, timeout=10)
+            await asyncio.wait({process.ended}, timeout=_UNKILLABLE)
 
     async def _hook(self, hook: Hook, grace: Grace) -> str:
         """Run a lifecycle hook: "" when it went well."""

@@ -23,11 +23,17 @@ def find_engine(
         if _has_vllm(vllm_python):
             return real
         problem = f"no module `vllm` in {vllm_python}: install vllm there, or set HEADGATE_VLLM_PYTHON"
-        return Engine("vllm", real.command, problem)
-    if wanted == "auto" and _has_gpu() and _has_vllm(vllm_python):
-        return real
+        return Engine("vllm", real.command, problem=problem)
+    why = ""
+    if wanted == "auto":
+        if not _has_gpu():
+            why = "there is no GPU here"
+        elif not _has_vllm(vllm_python):
+            why = f"vLLM is not installed for {vllm_python}"
+        else:
+            return real
     pace = () if speed is None else ("--speed", f"{speed:g}")
-    return Engine("sim", (*ours(python), "sim", *pace))
+    return Engine("sim", (*ours(python), "sim", *pace), why)
 
 
 def write_shims(directory: Path, engine: Engine, python: str) -> None:

@@ -45,6 +45,8 @@ def prepare(
     simulated = kind == "engine" and machine.engine.kind == "sim"
     if kind == "engine" and machine.engine.problem:
         raise NotYet(machine.engine.problem)
+    if simulated and machine.engine.why:
+        machine.say_once(f"vLLM containers run on the simulator, which makes its answers up: {machine.engine.why}")
     found = environment(container, who, machine.snapshot, machine.own, secrets_optional=simulated)
     if found.missing:
         raise NotYet(f"{', '.join(found.missing)}: not there")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import platform
+import secrets
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,7 +28,7 @@ class Machine:
         self.shims = directory / "bin"
         for place in (directory, self.logs, self.pods):
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.spawner = Spawner(self.python, self.logs / "spawner.log")
+        self.spawner = Spawner(self.python, self.logs / "spawner.log", _token(directory / "token"))
         self._say = say
         self._said: set[str] = set()
         self._news = asyncio.Event()
@@ -50,6 +51,15 @@ class Machine:
     async def news(self) -> None:
         """Return when the objects have changed."""
         await self._news.wait()
+
+
+def _token(path: Path) -> str:
+    """A word that only processes of this state directory know, the same in every run."""
+    if path.exists() and (token := path.read_text().strip()):
+        return token
+    token = secrets.token_hex(8)
+    path.write_text(token)
+    return token
 
 
 def must_not_fail(task: "asyncio.Task[Any]") -> None:

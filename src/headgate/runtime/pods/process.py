@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-import secrets
 import signal
 import socket
 import subprocess
@@ -39,12 +38,16 @@ class Process:
 
 
 class Spawner:
-    """Our end of the spawner: started with the first process, started anew should it be killed."""
+    """Our end of the spawner: started with the first process, started anew should it be killed.
 
-    def __init__(self, python: str, log: Path) -> None:
+    Every process has `token` in its environment. What bears it when a spawner starts was left by one that was killed
+    together with its Headgate, and is killed.
+    """
+
+    def __init__(self, python: str, log: Path, token: str) -> None:
         self._python = python
         self._log = log
-        self._token = secrets.token_hex(8)
+        self._token = token
         self._names = itertools.count(1)
         self._processes: dict[int, Process] = {}
         self._opening: asyncio.Task[None] | None = None

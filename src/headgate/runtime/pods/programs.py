@@ -14,10 +14,11 @@ Kind = Literal["engine", "syncer", "gateway", "host", "unknown"]
 
 
 class Engine(Struct, frozen=True):
-    """What runs vLLM: the command in front of vLLM's own flags, and why it can't, if it can't."""
+    """What runs vLLM: the command in front of vLLM's own flags, why it was chosen, and why it can't run, if so."""
 
     kind: Literal["sim", "vllm"]
     command: tuple[str, ...]
+    why: str = ""
     problem: str = ""
 
 

@@ -50,6 +50,7 @@ class Spawner:
         self.control = control
         self.token = token
         self.jobs: dict[int, Job] = {}
+        self.ending = False
         self.linux = sys.platform == "linux"
         self.libc = ctypes.CDLL(None) if self.linux else None
         self.wake, self.waker = os.pipe()
@@ -63,17 +64,21 @@ class Spawner:
         signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: sys.exit(0))
+            signal.signal(number, self.asked_to_end)
         try:
             self.kill_strays(self.token, everywhere=True)
             self.serve()
         finally:
             self.end()
 
+    def asked_to_end(self, *_: object) -> None:
+        # No exception from here: it could strike in the middle of `end`, which comes at the same moment.
+        self.ending = True
+
     def serve(self) -> None:
         unread = b""
         rotated = 0.0
-        while True:
+        while not self.ending:
             clearing = any(job.code is not None for job in self.jobs.values())
             control = self.control.fileno()
             ready, _, _ = select.select([control, self.wake], [], [], 0.02 if clearing else 1.0)
@@ -81,7 +86,10 @@ class Spawner:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self.wake, 4096)
             if control in ready:
-                data = self.control.recv(1 << 16)
+                try:
+                    data = self.control.recv(1 << 16)
+                except ConnectionError:
+                    return
                 if not data:
                     return
                 *lines, unread = (unread + data).split(b"\n")
@@ -195,8 +203,6 @@ class Spawner:
 
     def end(self) -> None:
         """Kill everything, and be sure of it."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
         for job in self.jobs.values():
             _signal(os.killpg, job.pid, signal.SIGKILL)
         give_up = time.monotonic() + 10
