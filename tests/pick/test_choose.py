@@ -145,6 +145,17 @@ def test_a_burst_between_two_scrapes_spreads_over_the_endpoints():
     assert sorted(ledger.counts.values()) == [10, 10, 10]
 
 
+def test_a_burst_of_one_prompt_spreads_over_the_endpoints_too():
+    ledger, index = Ledger(), PrefixIndex()
+    rungs = ladder("m", PROMPT)
+    state = standing({name: Load(0, 0, 0.0) for name in "abc"}, ledger=ledger, index=index)
+    for _ in range(300):
+        name = choose(Ask("m", rungs), state, DEFAULT, lambda: 0.0).endpoint.name
+        ledger.take(name)
+        index.record(rungs, name)
+    assert max(ledger.counts.values()) - min(ledger.counts.values()) <= 5
+
+
 def test_a_conversation_goes_where_its_beginning_is_cached():
     index = PrefixIndex()
     rungs = ladder("m", PROMPT)

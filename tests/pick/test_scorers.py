@@ -22,7 +22,7 @@ def scores(scorer, loads, *, model="m", sent=(), prefix=(), index=None):
     for name, count in zip(NAMES, sent, strict=False):
         ledger.counts[name] = count
     among = Candidates([endpoint(name) for name in NAMES[: len(loads)]], loads, ledger, index or PrefixIndex())
-    return list(SCORERS[scorer](Ask(model, prefix), among))
+    return list(SCORERS[scorer](Ask(model, prefix), among, among.in_flight()))
 
 
 def waiting(*counts):
@@ -99,6 +99,14 @@ def test_the_prefix_scorer_is_the_part_of_the_prompt_that_was_seen():
     index.record(rungs[:2], "b")
     assert scores("prefix-cache-scorer", [Load()] * 3, prefix=rungs, index=index) == [1.0, 0.5, 0.0]
     assert scores("prefix-cache-scorer", [Load()] * 3, prefix=(), index=index) == [0.0, 0.0, 0.0]
+
+
+def test_a_prefix_draws_nothing_to_a_queue_that_is_five_longer_than_the_shortest():
+    index, rungs = PrefixIndex(), ladder("m", bytes(1100))
+    index.record(rungs, "a")
+    assert scores("prefix-cache-scorer", waiting(6, 2), prefix=rungs, index=index) == [1.0, 0.0]
+    assert scores("prefix-cache-scorer", waiting(7, 2), prefix=rungs, index=index) == [0.0, 0.0]
+    assert scores("prefix-cache-scorer", waiting(0, 0), sent=(5, 0), prefix=rungs, index=index) == [0.0, 0.0]
 
 
 COUNT = st.one_of(st.none(), st.integers(0, 1000))

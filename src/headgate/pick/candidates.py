@@ -11,13 +11,23 @@ from headgate.fleet.prefix import PrefixIndex
 class Candidates:
     """Those that may serve a request, side by side: item N of each sequence is about endpoint N.
 
-    `waiting` is what each reported (0 where it did not), `reported` its waiting and running together. The ledger and
-    the index are the live ones.
+    `waiting` is what each reported (0 where it did not), `longest` the most of it, `reported` its waiting and running
+    together. The ledger and the index are the live ones.
     """
 
     __slots__ = (
-        "_counts_of", "endpoints", "index", "ledger", "loads", "names", "ones", "reported", "waiting", "zeros",
-    )  # fmt: skip
+        "_counts_of",
+        "endpoints",
+        "index",
+        "ledger",
+        "loads",
+        "longest",
+        "names",
+        "ones",
+        "reported",
+        "waiting",
+        "zeros",
+    )
 
     def __init__(
         self, endpoints: Sequence[Endpoint], loads: Sequence[Load], ledger: Ledger, index: PrefixIndex
@@ -28,6 +38,7 @@ class Candidates:
         self.index = index
         self.names = tuple(endpoint.name for endpoint in endpoints)
         self.waiting = tuple(load.waiting or 0 for load in loads)
+        self.longest = max(self.waiting, default=0)
         self.reported = tuple((load.waiting or 0) + (load.running or 0) for load in loads)
         self.ones = (1.0,) * len(self.names)
         self.zeros = (0.0,) * len(self.names)

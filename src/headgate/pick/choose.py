@@ -14,17 +14,19 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
     """The endpoint with the highest total of weight × score; `dice` (uniform in [0, 1)) chooses among equals.
 
     Up to two fallbacks, the next best in order. Nothing is recorded: the caller tells the ledger and the prefix index
-    where the request really went. Costs 6 to 8 µs for 10 endpoints and the default profile, 25 to 50 µs for 100.
+    where the request really went. Costs with the default profile
+    0.2 µs for one endpoint, 6 µs for 10 and 25 µs for 100, up to twice that where the prompt's prefix is known.
     """
     field = standing.field(ask, profile)
     if field.settled is not None:
         return field.settled
     candidates = field.candidates
+    sent = candidates.in_flight()
     totals = list(field.base)
     terms = []
     for scorer, name, weight, term in field.scorers:
         if term is None:
-            scores = scorer(ask, candidates)
+            scores = scorer(ask, candidates, sent)
             term = Term(name, weight, tuple(scores))
             if scores is not candidates.zeros:
                 totals = [total + weight * score for total, score in zip(totals, scores, strict=True)]
@@ -57,7 +59,7 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
         tied,
         profile=profile.name,
         loads=candidates.loads,
-        in_flight=candidates.in_flight(),
+        in_flight=sent,
     )
 
 

@@ -11,34 +11,34 @@ from headgate.fleet.endpoint import Load, Served
 from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
 
+_FULL_QUEUE = 5  # what utilization-detector calls full (queueDepthThreshold)
+
 Scores = Sequence[float]
-Scorer = Callable[[Ask, Candidates], Scores]
+Sent = Sequence[int]  # our own requests in flight, for each candidate
+Scorer = Callable[[Ask, Candidates, Sent], Scores]
 
 
-def queue(ask: Ask, among: Candidates) -> Scores:
+def queue(ask: Ask, among: Candidates, sent: Sent) -> Scores:
     """(max − q) / (max − min) of the waiting requests; all equal: 1.
 
     Of our own requests in flight, those beyond what the endpoint reported as running or waiting were sent since: they
     count as waiting, or a burst between two scrapes would all go to the endpoint that was the best before it.
     """
-    sent = among.in_flight()
-    depths = [w + c - r if c > r else w for w, c, r in zip(among.waiting, sent, among.reported, strict=True)]
-    return _fewest_best(depths, among)
+    return _fewest_best(_depths(among, sent), among)
 
 
-def running(ask: Ask, among: Candidates) -> Scores:
+def running(ask: Ask, among: Candidates, sent: Sent) -> Scores:
     """(max − r) / (max − min) of the running requests; all equal: 1."""
     return _fewest_best([load.running or 0 for load in among.loads], among)
 
 
-def active(ask: Ask, among: Candidates) -> Scores:
+def active(ask: Ask, among: Candidates, sent: Sent) -> Scores:
     """(max − c) / max of our own requests in flight; 1 where there are none."""
-    sent = among.in_flight()
     most = max(sent)
     return tuple([(most - count) / most for count in sent]) if most else among.ones
 
 
-def kv_cache(ask: Ask, among: Candidates) -> Scores:
+def kv_cache(ask: Ask, among: Candidates, sent: Sent) -> Scores:
     """1 − usage. Unknown usage earns the mean of the known ones: neither an advantage nor a punishment."""
     known = [1.0 - load.kv_usage for load in among.loads if load.kv_usage is not None]
     if not known:
@@ -47,7 +47,7 @@ def kv_cache(ask: Ask, among: Candidates) -> Scores:
     return tuple([mean if load.kv_usage is None else 1.0 - load.kv_usage for load in among.loads])
 
 
-def lora_affinity(ask: Ask, among: Candidates) -> Scores:
+def lora_affinity(ask: Ask, among: Candidates, sent: Sent) -> Scores:
     """For a request of an adapter: 1 where it is active, 0.8 where a slot is free, 0.6 where it waits for one, else 0.
 
     A base model needs no slot: 1 wherever it is one, and everywhere if no endpoint knows it as an adapter.
@@ -70,14 +70,25 @@ def lora_affinity(ask: Ask, among: Candidates) -> Scores:
     return tuple(scores) if known else among.ones
 
 
-def prefix(ask: Ask, among: Candidates) -> Scores:
-    """The part of the prompt, up to its last rung, that the endpoint has seen already, from the first byte on."""
+def prefix(ask: Ask, among: Candidates, sent: Sent) -> Scores:
+    """The part of the prompt, up to its last rung, that the endpoint has seen already, from the first byte on.
+
+    0 where 5 requests more are waiting than at the shortest queue. Weighing more than the queue as it does, a prefix
+    that everybody shares would else keep a whole burst at the first endpoint that saw it; so the sixth goes elsewhere,
+    and then that endpoint knows it too.
+    """
     found = among.index.match(ask.prefix)
     if not found:
         return among.zeros
     total = ask.prefix[-1][0]
     get = found.get
-    return tuple([get(name, 0) / total for name in among.names])
+    if among.longest + max(sent) < _FULL_QUEUE:
+        return tuple([get(name, 0) / total for name in among.names])
+    depths = _depths(among, sent)
+    full = min(depths) + _FULL_QUEUE
+    return tuple(
+        [get(name, 0) / total if depth < full else 0.0 for name, depth in zip(among.names, depths, strict=True)]
+    )
 
 
 SCORERS: dict[str, Scorer] = {
@@ -89,8 +100,14 @@ SCORERS: dict[str, Scorer] = {
     "active-request-scorer": active,
 }
 
-# Those that look at nothing but loads and the model: scored once, used until loads or endpoints change.
+# Those that look at nothing but loads and the model: scored once, without `sent`, and used until loads or endpoints
+# change.
 STEADY_SCORERS = frozenset({"kv-cache-utilization-scorer", "lora-affinity-scorer", "running-requests-size-scorer"})
+
+
+def _depths(among: Candidates, sent: Sent) -> list[int]:
+    """The waiting requests, with those of ours that no metric knows yet."""
+    return [w + c - r if c > r else w for w, c, r in zip(among.waiting, sent, among.reported, strict=True)]
 
 
 def _fewest_best(counts: list[int], among: Candidates) -> Scores:

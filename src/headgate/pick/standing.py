@@ -36,7 +36,7 @@ class Field(Struct, frozen=True, eq=False):
 class Standing:
     """The endpoints of a pool with their loads, and the live ledger and prefix index.
 
-    Costs 1 µs for 10 endpoints, and another 25 µs at the first request for each model: make it when a request needs
+    Costs 1 µs for 10 endpoints, and another 30 µs at the first request for each model: make it when a request needs
     it, not at every scrape.
     """
 
@@ -84,7 +84,7 @@ def _survey(standing: Standing, ask: Ask, profile: Profile) -> Field:
     for name, weight in profile.scorers:
         scorer, term = SCORERS[name], None
         if name in STEADY_SCORERS:
-            term = Term(name, weight, tuple(scorer(ask, candidates)))
+            term = Term(name, weight, tuple(scorer(ask, candidates, ())))
             base = [total + weight * score for total, score in zip(base, term.scores, strict=True)]
         scorers.append((scorer, name, weight, term))
     return Field(profile, candidates, removed, tuple(scorers), tuple(base), None)

@@ -66,9 +66,10 @@ class Scraper:
 
     The first report of an endpoint comes when both its metrics and its models were asked for, also if in vain: then
     with an empty Load. After that each metrics page is one report, and each change in its models. A failure keeps the
-    old load, which ages (`Load.at`); the pause doubles up to 2 s. `busy` (what it returns is true while there is traffic)
-    sets the pace: `interval` seconds under traffic, 1 s when idle. One timer serves all endpoints and at most 64 are
-    asked at once. One scrape of a vLLM page costs about 0.25 ms of CPU, the fetch included.
+    old load, which ages (`Load.at`, monotonic seconds); the pause doubles up to 2 s. `busy`, called at each tick, is
+    true while there is traffic: then an endpoint is asked each `interval` seconds, else each second. One timer serves
+    all endpoints and at most 64 are asked at once. One scrape of a vLLM page costs about 0.25 ms of CPU, fetch and
+    read: 3 % of a core for 10 endpoints under traffic.
     """
 
     def __init__(
