@@ -22,8 +22,23 @@ class Running:
         block, number = os.getpid() % 200 + 10, next(_numbers)
         self.address = f"127.{block}.{number}.1"
         self.network = f"127.{block}.{number}.128/25"
-        self.environment = {"PATH": os.environ["PATH"], "HOME": str(state), "HEADGATE_STATE": str(state), "TMPDIR": str(state)}
-        command = [sys.executable, "-m", "headgate", verb, *map(str, paths), "--address", self.address, "--metrics", "off"]
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(state),
+            "HEADGATE_STATE": str(state),
+            "TMPDIR": str(state),
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "headgate",
+            verb,
+            *map(str, paths),
+            "--address",
+            self.address,
+            "--metrics",
+            "off",
+        ]
         if verb == "up":
             command += ["--pod-network", self.network, "--engine", "sim"]
         self.command = [*command, *args]

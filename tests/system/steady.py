@@ -61,8 +61,7 @@ async def ask(host: str, port: int, model: str, stream: bool, text: str, tokens:
     try:
         writer.write(
             b"POST /v1/chat/completions HTTP/1.1\r\nhost: %b\r\ncontent-type: application/json\r\n"
-            b"connection: close\r\ncontent-length: %d\r\n\r\n" % (host.encode(), len(body))
-            + body
+            b"connection: close\r\ncontent-length: %d\r\n\r\n" % (host.encode(), len(body)) + body
         )
         answer = await reader.read(-1)
     finally:

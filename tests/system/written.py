@@ -23,11 +23,14 @@ spec:
     backendRefs: [{name: pool, group: inference.networking.k8s.io, kind: InferencePool}]
 """
 
-ROUTE_EDITED = ROUTE + """\
+ROUTE_EDITED = (
+    ROUTE
+    + """\
     filters:
     - type: ResponseHeaderModifier
       responseHeaderModifier: {add: [{name: x-edited, value: "yes"}]}
 """
+)
 
 POOL = """\
 apiVersion: inference.networking.k8s.io/v1

@@ -249,7 +249,7 @@ class Downstream(asyncio.Protocol):
         elif kind is Wait:
             assert isinstance(command, Wait)
             self._pool, self._deadline = command.pool, command.until
-            self.plane.parked.setdefault(command.pool, set()).add(self)
+            self.plane.park(command.pool, self)
 
     def _forward(self, command: Forward) -> None:
         endpoint = command.endpoint

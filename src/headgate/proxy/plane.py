@@ -41,12 +41,19 @@ class Plane:
     """Owned by the edge: mutable, one for each event loop."""
 
     def __init__(
-        self, ledger: Ledger, prefixes: PrefixIndex, done: Callable[[Record], None], bounds: Bounds = _BOUNDS
+        self,
+        ledger: Ledger,
+        prefixes: PrefixIndex,
+        done: Callable[[Record], None],
+        bounds: Bounds = _BOUNDS,
+        waited_for: Callable[[str], None] | None = None,
     ) -> None:
+        """`done` gets the record of each request that has ended, `waited_for` a pool that a request waits for."""
         self.ledger = ledger
         self.prefixes = prefixes
         self.done = done
         self.bounds = bounds
+        self._waited_for = waited_for
         self.upstreams = Upstreams()
         self.connections: set[Downstream] = set()
         self.parked: dict[str, set[Downstream]] = {}
@@ -66,6 +73,12 @@ class Plane:
     def next_id(self) -> bytes:
         """A request id: unique over processes and restarts."""
         return b"%b-%x" % (self._id_prefix.encode(), next(self._ids))
+
+    def park(self, pool: str, connection: "Downstream") -> None:
+        """The connection's request waits for the pool to change."""
+        self.parked.setdefault(pool, set()).add(connection)
+        if self._waited_for is not None:
+            self._waited_for(pool)
 
     def wake(self, pool: str) -> None:
         """The pool has changed: who waits for it asks again."""

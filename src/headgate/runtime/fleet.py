@@ -32,6 +32,7 @@ class Fleet:
         self.base_models: dict[str, str] = {}
         self._changed = changed
         self._plan = Plan()
+        self._expected: Mapping[str, frozenset[str]] = {}
         self._servers: tuple[Server, ...] = ()
         self._loads: dict[str, Load] = {}
         self._asked: set[str] = set()  # endpoints whose metrics and models were asked for at least once
@@ -42,8 +43,10 @@ class Fleet:
 
     # What changes.
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, plan: Plan, expected: Mapping[str, frozenset[str]]) -> None:
+        """`expected`: adapters by pool that somebody was told to load there."""
         self._plan = plan
+        self._expected = expected
         for gone in self.views.keys() - plan.pools.keys():
             del self.views[gone]
             self._changed(gone)
@@ -79,6 +82,17 @@ class Fleet:
             for pool in self._plan.pools.values()
             if kind is None or pool.kind == kind
             for endpoint in self._members(pool)
+        }
+
+    def missing_adapters(self) -> set[str]:
+        """Expected adapters that some endpoint which is ready does not have yet."""
+        return {
+            adapter
+            for pool, adapters in self._expected.items()
+            if pool in self.views
+            for endpoint, load in zip(self.views[pool].standing.endpoints, self.views[pool].standing.loads, strict=True)
+            if endpoint.ready
+            for adapter in adapters - {served.id for served in load.models or ()}
         }
 
     def load_of(self, endpoint: str) -> Load:
@@ -121,6 +135,7 @@ class Fleet:
             if name not in listed:
                 del self._pools_of[name]
                 self._sick.discard(name)
+                self.ledger.forget(name)
 
     def _view(self, pool: Pool, endpoints: tuple[Endpoint, ...]) -> None:
         before = self.views.get(pool.name)
@@ -140,7 +155,7 @@ class Fleet:
             profile=DEFAULT if pool.kind == "inference" else SERVICE,
             served=served,
             listed=bool(lists),
-            declared=frozenset(expected),
+            declared=self._expected.get(pool.name, frozenset()) | expected,
             ray=any(endpoint.ray for endpoint in endpoints),
         )
         self.views[pool.name] = view

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import time
 
 from msgspec import Struct
@@ -25,6 +25,7 @@ from headgate.runtime.scrape import Scraper
 
 _REMEMBERED = 4096  # requests that `headgate explain` can still tell about
 _BACKLOG = 4096
+_NOTHING: Mapping[str, frozenset[str]] = {}
 
 
 class Options(Struct, frozen=True):
@@ -42,13 +43,14 @@ class Gateway:
     def __init__(self, options: Options, say: Callable[[str], None]) -> None:
         self.options = options
         self.plan = Plan()
+        self._expected = _NOTHING
         self.addresses: dict[str, str] = {}  # gateway → address
         self.sockets: dict[tuple[str, int], tuple[Listening, asyncio.Server]] = {}
         self.unbound: dict[tuple[str, int], str] = {}  # sockets that could not be had, and why
         self.recent: deque[Record] = deque(maxlen=_REMEMBERED)
         self.fleet = Fleet(self._pool_changed)
         self.log = AccessLog(options.access_log) if options.access_log else None
-        self.plane = Plane(self.fleet.ledger, self.fleet.prefixes, self._done, options.bounds)
+        self.plane = Plane(self.fleet.ledger, self.fleet.prefixes, self._done, options.bounds, self._waited_for)
         self.metrics = Metrics(self.fleet.ledger, self.fleet.views.values, self.plane.connections.__len__)
         self._say = say
         self._limits = Limits(wait_s=options.wait_s, debug_headers=options.debug_headers)
@@ -63,10 +65,10 @@ class Gateway:
         self._scraper.start()
         self._health.start()
 
-    async def apply(self, plan: Plan) -> None:
-        """Do what the plan says, without disturbing what stays the same."""
-        self.plan = plan
-        self.fleet.plan(plan)
+    async def apply(self, plan: Plan, expected: Mapping[str, frozenset[str]] = _NOTHING) -> None:
+        """Do what the plan says, without disturbing what stays the same. `expected`: adapters to come, by pool."""
+        self.plan, self._expected = plan, expected
+        self.fleet.plan(plan, expected)
         self._watch()
         self.addresses, bound, refused = assign(
             plan.listeners, self.options.address, privileged=self.options.privileged_ports, before=self.addresses
@@ -119,7 +121,7 @@ class Gateway:
     async def listen_again(self) -> None:
         """Try for the sockets that another process had."""
         if self.unbound:
-            await self.apply(self.plan)
+            await self.apply(self.plan, self._expected)
 
     def _site(self, listeners: Sequence[Listener]) -> Site:
         fleet = self.fleet
@@ -128,6 +130,12 @@ class Gateway:
     def _pool_changed(self, pool: str) -> None:
         self._watch()
         self.plane.wake(pool)
+
+    def _waited_for(self, pool: str) -> None:
+        """A request waits: whoever may have loaded its model meanwhile is asked at once."""
+        view = self.fleet.views.get(pool)
+        if view is not None:
+            self._scraper.refresh(endpoint.name for endpoint in view.standing.endpoints)
 
     def _watch(self) -> None:
         """Soon, and once for all changes of this moment."""

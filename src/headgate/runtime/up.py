@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import shutil
 import signal
 import sys
@@ -16,6 +17,7 @@ from headgate.runtime import gateway as gateways
 from headgate.runtime import pods
 from headgate.runtime.admin import Admin
 from headgate.runtime.config import Reading, read, remarks
+from headgate.runtime.expected import expected_adapters
 from headgate.runtime.gateway import Gateway
 from headgate.runtime.instance import admin_socket
 from headgate.runtime.rows import ROWS
@@ -25,6 +27,8 @@ from headgate.runtime.table import table
 
 _RETRY_S = 1.0
 _LOOK_S = 0.05
+_ADAPTERS_S = 10.0
+_COLLECT = (20_000, 20, 100)
 _PATIENCE_S = 60.0  # after which the table is shown with what is not ready yet
 
 
@@ -54,7 +58,7 @@ class System:
         self._signals = 0
 
     async def run(self) -> int:
-        """Exit status: 0 after a signal, 1 when there was nothing to run."""
+        """Exit status: 0 after a signal, 1 when there was nothing to run or nowhere to serve it."""
         options = self._options
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -98,13 +102,13 @@ class System:
         self._reading = read(self._options.paths, recursive=self._options.recursive)
         self._tell(self._reading)
         await self._apply(self._reading)
-        if not self._reading.plan.listeners:
-            self._say("There is no Gateway with a listener that can be served, so there is nothing to run.")
+        if self._gateway.sockets:
+            return True
+        if self._reading.plan.listeners:
+            self._say("None of the gateways' addresses can be had, so nothing is served.")
             return False
-        if not self._gateway.sockets:
-            self._say("None of the addresses can be had, so there is nothing to run.")
-            return False
-        return True
+        self._say("There is no Gateway with a listener that can be served, so no request will be taken.")
+        return bool(self._pods.rows())
 
     async def _follow(self) -> None:
         await follow(self._options.paths, self._changed.set, recursive=self._options.recursive)
@@ -129,7 +133,7 @@ class System:
 
     async def _apply(self, reading: Reading) -> None:
         self._pods.apply(reading.snapshot)
-        await self._gateway.apply(reading.plan)
+        await self._gateway.apply(reading.plan, expected_adapters(reading.snapshot, reading.plan))
 
     def _tell(self, reading: Reading) -> None:
         """Say what is new; what was said before is not said again."""
@@ -146,7 +150,7 @@ class System:
 
     def _ready(self) -> bool:
         """Every pod is up, or never will be; every endpoint that is up is let serve."""
-        if not self._gateway.sockets or any(row.pending for row in self._pods.rows()):
+        if any(row.pending for row in self._pods.rows()):
             return False
         views = self._gateway.fleet.views.values()
         up = self._gateway.fleet.endpoints()
@@ -163,10 +167,19 @@ class System:
         if waiting:
             self._say(f"Starting {len(waiting)} pods.")
         while not self._ready() and monotonic() - began < _PATIENCE_S:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), _LOOK_S)
+            if await self._stopped_within(_LOOK_S):
+                return
+        # An adapter that can't be loaded must not hold up the rest for long: requests for it wait by themselves.
+        began_adapters = monotonic()
+        while self._gateway.fleet.missing_adapters() and monotonic() - began_adapters < _ADAPTERS_S:
+            if await self._stopped_within(_LOOK_S):
                 return
         self._show(monotonic() - began)
+
+    async def _stopped_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+        return self._stopping.is_set()
 
     def _show(self, took: float) -> None:
         parts = []
@@ -216,6 +229,10 @@ def run(options: Options) -> int:
         sys.stderr.flush()
 
     async def main() -> int:
+        # What is there now stays: the collector need not look at it again, nor look as often as small programs want.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_COLLECT)
         return await System(options, say).run()
 
     return uvloop.run(main())
