@@ -195,12 +195,10 @@ class _Connection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # We speak HTTP/1.1 only. The request itself has been handled; what follows it is read as the next one.
+        except httptools.HttpParserUpgrade:
+            # We speak HTTP/1.1 only. The request has been handled without its body, as uvicorn does it: the parser
+            # takes what follows for the other protocol.
             self._parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
-            if rest:
-                self.data_received(rest)
         except httptools.HttpParserError:
             self._refuse(400, "Invalid HTTP request received.")
 
@@ -244,6 +242,8 @@ class _Connection(asyncio.Protocol):
         url = self._url
         if url[:1] != b"/":
             url = _path_of(url)
+        if b"#" in url:
+            url = url.partition(b"#")[0]
         raw, _, query = url.partition(b"?")
         path = raw.decode("latin-1")
         request = Request(
@@ -253,7 +253,8 @@ class _Connection(asyncio.Protocol):
             self._headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
         )
-        self._asked.append(_Asked(request, parser.should_keep_alive(), parser.get_http_version() != "1.0"))
+        modern = parser.get_http_version() != "1.0"
+        self._asked.append(_Asked(request, modern and parser.should_keep_alive(), modern))
         if not self._answering:
             self._advance()
         elif len(self._asked) >= _PIPELINED and not self._paused:
@@ -312,7 +313,7 @@ class _Connection(asyncio.Protocol):
         parts = [_REASONS.get(stream.status) or _reason(stream.status), self._server.preamble()]
         for name, value in stream.headers:
             parts.append(f"{name}: {value}\r\n".encode("latin-1"))
-        keep = asked.keep and asked.chunked
+        keep = asked.keep
         if asked.chunked and asked.request.method != "HEAD":
             parts.append(b"transfer-encoding: chunked\r\n")
         parts.append(b"\r\n" if keep else b"connection: close\r\n\r\n")

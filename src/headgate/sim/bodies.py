@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from headgate.sim.lax import Mistake, Reader
-from headgate.sim.refusals import MEDIA_TYPE, Refusal, invalid
+from headgate.sim.refusals import MEDIA_TYPE, UNREADABLE, Refusal, invalid
 
 
 class Ask(Protocol):
@@ -40,7 +40,7 @@ def parse(ask: Ask) -> dict[str, Any] | Refusal:
         return invalid([Mistake("missing", ("body",), "Field required", None)])
     try:
         content = msgspec.json.decode(ask.body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, ValueError, RecursionError):
         content = _parse_slowly(ask.body)
     if isinstance(content, (dict, Refusal)):
         return content
@@ -66,13 +66,18 @@ def _parse_slowly(body: bytes) -> Any:
         place = ("body", error.pos)
         return invalid([Mistake("json_invalid", place, "JSON decode error", {}, {"error": error.msg})])
     except (ValueError, RecursionError):
-        return Refusal(400, "Bad Request", "There was an error parsing the body")
+        return UNREADABLE
 
 
-def broken(body: bytes) -> str:
-    """What the standard library says of a body that is not JSON; nothing when it is."""
+def for_invocation(refusal: Refusal, body: bytes) -> Refusal:
+    """The same refusal as /invocations words it, which reads the body itself."""
+    if refusal.param is None:
+        return refusal
     try:
-        json.loads(body)
+        content = json.loads(body)
     except ValueError as error:
-        return str(error)
-    return ""
+        return Refusal(400, "Bad Request", f"JSON decode error: {error}")
+    if isinstance(content, (list, str)):
+        kind = "list" if isinstance(content, list) else "string"
+        return Refusal(400, "BadRequestError", f"{kind} indices must be integers or slices, not str")
+    return Refusal(400, "BadRequestError", f"'{type(content).__name__}' object is not subscriptable")

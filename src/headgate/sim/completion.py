@@ -26,6 +26,9 @@ class _Completion:
         self._ids = bool(fields.get("return_token_ids"))
         self._top: int | None = fields.get("logprobs")
         self._echo = bool(fields.get("echo"))
+        self._prompt_top: int | None = fields.get("prompt_logprobs")
+        if self._prompt_top is None and self._echo:
+            self._prompt_top = self._top
         # With `max_tokens: 0` vLLM generates a token all the same, and does not tell it.
         self._only_echo = self._echo and fields.get("max_tokens") == 0
 
@@ -106,9 +109,9 @@ class _Completion:
             "finish_reason": draft.finish,
             "stop_reason": draft.stop,
             "token_ids": tokens.ids(draft.tokens) if self._ids else None,
-            "prompt_logprobs": logprobs.prompt(choice.prompt.tokens, self._top or 1)
-            if self._echo and self._top is not None
-            else None,
+            "prompt_logprobs": None
+            if self._prompt_top is None
+            else logprobs.prompt(choice.prompt.tokens, self._prompt_top),
             "prompt_token_ids": tokens.ids(choice.prompt.tokens) if self._ids else None,
             "routed_experts": None,
         }

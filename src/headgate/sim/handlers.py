@@ -11,8 +11,6 @@ from headgate.sim.job import VERSION
 from headgate.sim.refusals import Refusal, Reply, bad, openai, reply, unknown_model
 from headgate.sim.service import Answered, Service
 
-_NO_TOOLS = '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'
-
 
 def chat_completions(service: Service, ask: Ask, now: float) -> Answered:
     content = bodies.parse(ask)
@@ -26,8 +24,9 @@ def _chat(service: Service, ask: Ask, content: dict[str, Any], now: float) -> An
     model = service.catalog.find(fields.get("model"))
     if model is None:
         return openai(unknown_model(fields["model"], service.catalog.names))
-    if fields.get("tools") and fields.get("tool_choice", "auto") == "auto":
-        return openai(bad(_NO_TOOLS))
+    refusal = sampling.parser_needed(fields)
+    if refusal is not None:
+        return openai(refusal)
     asked = fields.get("max_completion_tokens")
     asked = fields.get("max_tokens") if asked is None else asked
     prepared = _prepare_chat(service, fields, model, asked)
@@ -48,6 +47,10 @@ def _prepare_chat(
     prompt = rendering.conversation(fields, model)
     if isinstance(prompt, Refusal):
         return prompt
+    kept = sampling.cut(prompt.tokens, fields, context)
+    if isinstance(kept, Refusal):
+        return kept
+    prompt = Prompt(kept, prompt.question)
     refusal = sampling.too_long(prompt.count, context)
     if refusal is not None:
         return refusal
@@ -57,7 +60,13 @@ def _prepare_chat(
 
 
 def chat_batch(service: Service, ask: Ask, now: float) -> Answered:
-    fields = bodies.read(ask, requests.CHAT_BATCH)
+    content = bodies.parse(ask)
+    if isinstance(content, Refusal):
+        return openai(content)
+    if content.get("n", 1) not in (None, 1):
+        message = "Batch chat completions do not support `n > 1`. Please set `n` to 1."
+        return openai(bad(message, "n", content["n"]))
+    fields = bodies.fields(content, requests.CHAT_BATCH)
     if isinstance(fields, Refusal):
         return openai(fields)
     model = service.catalog.find(fields.get("model"))
@@ -71,8 +80,6 @@ def chat_batch(service: Service, ask: Ask, now: float) -> Answered:
         if isinstance(one, Refusal):
             return openai(one)
         prepared.append(one)
-    if not prepared:
-        return openai(bad("List should have at least 1 item after validation, not 0"))
     heading = service.heading("chatcmpl", ask, fields, model, now)
     choices = service.choices(model, prepared, fields)
     return chat.job(heading, choices, 1, prepared[0][1].limit, {})
@@ -118,6 +125,10 @@ def _prepare_completion(service: Service, fields: Mapping[str, Any]) -> list[tup
         asked = 1
     prepared = []
     for prompt in prompts:
+        kept = sampling.cut(prompt.tokens, fields, context)
+        if isinstance(kept, Refusal):
+            return kept
+        prompt = Prompt(kept, prompt.question)
         refusal = sampling.too_long(prompt.count, context)
         if refusal is not None:
             return refusal
@@ -149,7 +160,7 @@ def create_response(service: Service, ask: Ask, now: float) -> Answered:
     if fields.get("previous_response_id"):
         return openai(_no_response(fields["previous_response_id"]))
     said = fields["input"]
-    turns = [{"role": "user", "content": said}] if isinstance(said, str) else _turns(said)
+    turns = [{"role": "user", "content": said}] if isinstance(said, str) else responses.turns(said)
     if fields.get("instructions"):
         turns.insert(0, {"role": "system", "content": fields["instructions"]})
     asked = fields.get("max_output_tokens")
@@ -160,10 +171,6 @@ def create_response(service: Service, ask: Ask, now: float) -> Answered:
     heading = type(heading)(heading.id.replace("-", "_", 1), heading.created, heading.model, heading.fingerprint)
     (choice,) = service.choices(model, [prepared], fields)
     return responses.job(heading, choice, prepared[1].limit, fields, service.new_id)
-
-
-def _turns(items: list[Any]) -> list[dict[str, Any]]:
-    return [item for item in items if isinstance(item, dict) and "role" in item]
 
 
 def _no_response(identity: str) -> Refusal:
@@ -182,7 +189,8 @@ def create_message(service: Service, ask: Ask, now: float) -> Answered:
     model = service.catalog.find(fields["model"])
     if model is None:
         return refusals.anthropic(unknown_model(fields["model"], service.catalog.names))
-    prepared = _prepare_chat(service, messages.as_chat(fields), model, fields["max_tokens"])
+    limit = fields["max_tokens"]
+    prepared = _prepare_chat(service, messages.as_chat(fields), model, limit, "max_completion_tokens")
     if isinstance(prepared, Refusal):
         return refusals.anthropic(prepared)
     heading = service.heading("chatcmpl", ask, {}, model, now)
@@ -233,17 +241,13 @@ def detokenize(service: Service, ask: Ask, now: float) -> Answered:
         return openai(fields)
     if service.catalog.find(fields.get("model")) is None:
         return openai(unknown_model(fields["model"], service.catalog.names))
-    try:
-        return reply(200, {"prompt": tokens.decode(tokens.from_ids(fields["tokens"]))})
-    except tokens.UnknownToken as unknown:
-        return openai(bad(f"Token id {unknown.args[0]} is out of vocabulary"))
+    return reply(200, {"prompt": tokens.decode(tokens.known(fields["tokens"]))})
 
 
 def invocations(service: Service, ask: Ask, now: float) -> Answered:
     content = bodies.parse(ask)
     if isinstance(content, Refusal):
-        broken = bodies.broken(ask.body) if content.param else None
-        return openai(Refusal(400, "Bad Request", f"JSON decode error: {broken}") if broken else content)
+        return openai(bodies.for_invocation(content, ask.body))
     if "messages" in content:
         return _chat(service, ask, content, now)
     return _completion(service, ask, content, now)

@@ -130,8 +130,8 @@ def optional(reader: Reader) -> Reader:
     return read
 
 
-def listed(reader: Reader, most: int | None = None) -> Reader:
-    """A list, of `most` items at most."""
+def listed(reader: Reader, most: int | None = None, least: int = 0) -> Reader:
+    """A list of `least` to `most` items."""
 
     def read(value: Any, place: Place) -> Read:
         if not isinstance(value, list):
@@ -140,6 +140,10 @@ def listed(reader: Reader, most: int | None = None) -> Reader:
             message = f"List should have at most {most} items after validation, not {len(value)}"
             context = {"field_type": "List", "max_length": most, "actual_length": len(value)}
             return None, [Mistake("too_long", place, message, value, context)]
+        if len(value) < least:
+            message = f"List should have at least {least} item after validation, not {len(value)}"
+            context = {"field_type": "List", "min_length": least, "actual_length": len(value)}
+            return None, [Mistake("too_short", place, message, value, context)]
         items, mistakes = [], []
         for index, item in enumerate(value):
             found, bad = reader(item, (*place, index))
@@ -234,6 +238,20 @@ def tell(mistakes: list[Mistake]) -> tuple[str, str]:
     if len(mistakes) > _REPORTED:
         lines.append(f"  ...and {len(mistakes) - _REPORTED} more {label}")
     return "\n".join(lines), _dotted(mistakes[0].place)
+
+
+def tell_late(mistakes: list[Mistake]) -> str:
+    """The message when content parts, which are checked only when the prompt is rendered, have mistakes."""
+    label = "error" if len(mistakes) == 1 else "errors"
+    lines = [f"{len(mistakes)} validation {label} for ValidatorIterator"]
+    for mistake in mistakes:
+        kind = f"type={mistake.kind}, input_value={mistake.value!r}, input_type={type(mistake.value).__name__}"
+        lines += [
+            _dotted(mistake.place),
+            f"  {mistake.message} [{kind}]",
+            f"    For further information visit https://errors.pydantic.dev/2.14/v/{mistake.kind}",
+        ]
+    return "\n".join(lines)
 
 
 def _dotted(place: Place) -> str:

@@ -18,11 +18,24 @@ def job(heading: Heading, choice: Choice, limit: int, fields: Mapping[str, Any])
 
 def as_chat(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The chat request that vLLM makes of it."""
-    messages = list(fields["messages"])
+    messages = [{**message, "content": _content(message["content"])} for message in fields["messages"]]
     if fields.get("system"):
-        messages.insert(0, {"role": "system", "content": fields["system"]})
+        messages.insert(0, {"role": "system", "content": _content(fields["system"])})
     chat = {name: fields[name] for name in ("temperature", "top_k", "top_p") if fields.get(name) is not None}
     return chat | {"messages": messages, "stop": fields.get("stop_sequences") or []}
+
+
+def _content(content: Any) -> Any:
+    """Content as chat takes it: texts, and pictures as such; what passes between tools is left out."""
+    if isinstance(content, str):
+        return content
+    parts: list[dict[str, Any]] = []
+    for block in content:
+        if block["type"] == "text":
+            parts.append({"type": "text", "text": block.get("text", "")})
+        elif block["type"] == "image":
+            parts.append({"type": "image_url", "image_url": {"url": ""}})
+    return parts
 
 
 class _Message:

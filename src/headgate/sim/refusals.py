@@ -36,6 +36,8 @@ def reply(status: int, content: Any) -> Reply:
 
 def openai(refusal: Refusal) -> Reply:
     """The error as /v1/chat/completions and most others tell it."""
+    if not refusal.kind:
+        return framework(refusal.status, refusal.message)
     error = {
         "message": refusal.message,
         "type": refusal.kind,
@@ -76,6 +78,8 @@ def unknown_model(name: str, served: tuple[str, ...]) -> Refusal:
     )
 
 
+# What the framework below answers to a body that is not even text; `openai` tells it in the framework's form.
+UNREADABLE = Refusal(400, "", "There was an error parsing the body")
 MEDIA_TYPE = Refusal(
     400, "Bad Request", "1 validation error:\n  Unsupported Media Type: Only 'application/json' is allowed"
 )

@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headgate.sim import tokens
+from headgate.sim import requests, tokens
 from headgate.sim.draft import Prompt
+from headgate.sim.lax import tell_late
 from headgate.sim.refusals import Refusal, bad
-
-_MEDIA = ("image_url", "image_embeds", "image_pil", "input_audio", "audio_url", "audio_embeds", "video_url")
 
 
 def conversation(fields: Mapping[str, Any], model: str) -> Prompt | Refusal:
@@ -18,7 +17,13 @@ def conversation(fields: Mapping[str, Any], model: str) -> Prompt | Refusal:
     said: list[tuple[str, str]] = []
     question = ""
     for message in messages:
-        text = _text(message.get("content"))
+        content = message.get("content")
+        if content is not None and not isinstance(content, str):
+            content = [*content]
+            _, mistakes = requests.PARTS(content, ())
+            if mistakes:
+                return bad(tell_late(mistakes))
+        text = _text(content)
         if text is None:
             return bad(f"{model} is not a multimodal model")
         said.append((message.get("role", ""), text))
@@ -29,21 +34,15 @@ def conversation(fields: Mapping[str, Any], model: str) -> Prompt | Refusal:
     return Prompt(tokens.chat(said, answer=answer, open_end=going_on), question or said[-1][1])
 
 
-def _text(content: Any) -> str | None:
+def _text(content: str | list[Any] | None) -> str | None:
     """What a message says; None when it shows something, which a text model can't see."""
     if content is None:
         return ""
     if isinstance(content, str):
         return content
-    lines = []
-    for part in content if isinstance(content, list) else [content]:
-        if isinstance(part, str):
-            lines.append(part)
-        elif isinstance(part, dict):
-            if part.get("type") in _MEDIA or any(name in part for name in _MEDIA):
-                return None
-            lines.append(str(part.get("text", "")))
-    return "\n".join(lines)
+    if any(part["type"] != "text" for part in content):
+        return None
+    return "\n".join(str(part["text"]) for part in content)
 
 
 def prompts(prompt: Any) -> Sequence[Prompt] | Refusal:
@@ -52,18 +51,21 @@ def prompts(prompt: Any) -> Sequence[Prompt] | Refusal:
         return bad("Either prompt or prompt_embeds must be provided and non-empty.", "prompt")
     if prompt == []:
         return bad("You must pass at least one prompt")
-    if isinstance(prompt, str):
-        return [_prompt(prompt)]
-    if isinstance(prompt[0], int):
+    if isinstance(prompt, str) or isinstance(prompt[0], int):
         prompt = [prompt]
+    if not all(prompt):
+        return bad("The decoder prompt cannot be empty")
     try:
         return [_prompt(one) for one in prompt]
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return bad("TextEncodeInput must be Union[TextInputSequence, Tuple[InputSequence, InputSequence]]")
     except tokens.UnknownToken as unknown:
         return bad(f"Token id {unknown.args[0]} is out of vocabulary")
 
 
 def _prompt(one: str | list[int]) -> Prompt:
     if isinstance(one, str):
+        one.encode()  # raises where a tokenizer would
         return Prompt(tokens.encode(one), one)
     spoken = tokens.from_ids(one)
     return Prompt(spoken, tokens.decode(spoken))

@@ -83,6 +83,19 @@ def _message(value: Any, place: Place) -> Read:
     return _ANY_MESSAGE(value, place)
 
 
+PARTS = listed(
+    either(
+        *(
+            under(name, model({field: anything, "type": literal(kind)}, (field, "type"), TYPED_DICT))
+            for name, field, kind in (
+                ("ChatCompletionContentPartTextParam", "text", "text"),
+                ("ChatCompletionContentPartImageParam", "image_url", "image_url"),
+                ("ChatCompletionContentPartInputAudioParam", "input_audio", "input_audio"),
+                ("File", "file", "file"),
+            )
+        )
+    )
+)
 _TOOL = model({"type": literal("function"), "function": model({"name": string}, ("name",))}, ("function",))
 
 # What chat and text completions share, before and after the fields of their own.
@@ -99,6 +112,7 @@ _SAMPLING: dict[str, Reader] = {
     "skip_special_tokens": boolean,
     "truncate_prompt_tokens": optional(within(integer, -1, _INT64 - 1)),
     "prompt_logprobs": optional(integer),
+    "bad_words": listed(string),
 }
 _TAIL: dict[str, Reader] = {
     "response_format": _RESPONSE_FORMAT,
@@ -145,7 +159,7 @@ CHAT = model(
 )
 CHAT_BATCH = model(
     {
-        "messages": listed(listed(_message)),
+        "messages": listed(listed(_message, least=1), least=1),
         "model": optional(string),
         "max_tokens": optional(integer),
         "max_completion_tokens": optional(integer),
@@ -202,9 +216,33 @@ RESPONSE = model(
     },
     ("input",),
 )
-_ANTHROPIC_MESSAGE = model(
-    {"role": literal("user", "assistant"), "content": either(string, listed(mapping(anything)))}, ("role", "content")
+_BLOCK = model(
+    {
+        "type": literal(
+            "text",
+            "image",
+            "tool_use",
+            "tool_result",
+            "tool_reference",
+            "thinking",
+            "redacted_thinking",
+            "tool_addition",
+            "tool_removal",
+        )
+    },
+    ("type",),
 )
+_ANTHROPIC_MESSAGE = model(
+    {"role": literal("user", "assistant", "system"), "content": either(string, listed(_BLOCK))}, ("role", "content")
+)
+
+
+def _named(value: Any, place: Place) -> Read:
+    found, mistakes = string(value, place)
+    if mistakes or found:
+        return found, mistakes
+    text = "Model is required"
+    return wrong("value_error", place, f"Value error, {text}", value, error=ValueError(text))
 
 
 def _positive(value: Any, place: Place) -> Read:
@@ -217,19 +255,19 @@ def _positive(value: Any, place: Place) -> Read:
 
 MESSAGE = model(
     {
-        "model": string,
+        "model": _named,
         "messages": listed(_ANTHROPIC_MESSAGE),
         "max_tokens": _positive,
         "stop_sequences": optional(listed(string, 4)),
         "stream": optional(boolean),
-        "system": optional(either(string, listed(mapping(anything)))),
+        "system": optional(either(string, listed(_BLOCK))),
         "temperature": optional(number),
         "top_k": optional(integer),
         "top_p": optional(number),
     },
     ("model", "messages", "max_tokens"),
 )
-COUNT_TOKENS = model({"model": string, "messages": listed(_ANTHROPIC_MESSAGE)}, ("model", "messages"))
+COUNT_TOKENS = model({"model": _named, "messages": listed(_ANTHROPIC_MESSAGE)}, ("model", "messages"))
 TOKENIZE_PROMPT = model(
     {
         "model": optional(string),

@@ -7,11 +7,34 @@ import msgspec
 
 from headgate.sim.job import Choice, Heading, Job, event
 
+# What vLLM tells of a tool beside what it was given.
+_TOOL = dict.fromkeys(
+    ("strict", "defer_loading", "description", "async", "allowed_callers", "output_schema"),
+)
+
 
 def job(heading: Heading, choice: Choice, limit: int, fields: Mapping[str, Any], new_id: Callable[[], str]) -> Job:
     """The job of a response: one choice."""
     told = _Response(heading, choice, limit, fields, f"msg_{new_id()}")
     return Job((choice,), 1, limit, bool(fields.get("stream")), told.opening, told.piece, told.closing, told.whole)
+
+
+def turns(items: list[Any]) -> list[dict[str, Any]]:
+    """The messages among a response's input items, as chat takes them."""
+    said = []
+    for item in items:
+        if isinstance(item, dict) and "role" in item:
+            content = item.get("content")
+            if isinstance(content, list):
+                content = [_as_chat(part) for part in content]
+            said.append({**item, "content": content})
+    return said
+
+
+def _as_chat(part: Any) -> Any:
+    if isinstance(part, dict) and part.get("type") in ("input_text", "output_text"):
+        return {"type": "text", "text": part.get("text", "")}
+    return part
 
 
 class _Response:
@@ -119,8 +142,8 @@ class _Response:
             "output": output,
             "parallel_tool_calls": True,
             "temperature": temperature,
-            "tool_choice": "none",
-            "tools": [],
+            "tool_choice": "auto" if fields.get("tools") else "none",
+            "tools": [_TOOL | tool for tool in fields.get("tools") or () if isinstance(tool, dict)],
             "top_p": top_p,
             "background": False,
             "max_output_tokens": self._limit,

@@ -63,12 +63,46 @@ def _before_tools(data: Mapping[str, Any]) -> Refusal | None:
         return None
     if data.get("tools") is None:
         return bad("When using `tool_choice`, `tools` must be set.", "tool_choice")
-    if choice not in ("auto", "required") and not isinstance(choice, dict):
+    if isinstance(choice, dict):
+        return _before_named_tool(choice, data["tools"])
+    if choice not in ("auto", "required"):
         message = (
             f'Invalid value for `tool_choice`: {choice}! Only named tools, "none", "auto" or "required" are supported.'
         )
         return bad(message, "tool_choice")
     return None
+
+
+def _before_named_tool(choice: Mapping[str, Any], tools: Any) -> Refusal | None:
+    usage = 'Correct usage: `{"type": "function", "function": {"name": "my_function"}}`'
+    function = choice.get("function")
+    if not isinstance(function, dict):
+        message = f"Invalid value for `function`: `{function}` in `tool_choice`! {usage}"
+        return bad(message, "tool_choice.function")
+    if "name" not in function:
+        message = f"Expected field `name` in `function` in `tool_choice`! {usage}"
+        return bad(message, "tool_choice.function.name")
+    name = function["name"]
+    if not isinstance(name, str) or not name:
+        message = f"Invalid `name` in `function`: `{name}` in `tool_choice`! {usage}"
+        return bad(message, "tool_choice.function.name")
+    known = [tool.get("function") for tool in tools if isinstance(tool, dict)] if isinstance(tools, list) else []
+    if not any(isinstance(one, dict) and one.get("name") == name for one in known):
+        message = "The tool specified in `tool_choice` does not match any of the specified `tools`"
+        return bad(message, "tool_choice")
+    return None
+
+
+def parser_needed(fields: Mapping[str, Any]) -> Refusal | None:
+    """Tools are for servers that were started with a parser of tool calls, which the simulator has not."""
+    choice = fields.get("tool_choice", "auto")
+    if not fields.get("tools") or choice == "none":
+        return None
+    if isinstance(choice, dict):
+        return bad(f'tool_choice=function "{choice["function"]["name"]}" requires --tool-call-parser to be set')
+    if choice == "required":
+        return bad('tool_choice="required" requires --tool-call-parser to be set')
+    return bad('"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set')
 
 
 def _before_top_logprobs(data: Mapping[str, Any]) -> Refusal | None:
@@ -104,6 +138,21 @@ def too_much(asked: int | None, context: int, name: str = "max_tokens") -> Refus
     return bad(message, name, asked)
 
 
+def cut(asked: bytes, fields: Mapping[str, Any], context: int) -> bytes | Refusal:
+    """The prompt's tokens after `truncate_prompt_tokens`, -1 of which means what the context holds."""
+    keep = fields.get("truncate_prompt_tokens")
+    if keep is None:
+        return asked
+    if keep > context:
+        message = (
+            f"truncate_prompt_tokens={keep} cannot be greater than max_model_len = {context}. "
+            "Please request a smaller truncation size."
+        )
+        return bad(message, "truncate_prompt_tokens", keep)
+    width = (context - 1 if keep == -1 else keep) * tokens.WIDTH
+    return asked[-width:] if width and fields.get("truncation_side") == "left" else asked[:width]
+
+
 def settle(fields: Mapping[str, Any], limit: int | None, room: int, *, logprobs: int | None) -> Sampling | Refusal:
     """The sampling that these fields ask for: `limit` tokens at most, `room` of which fit behind the prompt."""
     most = room if limit is None else min(limit, room)
@@ -116,6 +165,9 @@ def settle(fields: Mapping[str, Any], limit: int | None, room: int, *, logprobs:
     refusal = _numbers(fields, n) or _amounts(most, least) or _logprobs(fields, logprobs)
     if refusal is None and any(not word for word in words):
         refusal = bad("stop cannot contain an empty string.")
+    unwanted = fields.get("bad_words") or []
+    if refusal is None and "" in unwanted:
+        refusal = bad(f"bad_words cannot contain an empty string. Got bad_words={unwanted}")
     refusal = refusal or _bias(fields)
     if refusal is not None:
         return refusal
@@ -190,12 +242,15 @@ def _logprobs(fields: Mapping[str, Any], asked: int | None) -> Refusal | None:
 
 def _bias(fields: Mapping[str, Any]) -> Refusal | None:
     strangers = []
-    for key in fields.get("logit_bias") or ():
+    asked = fields.get("logit_bias") or ()
+    words = [key for key in asked if not key.strip().lstrip("-").isdecimal()]
+    if words:
+        message = f"logit_bias contains key(s) that cannot be converted to integer token IDs: {words}"
+        return bad(message, "logit_bias", words)
+    for key in asked:
         try:
             tokens.from_ids([int(key)])
-        except ValueError:
-            if not key.lstrip("-").isdigit():
-                return bad(f"invalid literal for int() with base 10: '{key}'")
+        except tokens.UnknownToken:
             strangers.append(int(key))
     if strangers:
         message = (

@@ -84,6 +84,17 @@ def from_ids(numbers: Iterable[int]) -> bytes:
     return b"".join(tokens)
 
 
+def known(numbers: Iterable[int]) -> bytes:
+    """The tokens with these ids, unknown ones left out."""
+    tokens = []
+    for number in numbers:
+        try:
+            tokens.append(from_ids((number,)))
+        except UnknownToken:
+            continue
+    return b"".join(tokens)
+
+
 class UnknownToken(ValueError):
     """An id that is not in the vocabulary; `args[0]` is the id."""
 
