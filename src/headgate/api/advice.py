@@ -8,8 +8,12 @@ from msgspec import inspect
 
 from headgate.api.fault import Path, dotted
 from headgate.api.fields import ACCEPTED, COMPUTED, MEANT
+from headgate.api.written.metadata import ObjectMeta
 
 _DEEPEST = 14
+
+
+type_info = functools.cache(inspect.type_info)
 
 
 def wanted(kind: inspect.Type) -> str:
@@ -26,18 +30,23 @@ def wanted(kind: inspect.Type) -> str:
         case inspect.LiteralType(values=values):
             choices = ", ".join(str(value) for value in values)
             return choices if len(values) == 1 else f"one of {choices}"
+        case inspect.VarTupleType(item_type=inspect.StructType() as item) if _required(item):
+            return f"a list, in each item {_required(item)}"
         case inspect.VarTupleType():
             return "a list"
         case inspect.DictType():
-            return "a mapping"
-        case inspect.StructType(fields=fields):
-            required = [field.encode_name for field in fields if field.required]
-            return f"a mapping with {', '.join(required)}" if required else "a mapping"
+            return "`key: value` lines"
+        case inspect.StructType():
+            return f"its fields ({_required(kind)}, …)" if _required(kind) else "a mapping"
         case inspect.UnionType(types=types):
             return " or ".join(wanted(each) for each in types if not isinstance(each, inspect.NoneType))
         case inspect.BytesType():
             return "base64 text"
     return "text"
+
+
+def _required(kind: inspect.StructType) -> str:
+    return ", ".join(field.encode_name for field in kind.fields if field.required)
 
 
 def written_fields(kind: inspect.StructType) -> dict[str, inspect.Field]:
@@ -95,7 +104,8 @@ def _nearest_place(path: Path, found: list[Path]) -> Path | None:
 def places(root: type) -> dict[str, tuple[Path, ...]]:
     """Every field name of a kind → the levels that have it, with "*" for any index of a list."""
     found: dict[str, list[Path]] = {}
-    for name, path in _walk(inspect.type_info(root), ()):
+    of_all = _walk(type_info(ObjectMeta), ("metadata",))
+    for name, path in (*_walk(type_info(root), ()), *of_all):
         found.setdefault(name, []).append(path)
     return {name: tuple(paths) for name, paths in found.items()}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import inspect
 
-from headgate.api.advice import about_unknown, nearest, wanted, written_fields
+from headgate.api.advice import about_unknown, nearest, type_info, wanted, written_fields
 from headgate.api.fault import Fault, Path, shown
 from headgate.api.fields import ACCEPTED
 from headgate.api.tree import Tree, bare
@@ -26,7 +26,7 @@ Decoded = tuple[Any, tuple[Fault, ...]]
 def decode(tree: Tree, shape: type, path: Path = (), beside: frozenset[str] = frozenset()) -> Decoded:
     """`tree` as a `shape` (a Struct). `path` is where the tree stands; `beside` are fields that others read."""
     reader = _Reader(shape)
-    kind = inspect.type_info(shape)
+    kind = type_info(shape)
     assert isinstance(kind, inspect.StructType)
     return reader.struct(tree, kind, path, beside), tuple(reader.faults)
 
@@ -34,7 +34,7 @@ def decode(tree: Tree, shape: type, path: Path = (), beside: frozenset[str] = fr
 def decode_value(tree: Tree, form: Any, path: Path) -> tuple[Fault, ...]:
     """What is wrong with one value of an annotated type, such as `formats.Subdomain`."""
     reader = _Reader(type(None))
-    reader.read(tree, inspect.type_info(form), path, {})
+    reader.read(tree, type_info(form), path, {})
     return tuple(reader.faults)
 
 
@@ -159,7 +159,8 @@ class _Reader:
         if meant and meant != told:
             told = f"{meant} ({wanted(kind)})"
         self.fault(path, f"{_called(tree)} is not known here: write {told}")
-        return kind.values[0]
+        # What is meant, or else something that no rule takes for one of the choices.
+        return meant or value
 
     def union(self, tree: Tree, kind: inspect.UnionType, path: Path, extra: Mapping[str, Any]) -> Any:
         kinds = [each for each in kind.types if not isinstance(each, inspect.NoneType)]

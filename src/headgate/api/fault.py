@@ -27,11 +27,18 @@ def dotted(path: Path) -> str:
     return text
 
 
+def printable(text: str) -> str:
+    """The text on one line, with nothing in it that a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def shown(value: object, longest: int = 60) -> str:
-    """A value as the user would write it, cut where it is long: text in quotes, on one line."""
+    """A value as the user would write it, cut where it is long: text in quotes."""
     if isinstance(value, str):
         cut = value if len(value) <= longest else value[: longest - 1] + "…"
-        return '"' + cut.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t") + '"'
+        return '"' + cut.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, bool):
         return "true" if value else "false"
     return "null" if value is None else str(value)[:longest]

@@ -6,11 +6,11 @@ in neither a type nor here is a mistake of the user's.
 
 from collections.abc import Mapping
 
-from headgate.api import gateway, policy, workload
+from headgate.api import gateway, workload
 from headgate.api.written import core, inference
 from headgate.api.written.gateway import GatewayClassSpec, GatewaySpec, HTTPRouteSpec
 from headgate.api.written.metadata import Named, ObjectMeta
-from headgate.api.written.policy import BackendDefault
+from headgate.api.written.policy import BackendDefault, Target
 from headgate.api.written.workload import VOLUME_SOURCES, DeploymentSpec, StatefulSetSpec
 
 
@@ -82,16 +82,16 @@ MEANT: Mapping[type, Mapping[str, str]] = {
         "or write `apiVersion: inference.networking.k8s.io/v1`",
     },
     inference.PoolSelector: {
-        "matchExpressions": "an InferencePool selects by `matchLabels` only",
+        "matchExpressions": "remove it, an InferencePool selects by `matchLabels` only",
         "*": "write it inside `matchLabels:`, as v1 does",
     },
     inference.EndpointPickerRef: {"portNumber": "v1 writes it `port: {number: 9002}`"},
     inference.ExtensionRef: {"port": "v1alpha2 writes it `portNumber: 9002`"},
     inference.ModelSpec: {
-        "priority": "an InferenceModel has `criticality: Critical`, `Standard` or `Sheddable`",
+        "priority": "write `criticality: Critical`, `Standard` or `Sheddable`",
         "model": "write it `modelName`",
     },
-    inference.ObjectiveSpec: {"criticality": "an InferenceObjective has `priority`, a number: higher goes first"},
+    inference.ObjectiveSpec: {"criticality": "write `priority:` with a number, higher goes first"},
     gateway.LabelSelector: {"*": "write it inside `matchLabels:`"},
     gateway.RouteRule: {
         "path": "write it in a match: `matches: [{path: {type: PathPrefix, value: /}}]`",
@@ -105,7 +105,7 @@ MEANT: Mapping[type, Mapping[str, str]] = {
         "targetPort": "write it `port`: the Service's port",
     },
     gateway.ParentRef: {"section": "write it `sectionName`"},
-    policy.TargetRef: {"sectionName": "a policy attaches to the whole object: remove it"},
+    Target: {"sectionName": "a policy attaches to the whole object: remove it"},
     workload.EnvVar: {
         "secretKeyRef": "write it inside `valueFrom:`",
         "configMapKeyRef": "write it inside `valueFrom:`",
@@ -114,5 +114,5 @@ MEANT: Mapping[type, Mapping[str, str]] = {
     workload.HttpGet: {"headers": "write it `httpHeaders`, a list of name and value"},
     workload.Container: {"limits": "write it inside `resources:`", "requests": "write it inside `resources:`"},
     workload.Volume: {"mountPath": "write it in a container's `volumeMounts`"},
-    workload.SecretVolume: {"name": "a volume's secret is named by `secretName`"},
+    workload.SecretVolume: {"name": "write it `secretName`"},
 }

@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from headgate.api.fault import Fault
 from headgate.api.kinds import KINDS
-from headgate.api.meta import Problem
+from headgate.api.meta import Problem, Where
 from headgate.api.objects import Found, Identity, objects
 from headgate.api.rules.across import across
 from headgate.api.snapshot import Ignored, Snapshot
@@ -48,8 +50,16 @@ def load(texts: Sequence[Text], before: Snapshot | None = None) -> tuple[Snapsho
 
 def _duplicate(each: Found, first: Found) -> Problem:
     kind, name = each.identity or ("", "")
+    if each.value is not None and _anywhere(each.value) == _anywhere(first.value):
+        message = f"{kind} {name} is at {first.where} too, word for word: remove one of them"
+        return each.problem(Fault(("metadata", "name"), message, "warning"))
     message = f"{kind} {name} is at {first.where} already, and that one counts: rename or remove one of them"
     return each.problem(Fault(("metadata", "name"), message))
+
+
+def _anywhere(value: Any) -> Any:
+    """The object without the place where it was written."""
+    return value and replace(value, meta=replace(value.meta, where=Where()))
 
 
 def _changed(each: Found, was: Any) -> Iterator[Fault]:

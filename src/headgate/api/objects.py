@@ -7,7 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headgate.api.decode import decode, decode_value
-from headgate.api.fault import Fault, Path, dotted
+from headgate.api.fault import Fault, Path, dotted, printable
 from headgate.api.header import header, known, named
 from headgate.api.kinds import Kind, Version
 from headgate.api.meta import Problem, Where
@@ -39,13 +39,12 @@ class Found(Struct, frozen=True):
 
     def problem(self, fault: Fault) -> Problem:
         """A fault of this object with its file, line and name."""
-        return Problem(
-            where=Where(self.where.file, fault.line or line_of(self.tree, fault.path)),
-            field=dotted((*self.path, *fault.path)),
-            message=fault.message,
-            severity=fault.severity,
-            object=" ".join(self.identity) if self.identity else "",
-        )
+        where = Where(self.where.file, fault.line or line_of(self.tree, fault.path))
+        return _problem(where, (*self.path, *fault.path), fault, " ".join(self.identity or ()))
+
+
+def _problem(where: Where, path: Path, fault: Fault, name: str = "") -> Problem:
+    return Problem(where, printable(dotted(path)), printable(fault.message), fault.severity, printable(name))
 
 
 def objects(document: Document, file: str) -> Iterator[Found]:
@@ -62,7 +61,7 @@ def objects(document: Document, file: str) -> Iterator[Found]:
 
 def _lost(file: str, faults: Iterable[Fault]) -> Found:
     """What cannot be known as an object: `faults` (at least one) have their lines and whole paths."""
-    problems = tuple(Problem(Where(file, fault.line), dotted(fault.path), fault.message) for fault in faults)
+    problems = tuple(_problem(Where(file, fault.line), fault.path, fault) for fault in faults)
     return Found(problems[0].where, problems=problems, lost=True)
 
 
@@ -108,7 +107,8 @@ def _object(tree: Tree, path: Path, file: str, syntax: tuple[Fault, ...]) -> Fou
         found = Found(where, identity, reading, tree=tree, path=path)
         if not faults:
             return _read(found, reading, reading.versions[version], syntax)
-    return replace(found, problems=tuple(found.problem(fault) for fault in (*syntax, *faults)))
+    told = _first_at_each_place(syntax, faults)
+    return replace(found, problems=tuple(found.problem(fault) for fault in told))
 
 
 def _read(found: Found, kind: Kind, version: Version, syntax: tuple[Fault, ...]) -> Found:

@@ -69,13 +69,15 @@ def explain(error: yaml.MarkedYAMLError, text: str, offset: int) -> Fault:
     line = (mark.line if mark else 0) + offset
     begun = (error.context_mark.line if error.context_mark else line - offset) + offset
     problem = error.problem or ""
-    if "{{" in _line(text, index):
+    if "{{" in _lines(text, error.context_mark.index if error.context_mark else index, index):
         return Fault((), "this is a template, not yet YAML: render it first (helm template)", line=line)
     return Fault((), _meaning(problem, error.context or "", text[index : index + 1]).format(begun=begun), line=line)
 
 
-def _line(text: str, index: int) -> str:
-    return text[text.rfind("\n", 0, index) + 1 :].split("\n", 1)[0]
+def _lines(text: str, start: int, end: int) -> str:
+    """The line of the complaint, and the one before it if the construct began there."""
+    first = text.rfind("\n", 0, max(start, text.rfind("\n", 0, end))) + 1
+    return text[first : text.find("\n", end) if "\n" in text[end:] else len(text)]
 
 
 def _meaning(problem: str, context: str, character: str) -> str:

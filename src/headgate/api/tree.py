@@ -79,7 +79,7 @@ class _Builder:
         self.faults: list[Fault] = []
         self.root: Tree | None = None
         self.aliased = 0
-        self.too_deep = 0
+        self.too_deep: Fault | None = None
 
     def fault(self, line: int, message: str) -> None:
         self.faults.append(Fault(self.path(), message, line=line))
@@ -95,9 +95,7 @@ class _Builder:
 
     def take(self, event: yaml.Event) -> None:
         line = (event.start_mark.line if event.start_mark else 0) + self.offset
-        if self.too_deep:
-            self._skip(event)
-        elif isinstance(event, yaml.ScalarEvent):
+        if isinstance(event, yaml.ScalarEvent):
             self._scalar(event, line)
         elif isinstance(event, yaml.AliasEvent):
             self._place(self._alias(event.anchor or "", line), line)
@@ -106,18 +104,10 @@ class _Builder:
         elif isinstance(event, yaml.CollectionEndEvent):
             self._close()
 
-    def _skip(self, event: yaml.Event) -> None:
-        if isinstance(event, yaml.CollectionStartEvent):
-            self.too_deep += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            self.too_deep -= 1
-            if not self.too_deep:
-                self._place(Tree(0, None), 0)
-
     def _open(self, event: yaml.CollectionStartEvent, line: int) -> None:
         if len(self.stack) >= MOST_DEPTH:
-            self.fault(line, f"nested more than {MOST_DEPTH} levels deep: write it flatter")
-            self.too_deep = 1
+            message = f"nested more than {MOST_DEPTH} levels deep: write it flatter"
+            self.too_deep = Fault((), message, line=line)
             return
         self.stack.append(_Frame(line, event.anchor, isinstance(event, yaml.MappingStartEvent)))
 
@@ -168,12 +158,13 @@ class _Builder:
             why = "it stands inside &" + name if inside else f"no &{name} stands before it"
             self.fault(line, f"*{name} refers to nothing, {why}: write the value out, or in quotes if it is text")
             return Tree(line, None)
+        already = self.aliased > MOST_ALIASED
         self.aliased += tree.size
-        if self.aliased > MOST_ALIASED:
+        if self.aliased <= MOST_ALIASED:
+            return tree
+        if not already:
             self.fault(line, f"the aliases expand to more than {MOST_ALIASED} values: write out what is needed")
-            self.aliased = 0
-            return Tree(line, None)
-        return tree
+        return Tree(line, None)
 
     def _place(self, tree: Tree, line: int) -> None:
         if not self.stack:
@@ -181,9 +172,9 @@ class _Builder:
             return
         frame = self.stack[-1]
         if not frame.mapping:
-            frame.items.append(tree if tree.line else replace(tree, line=frame.line))
+            frame.items.append(tree)
         elif frame.key is None:
-            self._place_key(tree, line or frame.line)
+            self._place_key(tree, line)
         else:
             key, frame.key = frame.key, None
             if frame.dropped:
@@ -207,11 +198,10 @@ class _Builder:
 
     def _merge(self, tree: Tree, frame: _Frame) -> None:
         sources = tree.value if isinstance(tree.value, tuple) else (tree,)
-        for source in sources:
-            if isinstance(source.value, Mapping):
-                frame.merged.append(source)
-            else:
-                self.fault(frame.key_line, "`<<` merges mappings only: write `<<: *name` of an anchored mapping")
+        mappings = [source for source in sources if isinstance(source.value, Mapping)]
+        frame.merged.extend(mappings)
+        if len(mappings) < len(sources):
+            self.fault(frame.key_line, "`<<` merges mappings only: write `<<: *name` of an anchored mapping")
 
 
 def documents(events: Iterable[yaml.Event], offset: int) -> Iterator[Document]:
@@ -227,3 +217,6 @@ def documents(events: Iterable[yaml.Event], offset: int) -> Iterator[Document]:
             yield Document(builder.root, tuple(builder.faults))
         else:
             builder.take(event)
+            if builder.too_deep:  # and no event more: libyaml's time grows with the square of the depth
+                yield Document(None, (builder.too_deep,))
+                return

@@ -22,7 +22,7 @@ def service(_: Meta, written: Spec[ServiceSpec]) -> Iterator[Fault]:
     headless = spec.cluster_ip == "None"
     if spec.type == "ExternalName":
         if not spec.external_name:
-            yield Fault(("spec", "externalName"), "missing: type ExternalName needs the DNS name that it stands for")
+            yield Fault(("spec", "externalName"), "missing: write the DNS name that it stands for")
         elif is_ip(spec.external_name):
             yield Fault(("spec", "externalName"), f'"{spec.external_name}" is an IP address: write a DNS name')
     elif not spec.ports and not headless:
@@ -33,7 +33,7 @@ def service(_: Meta, written: Spec[ServiceSpec]) -> Iterator[Fault]:
         )
     for i, port in enumerate(spec.ports):
         if len(spec.ports) > 1 and not port.name:
-            yield Fault((*path, i, "name"), "missing: a Service with several ports names each of them")
+            yield Fault((*path, i, "name"), "missing: write a name for each port where there are several")
         if port.node_port and spec.type not in ("NodePort", "LoadBalancer"):
             yield Fault((*path, i, "nodePort"), f"type {spec.type} has none: write `type: NodePort`, or remove it")
         elif port.node_port and port.node_port not in NODE_PORTS:
@@ -76,10 +76,10 @@ def secret(meta: Meta, written: WrittenSecret) -> Iterator[Fault]:
     present = {*written.data, *written.string_data}
     for key in _REQUIRED_KEYS.get(written.type, ()):
         if key not in present:
-            yield Fault(("data", key), f"missing: a Secret of type {written.type} needs it")
+            yield Fault(("data", key), f"missing: write it; a Secret of type {written.type} has it")
     account = "kubernetes.io/service-account.name"
     if written.type == "kubernetes.io/service-account-token" and account not in meta.annotations:
-        message = f"missing: a Secret of type {written.type} names its ServiceAccount here"
+        message = f"missing: write the ServiceAccount that this {written.type} is for"
         yield Fault(("metadata", "annotations", account), message)
     size = sum(map(len, written.data.values())) + sum(
         len(v.encode("utf-8", "replace")) for v in written.string_data.values()

@@ -54,11 +54,13 @@ def _members(one: RouteFilter) -> dict[str, Any]:
 
 
 def _filter(one: RouteFilter, path: Path) -> Iterator[Fault]:
-    wanted = _MEMBERS[one.type]
+    wanted = _MEMBERS.get(one.type)
+    if wanted is None:
+        return
     members = _members(one)
     # `cors: {}` stands for its defaults, and cannot be told from no `cors` here.
     if wanted != "cors" and (members[wanted] is None or members[wanted] == {}):
-        yield Fault((*path, wanted), f"missing: a filter of type {one.type} says here what it does")
+        yield Fault((*path, wanted), f"missing: write it; a filter of type {one.type} says here what it does")
     for name, value in members.items():
         if value and name != wanted:
             own = next(kind for kind, member in _MEMBERS.items() if member == name)
@@ -111,4 +113,4 @@ def _reference(member: Any, path: Path) -> Iterator[Fault]:
     if not isinstance(backend, dict) or not isinstance(backend.get("name"), str):
         yield Fault((*path, "backendRef"), "missing: write the name and the port of a Service")
     elif not backend.get("group") and backend.get("kind", "Service") == "Service" and "port" not in backend:
-        yield Fault((*path, "backendRef", "port"), "missing: a Service needs its port")
+        yield Fault((*path, "backendRef", "port"), "missing: write the port of the Service")

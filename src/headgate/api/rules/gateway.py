@@ -42,7 +42,9 @@ def _listener(listener: Listener, path: Path, certified: bool) -> Iterator[Fault
     if namespaces.selector:
         yield from selectors.check(namespaces.selector, (*routes, "selector"))
     if namespaces.from_ == "Selector" and not namespaces.selector:
-        yield Fault((*routes, "selector"), "missing: `from: Selector` allows no namespace without one", "warning")
+        yield Fault(
+            (*routes, "selector"), "missing: write one; `from: Selector` without it allows no namespace", "warning"
+        )
     if namespaces.from_ != "Selector" and namespaces.selector:
         yield Fault((*routes, "selector"), "without effect: write `from: Selector` beside it", "warning")
 
@@ -52,7 +54,7 @@ def _tls(listener: Listener, path: Path, certified: bool) -> Iterator[Fault]:
     if protocol in _NO_TLS and tls is not None:
         yield Fault(path, f"protocol {protocol} has no TLS: write `protocol: HTTPS`, or remove `tls`")
     elif protocol == "TLS" and tls is None:
-        yield Fault(path, "missing: protocol TLS needs `tls:` with `mode: Terminate` or `mode: Passthrough`")
+        yield Fault(path, "missing: write `tls:` with `mode: Terminate` or `mode: Passthrough`")
     elif protocol == "HTTPS" and tls is None and not certified:
         message = "missing: without a certificate no client can connect; write `tls:` with `certificateRefs:`"
         yield Fault(path, message, "warning")

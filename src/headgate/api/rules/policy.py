@@ -37,21 +37,21 @@ def _config(config: CheckConfig, path: Path) -> Iterator[Fault]:
         "grpcHealthCheck": config.grpc_health_check,
     }
     name, check = member(config)
-    if check is None:
+    if check is None and name:
         yield Fault((*path, name), f"missing: type {config.type} needs it; write `{name}: {{}}` for its defaults")
-    else:
+    if check is not None:
         yield from _check(check, (*path, name))
     for other, value in members.items():
-        if value is not None and other != name:
+        if value is not None and name and other != name:
             yield Fault((*path, other), f"does not go with type {config.type}: remove it, or change the type")
 
 
 def _check(check: Check, path: Path) -> Iterator[Fault]:
     chosen = check.port_specification
     if chosen == "USE_FIXED_PORT" and check.port is None:
-        yield Fault((*path, "port"), "missing: USE_FIXED_PORT needs `port:` with a number from 1 to 65535")
+        yield Fault((*path, "port"), "missing: write the number that USE_FIXED_PORT speaks of")
     if chosen == "USE_NAMED_PORT" and check.port_name is None:
-        yield Fault((*path, "portName"), "missing: USE_NAMED_PORT needs the port's name")
+        yield Fault((*path, "portName"), "missing: write the name that USE_NAMED_PORT speaks of")
     if chosen == "USE_SERVING_PORT" and check.port is not None:
         yield Fault((*path, "port"), "USE_SERVING_PORT takes the endpoint's own port: remove `port`")
     for name, value in (("portName", check.port_name), ("response", check.response), ("request", check.request)):

@@ -125,6 +125,9 @@ def _path(match: PathMatch, path: Path) -> Iterator[Fault]:
     )
     if found:
         yield Fault(path, f"{shown(value)} contains {found}, which no request's path has here: write it without")
+    elif match.type == "PathPrefix" and value.endswith("/*"):
+        message = f"{shown(value)} matches a literal `*`: write {shown(value[:-2] or '/')}, a prefix needs no wildcard"
+        yield Fault(path, message, "warning")
     elif not _PATH.fullmatch(value):
         instead = "write them as %XX, or `type: RegularExpression` if it is a pattern"
         yield Fault(path, f"{shown(value)} has characters that no path has: {instead}")
@@ -156,7 +159,7 @@ def _backends(refs: tuple[BackendRef, ...], path: Path) -> Iterator[Fault]:
         if not ref.group and ref.kind == "Service" and ref.port is None:
             yield Fault((*place, "port"), f"missing: write the port of the Service {ref.name}, such as `port: 8000`")
         if ref.kind == "InferencePool" and not ref.group:
-            message = f"missing: an InferencePool is not found without it; write `group: {_POOL_GROUPS[0]}`"
+            message = f"missing: an InferencePool is of no core group; write `group: {_POOL_GROUPS[0]}`"
             yield Fault((*place, "group"), message, "warning")
         if ref.group in _POOL_GROUPS and ref.kind == "Service":
             yield Fault((*place, "kind"), f"{ref.group} has no Service: write `kind: InferencePool`", "warning")

@@ -10,7 +10,7 @@ def check(selector: LabelSelector, path: Path) -> Iterator[Fault]:
     for i, expression in enumerate(selector.match_expressions):
         place = (*path, "matchExpressions", i, "values")
         if expression.operator in ("In", "NotIn") and not expression.values:
-            yield Fault(place, f"missing: {expression.operator} needs the values to compare with")
+            yield Fault(place, f"missing: write the values that {expression.operator} compares with")
         if expression.operator in ("Exists", "DoesNotExist") and expression.values:
             yield Fault(place, f"{expression.operator} looks at the key alone: remove `values`")
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
 
 from headgate.api.formats import Base64, DataKey, LabelKey, LabelValue, SecretText
@@ -16,7 +17,7 @@ class ServiceSpec(Struct, frozen=True, rename="camel"):
     selector: Mapping[LabelKey, LabelValue] = {}
     ports: tuple[ServicePort, ...] = ()
     type: Literal["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"] = "ClusterIP"
-    cluster_ip: str = ""
+    cluster_ip: str = msgspec.field(name="clusterIP", default="")
     external_name: str = ""
 
 

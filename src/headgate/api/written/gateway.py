@@ -18,6 +18,7 @@ from headgate.api.gateway import (
     Listener,
     ParentRef,
     ReferenceGrant,
+    RouteMatch,
     RouteRule,
 )
 from headgate.api.meta import Meta, Name
@@ -60,7 +61,8 @@ def gateway(meta: Meta, written: Spec[GatewaySpec], _: Tree) -> Gateway:
 
 def http_route(meta: Meta, written: Spec[HTTPRouteSpec], _: Tree) -> HTTPRoute:
     spec = written.spec
-    rules = spec.rules
+    # `matches: []` is as good as none: the route takes every path.
+    rules = tuple(rule if rule.matches else replace(rule, matches=(RouteMatch(),)) for rule in spec.rules)
     if misplaced(spec):
         rules = (*rules[:-1], replace(rules[-1], backend_refs=spec.backend_refs))
     return HTTPRoute(meta, spec.parent_refs, spec.hostnames, rules)

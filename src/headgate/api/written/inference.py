@@ -23,8 +23,6 @@ from headgate.api.written.metadata import Spec
 
 PICKER_PORT = 9002  # what an extensionRef of v1alpha2 means where it names no port
 
-Int32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
-
 
 class PortNumber(Struct, frozen=True):
     number: Port
@@ -72,7 +70,7 @@ class ModelSpec(Struct, frozen=True, rename="camel"):
 
 class ObjectiveSpec(Struct, frozen=True, rename="camel"):
     pool_ref: PoolRef
-    priority: Int32 | None = None
+    priority: int | None = None
 
 
 class RewriteSpec(Struct, frozen=True, rename="camel"):

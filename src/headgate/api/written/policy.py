@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Struct
 
-from headgate.api.formats import PreciseHostname
-from headgate.api.meta import Meta, Port
+from headgate.api.formats import Group, KindName, Label, PreciseHostname
+from headgate.api.meta import Meta, Name, Port
 from headgate.api.policy import BackendPolicy, HealthCheckPolicy, TargetRef
 from headgate.api.tree import Tree
 from headgate.api.written.metadata import Spec
@@ -61,8 +61,18 @@ class HealthDefault(Struct, frozen=True, rename="camel"):
     log_config: LogConfig | None = None
 
 
+class Target(Struct, frozen=True):
+    group: Group
+    kind: KindName
+    name: Name
+    namespace: Label | None = None
+
+    def ref(self) -> TargetRef:
+        return TargetRef(kind=self.kind, name=self.name, group=self.group, namespace=self.namespace)
+
+
 class HealthSpec(Struct, frozen=True, rename="camel"):
-    target_ref: TargetRef
+    target_ref: Target
     default: HealthDefault = HealthDefault()
 
 
@@ -103,19 +113,20 @@ class BackendDefault(Struct, frozen=True, rename="camel"):
 
 
 class BackendSpec(Struct, frozen=True, rename="camel"):
-    target_ref: TargetRef
+    target_ref: Target
     default: BackendDefault = BackendDefault()
 
 
 def member(config: CheckConfig) -> tuple[str, Check | None]:
     """The member that goes with the config's type: its name as written, and what it says."""
-    return {
+    members = {
         "HTTP": ("httpHealthCheck", config.http_health_check),
         "HTTPS": ("httpsHealthCheck", config.https_health_check),
         "HTTP2": ("http2HealthCheck", config.http2_health_check),
         "TCP": ("tcpHealthCheck", config.tcp_health_check),
         "GRPC": ("grpcHealthCheck", config.grpc_health_check),
-    }[config.type]
+    }
+    return members.get(config.type, ("", None))
 
 
 def health_check(meta: Meta, written: Spec[HealthSpec], _: Tree) -> HealthCheckPolicy:
@@ -124,7 +135,7 @@ def health_check(meta: Meta, written: Spec[HealthSpec], _: Tree) -> HealthCheckP
     check = (member(config)[1] if config else None) or Check()
     return HealthCheckPolicy(
         meta=meta,
-        target=written.spec.target_ref,
+        target=written.spec.target_ref.ref(),
         check=config.type if config else "HTTP",
         path=check.request_path,
         port=check.port,
@@ -140,7 +151,7 @@ def backend(meta: Meta, written: Spec[BackendSpec], _: Tree) -> BackendPolicy:
     default = written.spec.default
     return BackendPolicy(
         meta=meta,
-        target=written.spec.target_ref,
+        target=written.spec.target_ref.ref(),
         timeout_s=default.timeout_sec,
         max_rate_per_endpoint=default.max_rate_per_endpoint,
     )

@@ -1,0 +1,56 @@
+"""Every broken manifest of `broken/` is told as its table says: the whole text, line for line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from headgate.api import Text, load
+
+TABLES = sorted(Path(__file__).parent.joinpath("broken").glob("*.yaml"))
+CASES = [(table, case) for table in TABLES for case in yaml.safe_load(table.read_text())]
+
+_VERBS = ("write", "remove", "keep", "rename", "give", "align", "begin", "indent", "render", "mount", "no effect")
+
+
+def problems_of(case: dict[str, Any]) -> list[str]:
+    files = case.get("files") or {"in.yaml": case["manifest"]}
+    _, problems = load([Text(file, text) for file, text in files.items()])
+    return [("" if each.severity == "error" else f"{each.severity}: ") + str(each) for each in problems]
+
+
+@pytest.mark.parametrize(("table", "case"), CASES, ids=[case["name"] for _, case in CASES])
+def test_a_broken_manifest_is_told_as_its_table_says(table: Path, case: dict[str, Any]) -> None:
+    assert case["problems"], "a case that expects nothing belongs among the valid ones"
+    assert problems_of(case) == case["problems"]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.stem)
+def test_update_writes_the_tables_anew(table: Path, update: bool) -> None:
+    cases = yaml.safe_load(table.read_text())
+    assert len({case["name"] for case in cases}) == len(cases), "two cases have one name"
+    if update:
+        table.write_text(_table([{**case, "problems": problems_of(case)} for case in cases]))
+
+
+def test_every_problem_names_its_file_and_line_and_says_what_to_write() -> None:
+    for _, case in CASES:
+        for problem in case["problems"]:
+            place, _, rest = problem.removeprefix("warning: ").removeprefix("note: ").partition(": ")
+            assert place.rpartition(":")[2].isdigit(), problem
+            assert any(word in rest for word in _VERBS), problem
+
+
+def _table(cases: list[dict[str, Any]]) -> str:
+    class Dumper(yaml.SafeDumper):
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+            return super().increase_indent(flow, False)
+
+    def text(dumper: yaml.Dumper, value: str) -> yaml.Node:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+    Dumper.add_representer(str, text)
+    return "\n".join(
+        yaml.dump([case], Dumper=Dumper, sort_keys=False, width=10_000, allow_unicode=True) for case in cases
+    )
