@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 from workloads import Running, config_map, run, spec, workload
 
+from headgate.api.load import load
 from headgate.api.snapshot import Snapshot
 from headgate.api.workload import (
     ConfigMap,
@@ -21,7 +22,7 @@ from headgate.api.workload import (
     VolumeMount,
 )
 from headgate.runtime.client import Client
-from headgate.runtime.config import read
+from headgate.runtime.sources import read_texts
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL_SERVER = {
@@ -57,7 +58,7 @@ def edited(objects: Snapshot, before: str, after: str) -> Snapshot:
 
 
 def test_the_guides_manifest_comes_up_without_its_secret_and_loads_adapters_as_they_are_written(tmp_path):
-    objects = read([str(EXAMPLES / "vllm-llama3")], recursive=False).snapshot
+    objects, _ = load(read_texts([str(EXAMPLES / "vllm-llama3")])[0])
     base = "meta-llama/Llama-3.1-8B-Instruct"
 
     async def story(pods: Running) -> None:

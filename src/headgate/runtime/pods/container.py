@@ -8,15 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from msgspec import Struct
+
 from headgate.api.workload import Container, Hook, Probe
 from headgate.runtime.pods.backoff import Backoff
 from headgate.runtime.pods.environment import Identity
 from headgate.runtime.pods.grace import Grace
 from headgate.runtime.pods.launch import Launch, NotYet, prepare
 from headgate.runtime.pods.machine import Machine, must_not_fail
-from headgate.runtime.pods.probes import Target, accepts, ask, http_get, verdict, watch
+from headgate.runtime.pods.probes import Target, accepts, ask, http_get, verdicts
 from headgate.runtime.pods.process import Process, SpawnError
-from headgate.runtime.pods.programs import Kind, port, refusal
+from headgate.runtime.pods.programs import classify, port, refusal
 from headgate.runtime.pods.volumes import VolumeError, Volumes
 
 Restart = Literal["Always", "OnFailure", "Never"]
@@ -27,40 +29,38 @@ _UNKILLABLE = 10.0  # seconds after which a process that SIGKILL does not end is
 _CANNOT_START = 128  # the exit code that container runtimes give for this
 
 
-class ContainerLife:
-    """One container of a Pod. `restart`: which endings lead to another start. Changes are told by `changed`."""
+class Place(Struct, frozen=True):
+    """What the containers of one Pod share. `changed` is called whenever something about one of them is different."""
 
-    def __init__(
-        self,
-        container: Container,
-        kind: Kind,
-        who: Identity,
-        volumes: Volumes,
-        directory: Path,
-        machine: Machine,
-        *,
-        restart: Restart,
-        grace_seconds: float,
-        lenient: bool,
-        changed: Callable[[], None],
-    ) -> None:
+    who: Identity
+    kin: str  # "Deployment namespace/name" or "Pod namespace/name": what is true of all replicas is said of this
+    volumes: Volumes
+    directory: Path
+    machine: Machine
+    grace_seconds: float
+    simulated: bool  # one of them is a simulated vLLM, which needs no help from the others
+    changed: Callable[[], None]
+
+
+class ContainerLife:
+    """One container of a Pod. `restart`: which endings lead to another start."""
+
+    def __init__(self, container: Container, restart: Restart, place: Place) -> None:
         self.container = container
         self.ready = False
         self.restarts = 0
         self.message = ""
         self.running = False
         self.hindered = False  # it won't get ready before somebody changes something
-        self.log = str(machine.logs / f"{who.namespace}_{who.name}_{container.name}.log")
         self.started = asyncio.Event()  # startup probe included
-        self._kind = kind
-        self._who = who
-        self._volumes = volumes
-        self._directory = directory
-        self._machine = machine
+        self.task: asyncio.Task[int] | None = None
+        who = place.who
+        self.log = str(place.machine.logs / f"{who.namespace}_{who.name}_{container.name}.log")
         self._restart = restart
-        self._grace_seconds = grace_seconds
-        self._lenient = lenient
-        self._changed = changed
+        self._place = place
+        self._who = who
+        self._machine = place.machine
+        self._kind = classify(container, who.annotations)
         self._stopping = False
         self._process: Process | None = None
         self._launch: Launch | None = None
@@ -68,7 +68,6 @@ class ContainerLife:
         self._ready_since: float | None = None
         self._log_from = 0
         self._cause = ""  # why we ended it ourselves
-        self.task: asyncio.Task[int] | None = None
 
     def start(self) -> "asyncio.Task[int]":
         """Live until it ends for good; the task gives the exit code."""
@@ -93,7 +92,7 @@ class ContainerLife:
             self._machine.say_once(f"image {self.container.image}: not started, its work is done by headgate")
             return await self._without_process("done by headgate")
         if self._kind == "unknown":
-            if self._lenient:
+            if self._place.simulated:
                 self._machine.say_once(f"image {self.container.image}: can't run here, left out beside the simulator")
                 return await self._without_process("left out beside the simulator")
             self._machine.say_once(refusal(self.container.image))
@@ -127,12 +126,13 @@ class ContainerLife:
 
     async def _launchable(self) -> Launch:
         """How to start it, when everything it needs is there."""
+        place = self._place
         while True:
             try:
-                mounts = self._volumes.mounts(self.container)
-                return prepare(self.container, self._kind, self._who, mounts, str(self._directory), self._machine)
-            except (NotYet, VolumeError) as error:
-                self._machine.say_once(f"{self._called()} waits: {error}")
+                mounts = place.volumes.mounts(self.container)
+                return prepare(self.container, self._kind, self._who, mounts, str(place.directory), self._machine)
+            except (NotYet, VolumeError, OSError) as error:
+                self._machine.say_once(f"{place.kin}: container {self.container.name} waits: {error}")
                 self.hindered = True
                 self._tell(message=str(error))
                 await self._machine.news()
@@ -150,7 +150,8 @@ class ContainerLife:
             return _CANNOT_START
         self.running = True
         self._tell(message="")
-        self._tending = asyncio.create_task(self._tend(process))
+        self._tending = asyncio.create_task(self._tend(process), name=f"probes of {self._called()}")
+        self._tending.add_done_callback(must_not_fail)
         try:
             code = await asyncio.shield(process.ended)
         except asyncio.CancelledError:
@@ -169,47 +170,29 @@ class ContainerLife:
         """Ask the probes what they ask, and do what their answers call for."""
         spec = self.container
         if spec.lifecycle.post_start is not None:
-            problem = await self._hook(spec.lifecycle.post_start, Grace(self._grace_seconds))
+            problem = await self._hook(spec.lifecycle.post_start, Grace(self._place.grace_seconds))
             if problem:
-                return await self._replace(process, f"postStart failed: {problem}")
+                return await self._replace(process, f"postStart failed: {problem}", None)
         if spec.startup_probe is not None:
-            problem = await verdict(spec.startup_probe, self._target())
-            if problem:
-                return await self._replace(process, f"startup probe failed: {problem}")
+            async for well, problem in verdicts(spec.startup_probe, self._target(), eager=True):
+                if well:
+                    break
+                return await self._replace(process, f"startup probe failed: {problem}", spec.startup_probe)
         self.started.set()
-        self._changed()
-        alive = asyncio.create_task(self._alive(spec.liveness_probe)) if spec.liveness_probe else None
-        try:
-            if spec.readiness_probe is not None:
-                readiness = asyncio.create_task(watch(spec.readiness_probe, self._target(), self._judge, eager=True))
-            else:
-                readiness = asyncio.create_task(self._ready_when_it_serves())
-            if alive is None:
-                return await readiness
-            problem = await alive
-        finally:
-            for task in (alive, readiness):
-                if task is not None:
-                    task.cancel()
-        await self._replace(process, f"liveness probe failed: {problem}")
+        self._place.changed()
+        async with asyncio.TaskGroup() as asking:
+            asking.create_task(self._judge_readiness(spec.readiness_probe))
+            if spec.liveness_probe is not None:
+                async for well, problem in verdicts(spec.liveness_probe, self._target(), eager=False):
+                    if not well:
+                        await self._replace(process, f"liveness probe failed: {problem}", spec.liveness_probe)
         return None
 
-    async def _alive(self, probe: Probe) -> str:
-        """Return when the liveness probe has failed for good: what was wrong."""
-        failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-        def tell(well: bool, problem: str) -> None:
-            if not well and not failed.done():
-                failed.set_result(problem)
-
-        asking = asyncio.create_task(watch(probe, self._target(), tell, eager=False))
-        try:
-            return await failed
-        finally:
-            asking.cancel()
-
-    async def _ready_when_it_serves(self) -> None:
-        """Without a readiness probe it is ready when it runs, and a server when it accepts connections."""
+    async def _judge_readiness(self, probe: Probe | None) -> None:
+        """Without a probe it is ready when it runs, and a server when it accepts connections."""
+        if probe is not None:
+            async for well, problem in verdicts(probe, self._target(), eager=True):
+                self._judge(well, problem)
         ports = tuple(port.container_port for port in self.container.ports if port.protocol == "TCP")
         if self._kind == "engine":
             ports = (port(self.container),)
@@ -221,12 +204,11 @@ class ContainerLife:
     def _judge(self, well: bool, problem: str) -> None:
         self._tell(ready=well, message="" if well else f"readiness probe failed: {problem}")
 
-    async def _replace(self, process: Process, why: str) -> None:
+    async def _replace(self, process: Process, why: str, probe: Probe | None) -> None:
         """End it, so that it is started again. There is no sleeping before: it serves nobody as it is."""
         self._cause = why
         self._tell(ready=False, message=why)
-        seconds = self._grace_seconds
-        probe = self.container.liveness_probe
+        seconds = self._place.grace_seconds
         if probe is not None and probe.termination_grace_period_seconds is not None:
             seconds = probe.termination_grace_period_seconds
         await self._end(process, Grace(seconds, hurried=True))
@@ -279,7 +261,7 @@ class ContainerLife:
         if message is not None:
             self.message = message
         if before != (self.ready, self.message):
-            self._changed()
+            self._place.changed()
 
     def _say_ending(self, delay: float) -> None:
         again = f"starting it again in {delay:g} s" if delay else "starting it again"

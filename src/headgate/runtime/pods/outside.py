@@ -9,7 +9,7 @@ from headgate.api.snapshot import Snapshot
 from headgate.fleet.endpoint import Server
 from headgate.runtime.pods.addressed import ADDRESS, Addressed, addressed, unreadable
 from headgate.runtime.pods.pod import PodRow
-from headgate.runtime.pods.probes import Target, watch
+from headgate.runtime.pods.probes import Target, verdicts
 
 
 class Outside:
@@ -75,15 +75,14 @@ class Outside:
         self._asking.clear()
 
     async def _ask(self, key: str, found: Addressed) -> None:
-        def tell(well: bool, problem: str) -> None:
+        assert found.probe is not None
+        server = found.server
+        target = Target(server.address, server.ports, port=server.port)
+        async for well, problem in verdicts(found.probe, target, eager=True):
             self._problems[key] = problem
             if self._ready.get(key) != well:
                 self._ready[key] = well
                 self._changed()
-
-        assert found.probe is not None
-        server = found.server
-        await watch(found.probe, Target(server.address, server.ports, port=server.port), tell, eager=True)
 
 
 def _place(found: Addressed) -> tuple[str, int | None]:

@@ -8,9 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from headgate.api.workload import Container
 from headgate.fleet.endpoint import Server
-from headgate.runtime.pods.container import ContainerLife, Restart
+from headgate.runtime.pods.container import ContainerLife, Place, Restart
 from headgate.runtime.pods.controllers import Blueprint, Existing
 from headgate.runtime.pods.environment import Identity
 from headgate.runtime.pods.grace import Grace
@@ -52,27 +51,25 @@ class PodLife:
         self._phase: Phase = "Pending"
         self._message = ""
         self._directory = machine.pods / directory_name(blueprint.namespace, blueprint.name, uid)
-        self._who = Identity(
-            name=blueprint.name,
-            namespace=blueprint.namespace,
-            uid=uid,
-            address=address,
-            labels=blueprint.labels,
-            annotations=blueprint.annotations,
-            node=machine.node,
-            service_account=spec.service_account_name,
-            cpus=machine.cpus,
-            memory=machine.memory,
-        )
         kinds = [classify(part, blueprint.annotations) for part in spec.containers]
-        self._simulated = machine.engine.kind == "sim" and "engine" in kinds
+        simulated = machine.engine.kind == "sim" and "engine" in kinds
         self._serves = any(kind != "gateway" for kind in kinds)
         volumes = self._directory / "volumes"
-        self._volumes = Volumes(volumes, spec, blueprint.namespace, secrets_optional=self._simulated)
+        self._volumes = Volumes(volumes, spec, blueprint.namespace, secrets_optional=simulated)
+        place = Place(
+            who=_identity(blueprint, uid, address, machine),
+            kin=blueprint.owner or f"Pod {blueprint.key}",
+            volumes=self._volumes,
+            directory=self._directory,
+            machine=machine,
+            grace_seconds=spec.termination_grace_period_seconds,
+            simulated=simulated,
+            changed=changed,
+        )
         # An init container runs to its end once; with restartPolicy Always it is a sidecar, and stays.
         once: Restart = "Never" if spec.restart_policy == "Never" else "OnFailure"
-        self._init = [self._life(part, part.restart_policy or once) for part in spec.init_containers]
-        self._main = [self._life(part, spec.restart_policy) for part in spec.containers]
+        self._init = [ContainerLife(part, part.restart_policy or once, place) for part in spec.init_containers]
+        self._main = [ContainerLife(part, spec.restart_policy, place) for part in spec.containers]
         self._sidecars = [life for life in self._init if life.container.restart_policy == "Always"]
         self._grace: Grace | None = None
         self._living: asyncio.Task[None] | None = None
@@ -159,20 +156,6 @@ class PodLife:
     def _hindered(self) -> bool:
         return bool(self._message) or any(life.hindered for life in (*self._main, *self._init))
 
-    def _life(self, part: Container, restart: Restart) -> ContainerLife:
-        return ContainerLife(
-            part,
-            classify(part, self.blueprint.annotations),
-            self._who,
-            self._volumes,
-            self._directory,
-            self._machine,
-            restart=restart,
-            grace_seconds=self.blueprint.spec.termination_grace_period_seconds,
-            lenient=self._simulated,
-            changed=self._changed,
-        )
-
     async def _live(self) -> None:
         await self._mount()
         for life in self._init:
@@ -180,6 +163,7 @@ class PodLife:
             if life in self._sidecars:
                 await life.started.wait()
             elif await asyncio.shield(task):
+                await self._stop_sidecars(Grace(self.blueprint.spec.termination_grace_period_seconds))
                 return self._over("Failed", f"{life.container.name}: {life.message}")
         self._phase = "Running"
         tasks = [life.start() for life in self._main]
@@ -203,7 +187,7 @@ class PodLife:
                 self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._volumes.update(self._machine.snapshot)
             except (VolumeError, OSError) as error:
-                self._machine.say_once(f"{self.blueprint.key} waits: {error}")
+                self._machine.say_once(f"{self.blueprint.owner or f'Pod {self.blueprint.key}'} waits: {error}")
                 self._over("Pending", str(error))
                 await self._machine.news()
             else:
@@ -223,3 +207,18 @@ class PodLife:
     async def _stop_sidecars(self, grace: Grace) -> None:
         for life in reversed(self._sidecars):
             await life.stop(grace)
+
+
+def _identity(blueprint: Blueprint, uid: str, address: str, machine: Machine) -> Identity:
+    return Identity(
+        name=blueprint.name,
+        namespace=blueprint.namespace,
+        uid=uid,
+        address=address,
+        labels=blueprint.labels,
+        annotations=blueprint.annotations,
+        node=machine.node,
+        service_account=blueprint.spec.service_account_name,
+        cpus=machine.cpus,
+        memory=machine.memory,
+    )

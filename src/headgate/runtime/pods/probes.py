@@ -1,4 +1,4 @@
-"""Is a container well? One question at a time (`ask`), and when the answers count (`Streak`, `watch`).
+"""Is a container well? One question at a time (`ask`), and when the answers count (`Streak`, `verdicts`).
 
 Source: the Probe of the core/v1 API, and kubelet's prober. Two deviations: the first success is looked for every
 100 ms (except by exec, which costs a process), and a grpc probe only opens the connection.
@@ -7,7 +7,7 @@ Source: the Probe of the core/v1 API, and kubelet's prober. Two deviations: the 
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from msgspec import Struct
 
@@ -66,7 +66,7 @@ async def http_get(wanted: HttpGet, target: Target) -> str:
         secure.verify_mode = ssl.CERT_NONE
     try:
         reader, writer = await asyncio.open_connection(host, port, ssl=secure)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         return f"{place}: {_reason(error)}"
     try:
         writer.write("\r\n".join([*lines, "", ""]).encode("latin-1", "replace"))
@@ -95,8 +95,8 @@ class Streak(Struct, frozen=True):
         return Streak(good if enough else self.well, good, run)
 
 
-async def watch(probe: Probe, target: Target, tell: Callable[[bool, str], None], *, eager: bool) -> None:
-    """Ask until cancelled; `tell` hears every change of the verdict, and each failure that upholds a bad one.
+async def verdicts(probe: Probe, target: Target, *, eager: bool) -> AsyncIterator[tuple[bool, str]]:
+    """Ask for ever: every change of the verdict, and each failure that upholds a bad one, with what is wrong.
 
     `eager`: until the first success it asks every 100 ms, where asking is cheap. Otherwise it first asks after a
     period: what a process says in its first millisecond is no reason to end it.
@@ -114,24 +114,9 @@ async def watch(probe: Probe, target: Target, tell: Callable[[bool, str], None],
         if good or not eager or now - counted >= probe.period_seconds:
             before, streak, counted = streak, streak.then(good, probe), now
             if streak.well is not None and (streak.well != before.well or not streak.well):
-                tell(streak.well, problem)
+                yield streak.well, problem
         eager = eager and not good and now - begun < _EAGER_FOR
         await asyncio.sleep(_EAGER_STEP if eager else probe.period_seconds)
-
-
-async def verdict(probe: Probe, target: Target) -> str:
-    """The first verdict of a startup probe: "" when it succeeded, else what was wrong the last time."""
-    first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-
-    def tell(well: bool, problem: str) -> None:
-        if not first.done():
-            first.set_result("" if well else problem)
-
-    asking = asyncio.create_task(watch(probe, target, tell, eager=True))
-    try:
-        return await first
-    finally:
-        asking.cancel()
 
 
 async def accepts(ports: tuple[int, ...], address: str) -> None:
@@ -152,16 +137,18 @@ async def _connect(host: str, written: int | str, target: Target) -> str:
     host = target.address if host in _LOCAL else host
     try:
         _, writer = await asyncio.open_connection(host, port)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         return f"{host}:{port}: {_reason(error)}"
     writer.transport.abort()
     return ""
 
 
 def _port(written: int | str, target: Target) -> int | None:
-    if target.port is not None or isinstance(written, int):
-        return target.port or int(written)
-    return target.ports.get(written) or (int(written) if written.isdigit() else None)
+    if target.port is not None:
+        return target.port
+    port = target.ports.get(written) if isinstance(written, str) else None
+    port = port or (int(written) if str(written).isdecimal() else 0)
+    return port if 0 < port < 65536 else None
 
 
 def _reason(error: Exception) -> str:
