@@ -179,6 +179,7 @@ def test_the_simulator_does_without_secrets_but_not_without_config_maps():
         ("http://host:8000/data/x", "http://host:8000/data/x"),
         ("https://host/data", "https://host/data"),
         ("file:///data/x", "file:///real/d/x"),
+        ("$(pwd)/data ${HOME}/data", "$(pwd)/data ${HOME}/data"),
         ("/data.bak /data-old", "/data.bak /data-old"),
     ],
 )

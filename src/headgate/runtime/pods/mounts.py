@@ -15,5 +15,5 @@ def rewriter(mounts: Mapping[str, str]) -> Callable[[str], str]:
     if not real:
         return lambda text: text
     alternatives = "|".join(re.escape(path) for path in sorted(real, key=len, reverse=True))
-    pattern = re.compile(rf"(?:(?<=file://)|(?<![\w./~-]))(?:{alternatives})(?![\w.-])")
+    pattern = re.compile(rf"(?:(?<=file://)|(?<![\w./~)}}-]))(?:{alternatives})(?![\w.-])")
     return lambda text: pattern.sub(lambda match: real[match[0]], text)
