@@ -52,12 +52,12 @@ class Blocks:
         free.
         """
         holders = self._holders
-        idle = sum(1 for block in shared if not holders[block])
-        if fresh + idle > len(self._free):
+        idle = [block for block in shared if not holders[block]]
+        if fresh + len(idle) > len(self._free):
             return None
+        for block in idle:
+            del self._free[block]
         for block in shared:
-            if not holders[block]:
-                del self._free[block]
             holders[block] += 1
         taken = list(shared)
         for _ in range(fresh):

@@ -93,8 +93,9 @@ def keys(content: bytes, block_size: int, root: str) -> list[int]:
     view = memoryview(content)
     key = xxhash.xxh3_64_intdigest(root.encode()) if root else 1
     found = []
+    digest = xxhash.xxh3_64_intdigest
     for start in range(0, len(content) - width + 1, width):
-        key = xxhash.xxh3_64_intdigest(view[start : start + width], key) or 1
+        key = digest(view[start : start + width], key) or 1
         found.append(key)
     return found
 

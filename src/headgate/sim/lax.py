@@ -210,14 +210,24 @@ def model(
     def read(value: Any, place: Place) -> Read:
         if not isinstance(value, dict):
             return wrong(kind[0], place, kind[1], value)
-        found, mistakes = dict(value), []
+        found = dict(value)
+        mistaken = any(name not in value for name in required)
+        for name, item in value.items():
+            reader = fields.get(name)
+            if reader is not None:
+                found[name], bad = reader(item, (*place, name))
+                mistaken = mistaken or bool(bad)
+        return (None, told(value, place)) if mistaken else (found, [])
+
+    def told(value: dict[str, Any], place: Place) -> list[Mistake]:
+        # Only now in the order of the fields: there are many more of them than a request has.
+        mistakes: list[Mistake] = []
         for name, reader in fields.items():
             if name in value:
-                found[name], bad = reader(value[name], (*place, name))
-                mistakes += bad
+                mistakes += reader(value[name], (*place, name))[1]
             elif name in required:
                 mistakes.append(Mistake("missing", (*place, name), "Field required", value))
-        return found, mistakes
+        return mistakes
 
     return read
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from headgate.sim import families
 from headgate.sim.engine import Config, Counts, Engine, Timeline
-from headgate.sim.exposition import Metric, Sample, label_text, number
+from headgate.sim.exposition import Histogram, Metric, Sample, label_text, number
 
 _FINISHED = ("stop", "length", "abort", "error", "repetition")
 _LABELS = {
@@ -21,6 +21,18 @@ _LABELS = {
     "vllm:request_success_total": ("finished_reason", _FINISHED),
     "vllm:admission_rejections_total": ("reason", ("max_num_queued_reqs", "max_num_queued_tokens")),
 }
+# What takes no time, and happens no times, when a sequence comes out at once.
+_INSTANT = (
+    "vllm:time_to_first_token_seconds",
+    "vllm:request_time_per_output_token_seconds",
+    "vllm:e2e_request_latency_seconds",
+    "vllm:request_queue_time_seconds",
+    "vllm:request_inference_time_seconds",
+    "vllm:request_prefill_time_seconds",
+    "vllm:request_decode_time_seconds",
+    "vllm:request_num_preemptions",
+)
+_TALLIED = 4096
 _OWN_LABELS = ("vllm:lora_requests_info", "vllm:cache_config_info")
 
 
@@ -71,6 +83,8 @@ class Meter:
         self._seen = {
             name: metric.histogram(now) for name, metric in self._metrics.items() if metric.family.kind == "histogram"
         }
+        self._tally: dict[tuple[str, int, int, int, int], int] = {}
+        self._served: dict[tuple[str, str, int], tuple[Sample, Histogram, Histogram, Histogram]] = {}
         self._http = {family.name: Metric(family) for family in families.HTTP}
         self._highr = self._http["http_request_duration_highr_seconds"].histogram(now)
 
@@ -109,11 +123,26 @@ class Meter:
         seen["vllm:request_num_preemptions"].observe(timeline.preemptions)
         seen["vllm:request_prefill_kv_computed_tokens"].observe(prompt - timeline.cached_tokens)
 
-    def at_once(self, output: int) -> None:
-        """A whole sequence came out in no time: steps of one token without gaps."""
-        self._seen["vllm:time_to_first_token_seconds"].observe(0.0)
-        self._seen["vllm:iteration_tokens_total"].observe(1.0, output)
-        self._seen["vllm:inter_token_latency_seconds"].observe(0.0, output - 1)
+    def at_once(self, reason: str, prompt: int, output: int, limit: int, cached: int) -> None:
+        """A whole sequence came out in no time: steps of one token without gaps. Only tallied until somebody looks."""
+        key = (reason, prompt, output, limit, cached)
+        self._tally[key] = self._tally.get(key, 0) + 1
+        if len(self._tally) > _TALLIED:
+            self._fold()
+
+    def _fold(self) -> None:
+        seen = self._seen
+        for (reason, prompt, output, limit, cached), times in self._tally.items():
+            self._finished[reason].value += times
+            for name in _INSTANT:
+                seen[name].observe(0.0, times)
+            seen["vllm:request_prompt_tokens"].observe(prompt, times)
+            seen["vllm:request_generation_tokens"].observe(output, times)
+            seen["vllm:request_params_max_tokens"].observe(limit, times)
+            seen["vllm:request_prefill_kv_computed_tokens"].observe(prompt - cached, times)
+            seen["vllm:iteration_tokens_total"].observe(1.0, output * times)
+            seen["vllm:inter_token_latency_seconds"].observe(0.0, (output - 1) * times)
+        self._tally.clear()
 
     def aborted(self) -> None:
         """A sequence's client went away."""
@@ -128,17 +157,27 @@ class Meter:
 
     def served(self, handler: str, method: str, status: int, asked: int, sent: int, seconds: float, now: float) -> None:
         """An HTTP answer: its route (`none` for no route), bytes of both bodies (0 for a stream's), its duration."""
-        http = self._http
-        http["http_requests_total"].sample(now, handler=handler, method=method, status=f"{status // 100}xx").value += 1
-        http["http_request_size_bytes"].histogram(now, handler=handler).observe(asked)
-        http["http_response_size_bytes"].histogram(now, handler=handler).observe(sent)
+        served = self._served.get((handler, method, status))
+        if served is None:
+            http = self._http
+            served = self._served[handler, method, status] = (
+                http["http_requests_total"].sample(now, handler=handler, method=method, status=f"{status // 100}xx"),
+                http["http_request_size_bytes"].histogram(now, handler=handler),
+                http["http_response_size_bytes"].histogram(now, handler=handler),
+                http["http_request_duration_seconds"].histogram(now, handler=handler, method=method),
+            )
+        total, size_asked, size_sent, duration = served
+        total.value += 1
+        size_asked.observe(asked)
+        size_sent.observe(sent)
+        duration.observe(seconds)
         self._highr.observe(seconds)
-        http["http_request_duration_seconds"].histogram(now, handler=handler, method=method).observe(seconds)
 
     # What it tells.
 
     def page(self, engine: Engine, process: Process, now: float) -> str:
         """The whole page in the Prometheus text format."""
+        self._fold()
         self._take(engine, engine.counts, now)
         lines = _process_lines(process)
         for name, metric in self._metrics.items():

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 _WORD = re.compile(r"[^\W\d_][\w'-]{3,}")
-_LOOKED_AT = 800  # characters of the question; longer ones say no more about what it is about
+_LOOKED_AT = 300  # characters of the question; longer ones say no more about what it is about
 _EMPTY_WORDS = """
     about above after again against also another answer because been before being below between both briefly
     cannot come could does doing down during each explain find from further give have having help here hers into

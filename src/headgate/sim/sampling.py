@@ -183,7 +183,15 @@ def settle(fields: Mapping[str, Any], limit: int | None, room: int, *, logprobs:
     )
 
 
+_NUMBERS = frozenset(
+    ("n", "presence_penalty", "frequency_penalty", "repetition_penalty", "temperature", "top_p", "top_k", "min_p")
+)
+
+
 def _numbers(fields: Mapping[str, Any], n: int) -> Refusal | None:
+    if _NUMBERS.isdisjoint(fields):
+        return None
+
     def value(name: str, default: float) -> float:
         found = fields.get(name)
         return default if found is None else float(found)
@@ -199,12 +207,9 @@ def _numbers(fields: Mapping[str, Any], n: int) -> Refusal | None:
     if repetition <= 0:
         return bad(f"repetition_penalty must be greater than zero, got {repetition}.")
     temperature = value("temperature", 1)
-    if not math.isfinite(temperature):
-        return bad(f"temperature must be a finite number, got {temperature}.", "temperature", temperature)
-    if temperature < 0:
-        return bad(f"temperature must be non-negative, got {temperature}.", "temperature", temperature)
-    if temperature > 2:
-        return bad(f"temperature must be in [0, 2], got {temperature}.", "temperature", temperature)
+    refusal = _temperature(temperature)
+    if refusal is not None:
+        return refusal
     top_p = value("top_p", 1)
     if not 0 < top_p <= 1:
         return bad(f"top_p must be in (0, 1], got {top_p}.", "top_p", top_p)
@@ -215,6 +220,16 @@ def _numbers(fields: Mapping[str, Any], n: int) -> Refusal | None:
         return bad(f"min_p must be in [0, 1], got {value('min_p', 0)}.")
     if n > 1 and temperature == 0 and not fields.get("use_beam_search"):
         return bad(f"n must be 1 when using greedy sampling, got {n}.")
+    return None
+
+
+def _temperature(value: float) -> Refusal | None:
+    if not math.isfinite(value):
+        return bad(f"temperature must be a finite number, got {value}.", "temperature", value)
+    if value < 0:
+        return bad(f"temperature must be non-negative, got {value}.", "temperature", value)
+    if value > 2:
+        return bad(f"temperature must be in [0, 2], got {value}.", "temperature", value)
     return None
 
 

@@ -144,8 +144,8 @@ class Service:
         meter.asked(job.n, max(choice.draft.count for choice in job.choices))
         for choice in job.choices:
             timeline = self.engine.at_once(choice.work, now)
-            meter.at_once(choice.draft.count)
-            meter.ended(choice.draft.finish, choice.prompt.count, choice.draft.count, job.limit, timeline)
+            spoken = choice.draft
+            meter.at_once(spoken.finish, choice.prompt.count, spoken.count, job.limit, timeline.cached_tokens)
             if choice.work.adapter:
                 meter.adapters((choice.work.adapter,), now)
         if not job.stream:
