@@ -27,6 +27,7 @@ from headgate.api.workload import (
     Container,
     ContainerPort,
     Exec,
+    GrpcCheck,
     Hook,
     HttpGet,
     Lifecycle,
@@ -515,5 +516,30 @@ def test_labels_of_a_bare_pod_change_while_it_runs(tmp_path):
         await pods.until(lambda: pods.servers[0].labels == {"role": "green"})
         assert pods.ready == 1
         assert pods.rows[0].restarts == 0
+
+    run(tmp_path, story)
+
+
+def test_a_post_start_hook_runs_before_the_pod_is_ready_and_its_failure_restarts_the_container(tmp_path):
+    trace = tmp_path / "trace"
+
+    async def story(pods: Running) -> None:
+        hook = Hook(exec=Exec(("sh", "-c", f"echo x >> {trace}; test $(wc -l < {trace}) -gt 1")))
+        pods.apply(pods=(pod(of=spec(server(lifecycle=Lifecycle(post_start=hook)))),))
+        await pods.until(lambda: pods.ready == 1)
+        assert pods.rows[0].restarts == 1
+        assert trace.read_text() == "x\nx\n"
+
+    told = run(tmp_path, story).said
+    assert "postStart failed" in told[0]
+
+
+def test_a_grpc_probe_opens_a_connection(tmp_path):
+    async def story(pods: Running) -> None:
+        good, bad = (Probe(grpc=GrpcCheck(port), period_seconds=1, failure_threshold=1) for port in (8000, 8001))
+        servers = (pod("good", spec(server(readiness_probe=good))), pod("bad", spec(server(readiness_probe=bad))))
+        pods.apply(pods=servers)
+        await pods.until(lambda: pods.ready == 1)
+        await pods.until(lambda: "connection refused" in pods.rows[0].message)
 
     run(tmp_path, story)
