@@ -134,10 +134,16 @@ class Engine:
         names = (sequence.work.adapter for group in (self._running, self._waiting) for sequence in group)
         return tuple(dict.fromkeys(name for name in names if name))
 
+    def held(self) -> dict[str, tuple[Block, ...]]:
+        """The blocks that each running sequence holds."""
+        return {sequence.work.id: tuple(sequence.blocks) for sequence in self._running}
+
     # What may be asked of it.
 
     def add(self, work: Work, now: float) -> None:
-        """Queue a sequence. It must fit: `prompt + output` within max_model_len, which must fit into the KV cache."""
+        """Queue a sequence. Raises ValueError for one that would not fit into the KV cache even alone."""
+        if work.prompt + work.output - 1 > self.config.num_blocks * self.config.block_size:
+            raise ValueError(f"{work.prompt} + {work.output} tokens do not fit into the KV cache")
         self._waiting.append(_Sequence(work, now))
         if self.next_at is None:
             self._begin(now)
