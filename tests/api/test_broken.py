@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from headgate.api import Text, load
+from headgate.api.texts import read
 
 TABLES = sorted(Path(__file__).parent.joinpath("broken").glob("*.yaml"))
 CASES = [(table, case) for table in TABLES for case in yaml.safe_load(table.read_text())]
@@ -21,15 +22,17 @@ def problems_of(case: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(("table", "case"), CASES, ids=[case["name"] for _, case in CASES])
-def test_a_broken_manifest_is_told_as_its_table_says(table: Path, case: dict[str, Any]) -> None:
+def test_a_broken_manifest_is_told_as_its_table_says(table: Path, case: dict[str, Any], update: bool) -> None:
+    if update:
+        return  # the test below writes the tables
     assert case["problems"], "a case that expects nothing belongs among the valid ones"
     assert problems_of(case) == case["problems"]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.stem)
-def test_update_writes_the_tables_anew(table: Path, update: bool) -> None:
+def test_no_two_cases_of_a_table_have_one_name(table: Path, update: bool) -> None:
     cases = yaml.safe_load(table.read_text())
-    assert len({case["name"] for case in cases}) == len(cases), "two cases have one name"
+    assert len({case["name"] for case in cases}) == len(cases)
     if update:
         table.write_text(_table([{**case, "problems": problems_of(case)} for case in cases]))
 
@@ -40,6 +43,14 @@ def test_every_problem_names_its_file_and_line_and_says_what_to_write() -> None:
             place, _, rest = problem.removeprefix("warning: ").removeprefix("note: ").partition(": ")
             assert place.rpartition(":")[2].isdigit(), problem
             assert any(word in rest for word in _VERBS), problem
+
+
+@pytest.mark.parametrize("case", yaml.safe_load(TABLES[-2].read_text()), ids=lambda case: case["name"])
+def test_pyyaml_without_libyaml_finds_the_same_texts_broken(case: dict[str, Any]) -> None:
+    assert TABLES[-2].stem == "syntax"
+    for text in (case.get("files") or {"": case["manifest"]}).values():
+        broken = [document.tree is None for document in read(text)]
+        assert [document.tree is None for document in read(text, yaml.SafeLoader)] == broken
 
 
 def _table(cases: list[dict[str, Any]]) -> str:

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from headgate.api import Snapshot, Text, load
+from headgate.api.texts import read as documents
 
 VALID = Path(__file__).parent / "valid"
 
@@ -205,3 +207,9 @@ spec:
     first, last = snapshot.routes[0].rules
     assert first.backend_refs == ()
     assert [ref.name for ref in last.backend_refs] == ["llama"]
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in VALID.glob("*.yaml")))
+def test_pyyaml_without_libyaml_reads_the_same(name: str) -> None:
+    text = (VALID / name).read_text()
+    assert list(documents(text)) == list(documents(text, yaml.SafeLoader))

@@ -15,7 +15,7 @@ from msgspec import inspect
 
 from headgate.api.advice import about_unknown, nearest, type_info, wanted, written_fields
 from headgate.api.fault import Fault, Path, shown
-from headgate.api.fields import ACCEPTED
+from headgate.api.fields import ACCEPTED, ONE_OF
 from headgate.api.tree import Tree, bare
 
 _INT32 = (-(2**31), 2**31 - 1)  # what an integer of Kubernetes holds where its type says no less
@@ -70,16 +70,26 @@ class _Reader:
                 continue
             else:
                 values[field.name] = self.read(child, field.type, (*path, name), {})
+        self.exclude([name for name in tree.value if tree.value[name].value is not None], kind, path)
         for name in tree.value:
             if name not in fields and name not in ACCEPTED.get(kind.cls, ()) and name not in beside:
                 self.fault((*path, name), about_unknown(name, path, kind, self.root))
         return kind.cls(**values)
 
+    def exclude(self, present: list[str], kind: inspect.StructType, path: Path) -> None:
+        """Of some fields a level has one only."""
+        choices, required = ONE_OF.get(kind.cls, (frozenset[str](), False))
+        given = [name for name in present if name in choices]
+        for name in given[1:]:
+            self.fault((*path, name), f"`{given[0]}` is set too: keep one of the two")
+        if required and not given:
+            self.fault(path, f"it says nothing: write one of {', '.join(sorted(choices))}")
+
     def items(self, tree: Tree, kind: inspect.VarTupleType, path: Path, extra: Mapping[str, Any]) -> Any:
         if not isinstance(tree.value, tuple):
             self.fault(path, _not_a_list(tree))
             return ()
-        self.measure(len(tree.value), kind, path, "item")
+        self.measure(len(tree.value), kind, path, ("item", "items"))
         return tuple(self.item(child, kind.item_type, (*path, i)) for i, child in enumerate(tree.value))
 
     def item(self, tree: Tree, kind: inspect.Type, path: Path) -> Any:
@@ -94,7 +104,7 @@ class _Reader:
         if not isinstance(tree.value, Mapping):
             self.fault(path, f"this is {_called(tree)}, and a mapping is needed: write `key: value` lines below it")
             return {}
-        self.measure(len(tree.value), kind, path, "entr", "ies", "y")
+        self.measure(len(tree.value), kind, path, ("entry", "entries"))
         result = {}
         for key, child in tree.value.items():
             self.read(Tree(child.line, key, key), kind.key_type, (*path, key), {})
@@ -103,12 +113,14 @@ class _Reader:
             result[key] = self.read(value, kind.value_type, (*path, key), {})
         return result
 
-    def measure(self, length: int, kind: Any, path: Path, noun: str, many: str = "s", one: str = "") -> None:
-        if kind.min_length is not None and length < kind.min_length:
-            least = f"{kind.min_length} {noun}{one if kind.min_length == 1 else many}"
-            self.fault(path, f"it is empty: write at least {least}" if not length else f"write at least {least}")
-        if kind.max_length is not None and length > kind.max_length:
-            self.fault(path, f"{length} {noun}{many} are too many: write at most {kind.max_length}")
+    def measure(
+        self, length: int, kind: inspect.VarTupleType | inspect.DictType, path: Path, nouns: tuple[str, str]
+    ) -> None:
+        least, most = kind.min_length, kind.max_length
+        if least is not None and length < least:
+            self.fault(path, f"it is empty: write at least {least} {nouns[least > 1]}")
+        if most is not None and length > most:
+            self.fault(path, f"{length} {nouns[1]} are too many: write at most {most}")
 
     def text(self, tree: Tree, kind: inspect.StrType, path: Path, extra: Mapping[str, Any]) -> str:
         if not isinstance(tree.value, str):

@@ -68,6 +68,19 @@ ACCEPTED: Mapping[type, frozenset[str]] = {
 # Members of our types that are not written but found out.
 COMPUTED: Mapping[type, frozenset[str]] = {workload.Volume: _names("kind")}
 
+# Levels that have one only of some fields, and whether they need one.
+ONE_OF: Mapping[type, tuple[frozenset[str], bool]] = {
+    workload.Volume: (VOLUME_SOURCES, False),
+    workload.EnvSource: (_names("configMapKeyRef fieldRef fileKeyRef resourceFieldRef secretKeyRef"), True),
+    workload.EnvFrom: (_names("configMapRef secretRef"), True),
+    workload.Probe: (_names("exec grpc httpGet tcpSocket"), True),
+    workload.Hook: (_names("exec httpGet sleep tcpSocket"), True),
+    workload.Projection: (
+        _names("clusterTrustBundle configMap downwardAPI podCertificate secret serviceAccountToken"),
+        True,
+    ),
+}
+
 # What to write for fields that belong to another version, another level or another habit; "*" stands for any name.
 MEANT: Mapping[type, Mapping[str, str]] = {
     inference.PoolSpec: {

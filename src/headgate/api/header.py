@@ -33,7 +33,8 @@ def _header(tree: Tree) -> Iterator[Fault]:
         return
     reading = known(tree)
     if not kind:
-        yield Fault(("kind",), "missing: write `kind:` with the kind of the object, such as Deployment")
+        instead = "write `kind:` with the kind of the object, such as Deployment"
+        yield Fault(("kind",), f"{_absence(tree, 'kind')}: {instead}")
     elif reading is None and group(version) in GROUPS and kind not in OTHERS:
         meant = nearest(kind, KINDS, 0.8)
         if meant:
@@ -41,7 +42,7 @@ def _header(tree: Tree) -> Iterator[Fault]:
             return
     if not version:
         first = next(iter(reading.versions)) if reading else "v1"
-        yield Fault(("apiVersion",), f"missing: write `apiVersion: {first}`")
+        yield Fault(("apiVersion",), f"{_absence(tree, 'apiVersion')}: write `apiVersion: {first}`")
     elif reading and version not in reading.versions:
         choices = " or ".join(f"`apiVersion: {each}`" for each in reading.versions)
         yield Fault(("apiVersion",), f"there is no {kind} in {version}: write {choices}")
@@ -64,6 +65,11 @@ def _nameless(tree: Tree) -> Iterator[Fault]:
             yield Fault(("metadata", "name"), message)
         else:
             yield Fault(("metadata", "name"), "missing: write `name:` with the object's name")
+
+
+def _absence(tree: Tree, name: str) -> str:
+    field = _field(tree, name)
+    return "missing" if field is None or field.value is None else f"{field.source or 'this'} is no text"
 
 
 def _field(tree: Tree | None, name: str) -> Tree | None:

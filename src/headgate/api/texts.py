@@ -11,7 +11,7 @@ from headgate.api.syntax import explain
 from headgate.api.tree import Document, documents
 
 # The C parser is a hundred times faster; PyYAML comes without it where libyaml was missing when it was built.
-_LOADER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_PARSER: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
 _DIRECTIVE = re.compile(r"^%YAML[^\n]*", re.MULTILINE)
@@ -26,18 +26,18 @@ class Text(Struct, frozen=True):
     text: str
 
 
-def read(text: str) -> Iterator[Document]:
+def read(text: str, parser: type = _PARSER) -> Iterator[Document]:
     """All documents of a text, in order. `---` at the start of a line always separates two, so each is read alone."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     start, line = 0, 1
     cuts = [match.start() for match in _SEPARATOR.finditer(text)]
     for cut in [*cuts, len(text)]:
         chunk = text[start:cut]
-        yield from _chunk(chunk, line)
+        yield from _chunk(chunk, line, parser)
         start, line = cut, line + chunk.count("\n")
 
 
-def _chunk(chunk: str, line: int) -> Iterator[Document]:
+def _chunk(chunk: str, line: int, parser: type) -> Iterator[Document]:
     odd = _UNPRINTABLE.search(chunk)
     if odd:
         at = line + chunk.count("\n", 0, odd.start())
@@ -48,7 +48,7 @@ def _chunk(chunk: str, line: int) -> Iterator[Document]:
     if chunk.lstrip().startswith(("{", "[")):
         chunk = _SURROGATE_PAIR.sub(_joined, chunk)
     try:
-        yield from documents(yaml.parse(chunk, Loader=_LOADER), line)
+        yield from documents(yaml.parse(chunk, Loader=parser), line)
     except yaml.MarkedYAMLError as error:
         yield Document(None, (explain(error, chunk, line),))
 

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 
 from headgate.api.fault import Fault, Path
 from headgate.api.rules.sameness import repeated
-from headgate.api.workload import Container, EnvFrom, EnvVar, Hook, Probe
+from headgate.api.workload import Container, Probe
 
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-_HANDLERS = "httpGet, tcpSocket, exec or grpc"
 
 
 def check(one: Container, path: Path, volumes: frozenset[str], stays: bool, runs_elsewhere: bool) -> Iterator[Fault]:
@@ -19,38 +18,16 @@ def check(one: Container, path: Path, volumes: frozenset[str], stays: bool, runs
     names = [port.name or None for port in one.ports]
     yield from repeated(names, (*path, "ports"), ("name",), '"{value}" is the name of {first} too: give each its own')
     for i, variable in enumerate(one.env):
-        yield from _env(variable, (*path, "env", i))
-    for i, source in enumerate(one.env_from):
-        yield from _env_from(source, (*path, "envFrom", i))
+        if variable.value and variable.value_from:
+            yield Fault((*path, "env", i, "valueFrom"), "`value` is set too: keep one of the two")
     yield from _mounts(one, (*path, "volumeMounts"), volumes)
     yield from _probes(one, path, stays)
     for name, hook in (("postStart", one.lifecycle.post_start), ("preStop", one.lifecycle.pre_stop)):
-        if hook:
-            yield from _hook(hook, (*path, "lifecycle", name))
-            if not stays:
-                yield Fault((*path, "lifecycle", name), _NOT_FOR_INIT)
+        if hook and not stays:
+            yield Fault((*path, "lifecycle", name), _NOT_FOR_INIT)
 
 
 _NOT_FOR_INIT = "an init container that ends has none: write `restartPolicy: Always` (a sidecar), or remove it"
-
-
-def _env(variable: EnvVar, path: Path) -> Iterator[Fault]:
-    source = variable.value_from
-    if source is None:
-        return
-    if variable.value:
-        yield Fault((*path, "valueFrom"), "`value` is set too: keep one of the two")
-    parts = (source.secret_key_ref, source.config_map_key_ref, source.field_ref, source.resource_field_ref or None)
-    given = [part for part in parts if part is not None]
-    if len(given) > 1:
-        yield Fault((*path, "valueFrom"), "it names several sources: keep one of them")
-
-
-def _env_from(source: EnvFrom, path: Path) -> Iterator[Fault]:
-    if source.config_map_ref and source.secret_ref:
-        yield Fault(path, "it names a ConfigMap and a Secret: write each as an item of its own")
-    elif not source.config_map_ref and not source.secret_ref:
-        yield Fault(path, "it names no source: write `configMapRef:` or `secretRef:` with a name")
 
 
 def _mounts(one: Container, path: Path, volumes: frozenset[str]) -> Iterator[Fault]:
@@ -74,12 +51,6 @@ def _probes(one: Container, path: Path, stays: bool) -> Iterator[Fault]:
         place = (*path, name)
         if not stays:
             yield Fault(place, _NOT_FOR_INIT)
-        handlers = (probe.http_get, probe.tcp_socket, probe.exec, probe.grpc)
-        given = sum(handler is not None for handler in handlers)
-        if not given:
-            yield Fault(place, f"it checks nothing: write one of {_HANDLERS}")
-        elif given > 1:
-            yield Fault(place, f"it checks in {given} ways: keep one of {_HANDLERS}")
         if name != "readinessProbe" and probe.success_threshold != 1:
             yield Fault(
                 (*place, "successThreshold"), f"{probe.success_threshold} is allowed for readiness only: write 1"
@@ -97,11 +68,3 @@ def _probe_port(one: Container, probe: Probe, path: Path) -> Iterator[Fault]:
             if handler.port not in names:
                 known = f"write one of {', '.join(names)}" if names else "write its number, or name it in `ports`"
                 yield Fault((*path, name, "port"), f'the container has no port "{handler.port}": {known}', "warning")
-
-
-def _hook(hook: Hook, path: Path) -> Iterator[Fault]:
-    given = sum(part is not None for part in (hook.exec, hook.http_get, hook.sleep, hook.tcp_socket))
-    if not given:
-        yield Fault(path, "it does nothing: write one of exec, httpGet or sleep")
-    elif given > 1:
-        yield Fault(path, f"it does {given} things: keep one of exec, httpGet or sleep")

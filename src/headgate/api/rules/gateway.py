@@ -11,6 +11,7 @@ from headgate.api.rules.sameness import repeated
 from headgate.api.written.gateway import GatewaySpec
 from headgate.api.written.metadata import Spec
 
+_PROTOCOLS = ("HTTP", "HTTPS", "TLS", "TCP", "UDP")
 _NO_TLS = ("HTTP", "TCP", "UDP")
 _CERTIFICATE_MAP = "networking.gke.io/certmap"
 
@@ -36,6 +37,9 @@ def _listener(listener: Listener, path: Path, certified: bool) -> Iterator[Fault
         yield Fault((*path, "hostname"), f'"{listener.hostname}" is an IP address: write a DNS name, or no hostname')
     if listener.protocol in ("TCP", "UDP") and listener.hostname:
         yield Fault((*path, "hostname"), f"{listener.protocol} knows no hostnames: remove it")
+    if listener.protocol not in _PROTOCOLS and listener.protocol.upper() in _PROTOCOLS:
+        message = f"{listener.protocol} is another protocol than {listener.protocol.upper()}: write it in capitals"
+        yield Fault((*path, "protocol"), message, "warning")
     yield from _tls(listener, (*path, "tls"), certified)
     routes = (*path, "allowedRoutes", "namespaces")
     namespaces = listener.allowed_routes.namespaces

@@ -56,6 +56,11 @@ Percentage = Annotated[
 ]
 
 
+TemplateSelector = Annotated[
+    LabelSelector, msgspec.Meta(extra={"write": "write `matchLabels:` and the labels of the template"})
+]
+
+
 class Template(Struct, frozen=True):
     spec: PodSpec
     metadata: ObjectMeta = ObjectMeta()
@@ -72,7 +77,7 @@ class Strategy(Struct, frozen=True, rename="camel"):
 
 
 class DeploymentSpec(Struct, frozen=True, rename="camel"):
-    selector: LabelSelector
+    selector: TemplateSelector
     template: Template
     replicas: Count = 1
     strategy: Strategy = Strategy()
@@ -89,7 +94,7 @@ class UpdateStrategy(Struct, frozen=True, rename="camel"):
 
 
 class StatefulSetSpec(Struct, frozen=True, rename="camel"):
-    selector: LabelSelector
+    selector: TemplateSelector
     template: Template
     replicas: Count = 1
     service_name: str = ""
@@ -148,11 +153,12 @@ def _pod_spec(spec: PodSpec, tree: Tree, path: tuple[str, ...]) -> PodSpec:
         tree = tree.value[step] if isinstance(tree.value, Mapping) and step in tree.value else Tree(0, None)
     if not isinstance(tree.value, tuple):
         return spec
-    kinds = [next((key for key in VOLUME_SOURCES if key in _keys(item)), "emptyDir") for item in tree.value]
+    kinds = [next((key for key in _given(item) if key in VOLUME_SOURCES), "emptyDir") for item in tree.value]
     return replace(
         spec, volumes=tuple(replace(volume, kind=kind) for volume, kind in zip(spec.volumes, kinds, strict=True))
     )
 
 
-def _keys(tree: Tree) -> Mapping[str, Tree]:
-    return tree.value if isinstance(tree.value, Mapping) else {}
+def _given(tree: Tree) -> list[str]:
+    fields = tree.value if isinstance(tree.value, Mapping) else {}
+    return [name for name, child in fields.items() if child.value is not None]
