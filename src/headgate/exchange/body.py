@@ -1,7 +1,6 @@
 """What a request's body says about routing: the model, whether it streams, and the prompt's bytes.
 
-The JSON is walked once, in C, and only the members named below are kept, as slices of the body. Form data (audio) is
-searched for its `model` part.
+The JSON is walked once, in C, and only the members named below are kept, as slices of the body.
 """
 
 import re
@@ -9,15 +8,21 @@ import re
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from headgate.exchange.form import find_model
+
+_LONGEST_NAME = 1024  # characters; names go into headers, records and metrics
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
 
 class Reading(Struct, frozen=True, gc=False):
     """`model` is "" when the body names none. `error` says why the body is no valid request, "" when it is one."""
 
     model: str = ""
     stream: bool = False
-    prompt: bytes = b""
+    prompt: bytes | memoryview = b""
     error: str = ""
     param: str | None = None
+    status: int = 400
 
 
 NOTHING = Reading()
@@ -36,21 +41,26 @@ _decode_text = msgspec.json.Decoder(str).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.encode
 
-_PART = re.compile(rb'\r\ncontent-disposition:[^\r\n]*;[ \t]*name="?model"?[ \t]*(?:;[^\r\n]*)?\r\n', re.IGNORECASE)
 
-
-def read_body(content_type: bytes, body: bytes) -> Reading:
+def read_body(content_type: bytes, body: bytes, encoding: str = "") -> Reading:
     """Read a body by its content type; a body of another kind says nothing, and is no error."""
-    kind = content_type.partition(b";")[0].strip().lower()
+    if encoding:
+        return Reading(error=f"a body in Content-Encoding {encoding} can't be read here: send it as it is", status=415)
+    kind = content_type if content_type == b"application/json" else _kind(content_type)
     if kind == b"application/json" or kind.endswith(b"+json"):
         return _read_json(body)
     if kind == b"multipart/form-data":
-        return _read_form(body)
+        return _read_form(content_type, body)
     # `curl -d '{…}'` without a header says it is a form; what starts like an object and is one, is read as one.
     if kind in (b"", b"application/x-www-form-urlencoded", b"text/plain") and body[:1] == b"{":
         reading = _read_json(body)
         return NOTHING if reading.error else reading
     return NOTHING
+
+
+def _kind(content_type: bytes) -> bytes:
+    """The media type. Where the header came twice, that of the first, as servers take it."""
+    return content_type.partition(b";")[0].partition(b",")[0].strip().lower()
 
 
 def _read_json(body: bytes) -> Reading:
@@ -69,6 +79,8 @@ def _read_json(body: bytes) -> Reading:
             model = _decode_text(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return Reading(error="model must be a string, the name of a model", param="model")
+        if wrong := _wrong_name(model):
+            return wrong
     prompt = found.messages
     if prompt is UNSET:
         prompt = found.prompt
@@ -78,37 +90,41 @@ def _read_json(body: bytes) -> Reading:
     return Reading(
         model,
         stream is not UNSET and bytes(stream) == b"true",
-        b"" if prompt is UNSET else bytes(prompt),
+        b"" if prompt is UNSET else memoryview(prompt),
     )
 
 
-def _read_form(body: bytes) -> Reading:
-    """The value of the part called `model`, RFC 7578."""
-    boundary = body.partition(b"\r\n")[0]
-    if not boundary.startswith(b"--"):
-        return Reading(error="the body is not valid multipart/form-data: it does not start with a boundary")
-    part = _PART.search(body)
-    if part is None:
-        return NOTHING
-    start = body.find(b"\r\n\r\n", part.end() - 2)
-    end = body.find(b"\r\n" + boundary, start + 4) if start >= 0 else -1
-    if end < 0:
-        return Reading(error="the body is not valid multipart/form-data: the part `model` does not end")
+def _read_form(content_type: bytes, body: bytes) -> Reading:
+    place = find_model(content_type, body)
+    if place.error or place.start < 0:
+        return Reading(error=place.error)
     try:
-        return Reading(body[start + 4 : end].decode().strip())
+        model = body[place.start : place.end].decode()
     except UnicodeDecodeError:
         return Reading(error="model must be UTF-8 text, the name of a model", param="model")
+    return _wrong_name(model) or Reading(model)
 
 
-def with_model(content_type: bytes, body: bytes, model: str) -> bytes:
-    """The same body, naming another model; everything else stays as it was, byte for byte."""
-    if content_type.partition(b";")[0].strip().lower() == b"multipart/form-data":
-        part = _PART.search(body)
-        if part is None:
-            return body
-        boundary = body.partition(b"\r\n")[0]
-        start = body.find(b"\r\n\r\n", part.end() - 2) + 4
-        return body[:start] + model.encode() + body[body.find(b"\r\n" + boundary, start) :]
-    members = _decode_members(body)
+def _wrong_name(model: str) -> Reading | None:
+    """A line end in a name would end a header: whoever sends one tries to write headers of his own."""
+    if len(model) > _LONGEST_NAME:
+        return Reading(error=f"model must have at most {_LONGEST_NAME} characters", param="model")
+    if not model.isprintable() and _CONTROL.search(model):
+        return Reading(error="model must have no control characters", param="model")
+    return None
+
+
+def with_model(content_type: bytes, body: bytes, model: str) -> bytes | None:
+    """The same body, naming another model; all other values stay as they are, byte for byte.
+
+    None for JSON with a key that is not UTF-8: the walk that found the model skips keys without reading them.
+    """
+    if _kind(content_type) == b"multipart/form-data":
+        place = find_model(content_type, body)
+        return body[: place.start] + model.encode() + body[place.end :]
+    try:
+        members = _decode_members(body)
+    except UnicodeDecodeError:
+        return None
     members["model"] = Raw(_encode(model))
     return _encode(members)

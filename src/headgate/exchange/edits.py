@@ -6,13 +6,18 @@ from headgate.plan.plan import HeaderEdit, Match, Redirect, Rewrite
 _PORTS = {"http": 80, "https": 443}
 
 
+# How long a message is and where it ends is the gateway's business alone.
+_FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
+
+
 def edit_headers(headers: Headers, edit: HeaderEdit) -> Headers:
-    """Remove, then set, then add."""
-    gone = {name.encode("latin-1") for name in edit.remove}
-    replaced = {name.lower().encode("latin-1") for name, _ in edit.set}
-    kept = [(name, value) for name, value in headers if name not in gone and name not in replaced]
+    """Remove, then set, then add. Headers that frame the message are left as they are."""
+    gone = {name.lower().encode("latin-1") for name in (*edit.remove, *(name for name, _ in edit.set))}
+    kept = [pair for pair in headers if pair[0] not in gone]
     for name, value in (*edit.set, *edit.add):
-        kept.append((name.lower().encode("latin-1"), value.encode("latin-1", "replace")))
+        key = name.lower().encode("latin-1")
+        if key not in _FRAMING:
+            kept.append((key, value.encode()))
     return kept
 
 

@@ -21,7 +21,10 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Asked(Struct, frozen=True, gc=False):
-    """A request with its whole body. `peer` is the client's address, `id` is used where the client sent none."""
+    """A request with its whole body. `peer` is the client's address, `id` is used where the client sent none.
+
+    `http10`: it came as HTTP/1.0, and may lack a Host header.
+    """
 
     method: bytes
     target: bytes  # as in the request line: path and query
@@ -31,6 +34,7 @@ class Asked(Struct, frozen=True, gc=False):
     peer: bytes = b""
     scheme: bytes = b"http"
     now: float = 0.0
+    http10: bool = False
 
 
 class Woken(Struct, frozen=True, gc=False):
@@ -67,13 +71,17 @@ Event = Asked | Woken | Answered | Chunk | Ended | Failed | Gone
 
 
 class Forward(Struct, frozen=True, gc=False):
-    """Send this request to this endpoint. `deadline` is a time or None; `rungs` are for the prefix index."""
+    """Send this request to this endpoint. `deadline` is a time or None; `rungs` are for the prefix index.
+
+    With `repeat` it may be sent a second time when a kept connection turns out to be closed: doing it twice is no harm.
+    """
 
     endpoint: Endpoint
     head: bytes  # request line and headers, with the empty line
     body: bytes
     rungs: tuple[tuple[int, int], ...] = ()
     deadline: float | None = None
+    repeat: bool = True
 
 
 class Wait(Struct, frozen=True, gc=False):
@@ -84,12 +92,16 @@ class Wait(Struct, frozen=True, gc=False):
 
 
 class Respond(Struct, frozen=True, gc=False):
-    """Answer the client from here. `headers` has no content-length yet; `close` ends the connection afterwards."""
+    """Answer the client from here. `headers` has no content-length yet; `close` ends the connection afterwards.
+
+    `error` is for the record: what is wrong, "" when nothing is.
+    """
 
     status: int
     headers: Headers
     body: bytes
     close: bool = False
+    error: str = ""
 
 
 class Relay(Struct, frozen=True, gc=False):

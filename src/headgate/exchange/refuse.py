@@ -16,9 +16,11 @@ _TYPES = {
     413: "invalid_request_error",
     429: "rate_limit_error",
     431: "invalid_request_error",
+    501: "invalid_request_error",
     502: "server_error",
     503: "service_unavailable_error",
     504: "timeout_error",
+    505: "invalid_request_error",
 }
 
 
@@ -39,7 +41,7 @@ def refuse(
 ) -> Respond:
     """A whole answer that refuses a request."""
     body = error_body(status, message, code=code, param=param)
-    return Respond(status, JSON + headers if headers else JSON, body, close)
+    return Respond(status, JSON + headers if headers else JSON, body, close, message)
 
 
 def error_event(status: int, message: str, *, code: str | None = None) -> bytes:

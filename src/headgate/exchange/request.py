@@ -1,9 +1,15 @@
-"""The request that goes to the server: what of the client's headers is passed on, and what is set anew.
+"""The request's headers: what they tell the gateway, what is passed on to the server, and what is set anew.
 
 Sources: RFC 9110 §7.6.1 (hop-by-hop headers); Inference Extension, endpoint picker protocol (headers of the gateway).
 """
 
-from headgate.exchange.events import Headers
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from headgate.exchange.events import Asked, Headers, Respond
+from headgate.exchange.refuse import refuse
+from headgate.exchange.target import Target, read_target
 
 HOP_BY_HOP = frozenset(
     {
@@ -41,8 +47,6 @@ OURS = frozenset(
 # Meant for the gateway, of no use to a server.
 _READ_HERE = frozenset(
     {
-        b"x-llm-d-inference-objective",
-        b"x-gateway-inference-objective",
         b"x-llm-d-inference-fairness-id",
         b"x-gateway-inference-fairness-id",
         b"x-llm-d-slo-ttft-ms",
@@ -53,33 +57,135 @@ _READ_HERE = frozenset(
     }
 )
 
-_SET_ANEW = frozenset(
-    {b"content-length", b"expect", b"host", b"x-request-id", b"x-forwarded-for", b"x-forwarded-proto"}
-)
+_SET_ANEW = frozenset({b"content-length", b"expect", b"x-forwarded-proto"})
 
-_DROPPED = HOP_BY_HOP | OURS | _READ_HERE | _SET_ANEW
+_LONGEST_ID = 128
+
+# One look-up for each header says what is to be done with it; a header that is not here is passed on.
+_DROP, _READ, _READ_AND_KEEP = range(3)
+_USES: dict[bytes, int] = {
+    **dict.fromkeys(HOP_BY_HOP | OURS | _READ_HERE | _SET_ANEW, _DROP),
+    b"host": _READ,
+    b"connection": _READ,
+    b"content-type": _READ_AND_KEEP,
+    b"content-encoding": _READ_AND_KEEP,
+    b"x-request-id": _READ,
+    b"x-forwarded-for": _READ,
+    b"x-llm-d-inference-objective": _READ,
+    b"x-gateway-inference-objective": _READ,
+}
+
+_ALLOWED = [(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")]
+_NOT_ALLOWED = {
+    b"CONNECT": "CONNECT is not allowed: this gateway is no forward proxy.",
+    b"TRACE": "TRACE is not allowed.",
+}
 
 
-def passed_on(headers: Headers, *, encoding: bool = True) -> Headers:
-    """What of the client's headers goes on as it is. `encoding` false: the answer has to come uncompressed."""
-    kept = [pair for pair in headers if pair[0] not in _DROPPED]
-    for name, value in headers:
-        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
-            nominated = {item.strip().lower() for item in value.split(b",")}
-            kept = [pair for pair in kept if pair[0] not in nominated]
-    if not encoding:
-        kept = [pair for pair in kept if pair[0] != b"accept-encoding"]
-    return kept
+class Request(Struct, frozen=True, gc=False):
+    """`kept` is what is passed on; `told` is what the gateway reads, of which a header that came twice is one list.
+
+    `refusal` answers what is no request that anybody could serve.
+    """
+
+    target: Target
+    kept: Headers
+    told: Mapping[bytes, bytes]
+    id: bytes
+    refusal: Respond | None = None
+
+    @property
+    def objective(self) -> str:
+        told = self.told
+        value = told.get(b"x-llm-d-inference-objective") or told.get(b"x-gateway-inference-objective", b"")
+        return value.decode("latin-1")
+
+    @property
+    def encoding(self) -> str:
+        """The body's Content-Encoding, "" where it is as it is."""
+        value = self.told.get(b"content-encoding", b"").decode("latin-1").strip()
+        return "" if value.lower() == "identity" else value
+
+
+def read_request(event: Asked) -> Request:
+    kept: Headers = []
+    keep = kept.append
+    told: dict[bytes, bytes] = {}
+    for pair in event.headers:
+        name = pair[0]
+        use = _USES.get(name)
+        if use is None:
+            keep(pair)
+        elif use:
+            if use == _READ_AND_KEEP:
+                keep(pair)
+            told[name] = pair[1] if name not in told else b"%b, %b" % (told[name], pair[1])
+    kept = _without_nominated(kept, told)
+    own = told.get(b"x-request-id", b"")
+    target = read_target(event.target)
+    refusal = None
+    if target.error or target.asterisk or b"host" not in told or b", " in told[b"host"] or event.method in _NOT_ALLOWED:
+        refusal = _refusal(event, target, told.get(b"host"))
+    return Request(target, kept, told, own if 0 < len(own) <= _LONGEST_ID else event.id, refusal)
+
+
+def _without_nominated(kept: Headers, told: Mapping[bytes, bytes]) -> Headers:
+    """Without the headers that the header Connection names."""
+    connection = told.get(b"connection")
+    if connection is None or connection in (b"keep-alive", b"close", b"Keep-Alive"):
+        return kept
+    names = {name.strip() for name in connection.lower().split(b",")}
+    return [pair for pair in kept if pair[0] not in names]
+
+
+def _refusal(event: Asked, target: Target, host: bytes | None) -> Respond | None:
+    if event.method in _NOT_ALLOWED:
+        return refuse(405, _NOT_ALLOWED[event.method], code="method_not_allowed", headers=_ALLOWED, close=True)
+    if host is None and not event.http10:
+        return refuse(400, "A request must have a Host header, from HTTP/1.1 on.", close=True)
+    if host is not None and b", " in host:
+        return refuse(400, "A request must have one Host header; this one has several.", close=True)
+    if target.error:
+        return refuse(400, target.error)
+    if target.asterisk:
+        if event.method == b"OPTIONS":  # asks about the gateway as a whole, RFC 9110 §9.3.7
+            return Respond(204, _ALLOWED, b"")
+        return refuse(400, "The request target * is for OPTIONS alone.")
+    return None
+
+
+def render(request: Request, event: Asked, *, target: str, host: str, headers: Headers, length: int | None) -> bytes:
+    """The head of the request to the server. `length` is the body's, None where the header is to be left out."""
+    lines = [b": ".join(pair) for pair in headers]
+    forwarded = request.told.get(b"x-forwarded-for")
+    addresses = event.peer if forwarded is None else b"%b, %b" % (forwarded, event.peer)
+    lines.append(
+        b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-request-id: %b" % (addresses, event.scheme, request.id)
+    )
+    if length is not None:
+        lines.append(b"content-length: %d" % length)
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b\r\n\r\n" % (
+        event.method,
+        target.encode("latin-1"),
+        host.encode("latin-1"),
+        b"\r\n".join(lines),
+    )
 
 
 def answer_headers(headers: Headers) -> tuple[Headers, int | None]:
     """A server's headers without framing and hop-by-hop ones, and its Content-Length where it has one."""
     length: int | None = None
+    told: dict[bytes, bytes] = {}
     kept: Headers = []
     for pair in headers:
         name = pair[0]
         if name == b"content-length":
             length = int(pair[1])
-        elif name not in HOP_BY_HOP and name not in OURS and name != b"x-request-id":
+        elif name not in _NOT_FROM_SERVERS:
             kept.append(pair)
-    return kept, length
+        elif name == b"connection":
+            told[name] = pair[1] if name not in told else b"%b, %b" % (told[name], pair[1])
+    return _without_nominated(kept, told), length
+
+
+_NOT_FROM_SERVERS = HOP_BY_HOP | OURS | {b"x-request-id"}

@@ -11,39 +11,42 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from headgate.exchange.events import Headers
+from headgate.exchange.request import OURS
 from headgate.plan.plan import Listener, Match, Route, TextMatch
 
 _HOSTS_REMEMBERED = 1024  # clients choose the Host header: what is kept for it is bounded
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]{0,253}\.?)(?::[0-9]{0,5})?")
 
 
-class Asking:
-    """What routes match on; `query` is the text behind the question mark.
+class Asking(Struct):
+    """What routes match on; `query` is the text behind the question mark, `model` that of the body.
 
-    Few routes look at headers, so their text is made when the first one does. `ours` are the headers that the gateway
-    sets itself.
+    Few routes look at headers, so their text is made when the first one does. What a client sends under the names of
+    headers that the gateway sets itself does not count.
     """
 
-    __slots__ = ("_headers", "_ours", "_raw", "method", "path", "query")
-
-    def __init__(self, method: str, path: str, query: str, ours: Mapping[str, str], raw: Headers | None = None) -> None:
-        self.method = method
-        self.path = path
-        self.query = query
-        self._ours = ours
-        self._raw = raw or ()
-        self._headers: dict[str, str] | None = None
+    method: str
+    path: str
+    query: str
+    model: str
+    base_models: Mapping[str, str]
+    raw: Headers = []
+    _text: dict[str, str] | None = None
 
     @property
     def headers(self) -> Mapping[str, str]:
         """By name in lower case; values of a name that came twice are joined (RFC 9110 §5.3)."""
-        if self._headers is None:
-            found: dict[str, str] = {}
-            for name, value in self._raw:
-                key, text = name.decode("latin-1"), value.decode("latin-1")
-                found[key] = f"{found[key]},{text}" if key in found else text
-            found.update(self._ours)
-            self._headers = found
-        return self._headers
+        found = self._text
+        if found is None:
+            found = self._text = {}
+            for name, value in self.raw:
+                if name not in OURS:
+                    key, text = name.decode("latin-1"), value.decode("latin-1")
+                    found[key] = f"{found[key]},{text}" if key in found else text
+            if self.model:
+                found["x-gateway-model-name"] = self.model
+                found["x-gateway-base-model-name"] = self.base_models.get(self.model, "")
+        return found
 
 
 class CompiledRoute(Struct, frozen=True):
@@ -74,14 +77,20 @@ class Router:
         self._seen: dict[str, Routes | None] = {}
 
     def routes_for(self, host: str) -> Routes | None:
-        """The routes for a Host header (any case, with or without a port); None when no listener has that name."""
+        """The routes for a Host header (any case, with or without a port).
+
+        None when no listener has that name, or it is none (`hostname` tells).
+        """
         try:
             return self._seen[host]
         except KeyError:
             pass
+        name = hostname(host)
+        if name is None:
+            return None
         if len(self._seen) >= _HOSTS_REMEMBERED:
             self._seen.clear()
-        found = self._seen[host] = self._look_up(hostname(host))
+        found = self._seen[host] = self._look_up(name)
         return found
 
     def _look_up(self, name: str) -> Routes | None:
@@ -93,11 +102,10 @@ class Router:
         return tuple(route for hostnames, route in routes if not hostnames or any(_covers(h, name) for h in hostnames))
 
 
-def hostname(host: str) -> str:
-    """The name in a Host header: lower case, no port, no final dot."""
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0].rstrip(".").lower()
+def hostname(host: str) -> str | None:
+    """The name in a Host header: lower case, no port, no final dot. None for what is no Host header, RFC 9112 §3.2."""
+    found = _HOST.fullmatch(host)
+    return found[1].rstrip(".").lower() if found else None
 
 
 def _covers(pattern: str, name: str) -> bool:

@@ -70,11 +70,6 @@ class Site(Struct):
         return self.base_models.get(model, "")
 
 
-def model_headers(site: Site, model: str) -> dict[str, str]:
-    """The headers that body-based routing sets, for matching."""
-    return {"x-gateway-model-name": model, "x-gateway-base-model-name": site.base_of(model)}
-
-
 def reachable(site: Site, routes: Routes) -> dict[str, Served]:
     """The models that a client can ask for through these routes, by id, sorted.
 
@@ -86,9 +81,8 @@ def reachable(site: Site, routes: Routes) -> dict[str, Served]:
     names = {name for view in views for name in (*view.served, *view.pool.models)}
     found: dict[str, Served] = {}
     for name in sorted(names):
-        headers = model_headers(site, name)
         for path in (CHAT, "/v1/completions", "/v1/embeddings", "/"):
-            route = find_route(routes, Asking("POST", path, "", headers))
+            route = find_route(routes, Asking("POST", path, "", name, site.base_models))
             taken = () if route is None else route.backends
             view = next((v for b in taken if (v := site.pools.get(b.pool or "")) and v.offers(name)), None)
             if view is not None:

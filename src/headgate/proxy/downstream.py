@@ -1,12 +1,8 @@
-"""A client's connection: HTTP/1.1 requests in, exchanges run, answers out, in the order of the requests."""
+"""A client's connection: the exchanges of its requests, one after the other, and their answers in the same order."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from http import HTTPStatus
 from time import monotonic
-
-import httptools
+from typing import cast
 
 from headgate.exchange.events import (
     Answered,
@@ -28,14 +24,13 @@ from headgate.exchange.events import (
 from headgate.exchange.exchange import Exchange
 from headgate.exchange.refuse import refuse
 from headgate.exchange.site import Site
+from headgate.proxy.answer import CONTINUE, LAST_CHUNK, bodiless, connection, head, whole
 from headgate.proxy.plane import Plane
-from headgate.proxy.upstream import Sending
+from headgate.proxy.reader import RequestReader
+from headgate.proxy.upstream import Reason, Sending
 
-_STATUS_LINES = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus if status >= 200
-}
 _WRITE_AHEAD = 256 << 10  # bytes held for a client that reads slowly, before the server is made to wait
-_BODILESS = (204, 304)
+_READ_AHEAD = 1 << 20  # bytes of bodies held for requests that wait for the answer to one before
 
 
 class Listening:
@@ -49,221 +44,186 @@ class Listening:
     def close(self) -> None:
         """Connections end as soon as they have nothing under way."""
         self.closed = True
-        for connection in list(self.plane.connections):
-            if connection.listening is self:
-                connection.drain()
+        for client in list(self.plane.connections):
+            if client.listening is self:
+                client.drain()
 
     def accept(self) -> "Downstream":
         return Downstream(self)
 
 
 class Downstream(asyncio.Protocol):
-    """httptools calls the `on_` methods while it is fed."""
+    """`_exchange` is the one that runs. `_ending`: nothing more is taken, what is written goes out, then it closes."""
 
     __slots__ = (
-        "_asked",
-        "_body",
-        "_body_size",
+        "_began",
         "_chunked",
-        "_close",
         "_deadline",
         "_edit",
-        "_error",
+        "_ending",
         "_exchange",
-        "_expects",
-        "_head_size",
-        "_headers",
-        "_in_body",
-        "_in_head",
+        "_http10",
+        "_in_flight_at",
         "_keep_alive",
-        "_ledger_name",
         "_method",
-        "_old_client",
         "_out",
-        "_parser",
         "_paused",
-        "_peer",
         "_pool",
+        "_proceeding",
+        "_reader",
+        "_reading",
+        "_refusal",
         "_sending",
         "_sent",
         "_touched",
-        "_url",
-        "_waiting_requests",
         "listening",
         "plane",
         "transport",
     )
 
+    _reader: RequestReader
     transport: asyncio.Transport
 
     def __init__(self, listening: Listening) -> None:
         self.listening = listening
         self.plane = listening.plane
-        self._parser = httptools.HttpRequestParser(self)
         self._exchange: Exchange | None = None
         self._sending: Sending | None = None
-        self._ledger_name = ""
-        self._waiting_requests: deque[tuple[Asked, bool, bool]] = deque()
-        self._error: Respond | None = None
-        self._in_head = self._in_body = False
-        self._head_size = 0
+        self._refusal: Respond | None = None
+        self._in_flight_at = ""  # the endpoint that the ledger counts this connection's request for
+        self._pool = ""  # the pool that the request waits for
+        self._deadline: float | None = None
         self._out: list[bytes] = []
         self._sent = 0
-        self._close = False
-        self._paused = False
-        self._deadline: float | None = None
-        self._touched = self.plane.now
-        self._pool = ""
-        self._peer = b""
+        self._began = self._touched = self.plane.now
+        self._reading = True
+        self._proceeding = self._paused = self._ending = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]  # a server's connection is a Transport
+        self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=_WRITE_AHEAD)
         peer = transport.get_extra_info("peername")
-        self._peer = peer[0].encode() if isinstance(peer, tuple) else b"unix"
+        address = peer[0].encode() if isinstance(peer, tuple) else b"unix"
+        self._reader = RequestReader(self.plane.bounds, address, self.plane.next_id)
         self.plane.connections.add(self)
 
-    # Bytes in.
+    # Requests in.
 
     def data_received(self, data: bytes) -> None:
-        if self._close:
-            return
+        if self._ending or self._refusal is not None:
+            return  # read all the same: closing with bytes unread would take the answer from the client
         self._touched = self.plane.now
-        if not self._in_body:
-            self._head_size += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # An offer that we do not take: the request was read whole, and what follows is plain HTTP/1.1.
-            rest = data[upgrade.args[0] :]
-            self._parser = httptools.HttpRequestParser(self)
-            if rest and not self._error:
-                self.data_received(rest)
-                return
-        except httptools.HttpParserCallbackError:
-            if self._error is None:
-                raise
-        except httptools.HttpParserError as error:
-            self._error = refuse(400, f"This is not a valid HTTP/1.1 request: {_reason(error)}.", close=True)
-        if self._in_head and self._head_size > 2 * self.plane.bounds.head:
-            self._error = self._too_large()
-        if self._error is not None:
-            self._refuse_connection(self._error)
-        elif len(self._waiting_requests) >= self.plane.bounds.pipelined:
-            self.transport.pause_reading()
+        if not self._reader.busy:
+            self._began = self._touched
+        self._refusal = self._reader.feed(data)
+        self._proceed()
 
-    def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers: Headers = []
-        self._body: list[bytes] = []
-        self._body_size = 0
-        self._in_head, self._in_body = True, False
-        self._expects = False
+    def _proceed(self) -> None:
+        """Begin what waits, in the order in which it came, as far as that can be done now."""
+        if self._proceeding:
+            return
+        self._proceeding = True
+        requests = self._reader.requests
+        while requests and self._exchange is None and not self._paused and not self._ending:
+            asked, self._keep_alive = requests.popleft()
+            self._begin(asked)
+        self._proceeding = False
+        if requests or not self._reading:
+            self._read_on()
+        if self._exchange is None and not requests and not self._ending:
+            self._rest()
 
-    def on_url(self, url: bytes) -> None:
-        self._url += url
-        if len(self._url) > self.plane.bounds.head:
-            self._fail(refuse(414, "The request target is too long.", close=True))
+    def _rest(self) -> None:
+        """Every request that is whole has been answered."""
+        reader = self._reader
+        if self._refusal is not None:
+            self._refuse(self._refusal)
+        elif reader.expects:
+            reader.expects = False
+            self.transport.write(CONTINUE)
+        elif not reader.busy and self._leaving():
+            self._end()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        headers = self._headers
-        headers.append((name, value))
-        if name == b"expect":
-            self._expects = True
-        elif name == b"content-length" and value.isdigit() and int(value) > self.plane.bounds.body:
-            self._fail(self._body_too_large())
-        if len(headers) > self.plane.bounds.headers:
-            self._fail(self._too_large())
+    def _read_on(self) -> None:
+        """Take more from the client, unless it has asked for much that is not answered yet."""
+        requests = self._reader.requests
+        wanted = len(requests) < self.plane.bounds.pipelined and sum(len(r.body) for r, _ in requests) <= _READ_AHEAD
+        if wanted is not self._reading and not self.transport.is_closing():
+            self._reading = wanted
+            (self.transport.resume_reading if wanted else self.transport.pause_reading)()
 
-    def on_headers_complete(self) -> None:
-        self._in_head, self._in_body = False, True
-        self._head_size = 0
-        if sum(map(len, [part for pair in self._headers for part in pair])) > self.plane.bounds.head:
-            self._fail(self._too_large())
-        if self._expects and self._exchange is None:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    def _leaving(self) -> bool:
+        return self.plane.draining or self.listening.closed
 
-    def on_body(self, data: bytes) -> None:
-        self._body.append(data)
-        self._body_size += len(data)
-        if self._body_size > self.plane.bounds.body:
-            self._fail(self._body_too_large())
-
-    def on_message_complete(self) -> None:
-        self._in_body = False
-        parser, body = self._parser, self._body
-        asked = Asked(
-            parser.get_method(),
-            self._url,
-            self._headers,
-            body[0] if len(body) == 1 else b"".join(body),
-            self.plane.next_id(),
-            self._peer,
-            b"http",
-            monotonic(),
-        )
-        keep_alive = parser.should_keep_alive() and not self.plane.draining
-        old_client = parser.get_http_version() == "1.0"
-        if self._exchange is None and not self._waiting_requests:
-            self._begin(asked, keep_alive, old_client)
+    def _refuse(self, refusal: Respond) -> None:
+        """Answer what is no request. The client may still be sending it: it is heard out, so that it reads this."""
+        request_id = self.plane.next_id()
+        record = self._reader.record(refusal, request_id)
+        framing = (b"x-request-id: %b" % request_id, *connection(keep_alive=False, http10=False))
+        self.transport.write(whole(refusal, record.method.encode(), self.plane.date, *framing))
+        self._ending = True
+        if self.transport.can_write_eof():
+            self.transport.write_eof()  # the sweep closes it, if the client does not
         else:
-            self._waiting_requests.append((asked, keep_alive, old_client))
-
-    def _fail(self, refusal: Respond) -> None:
-        self._error = self._error or refusal
-        raise ValueError(refusal.status)  # stops the parser; data_received answers
-
-    def _too_large(self) -> Respond:
-        return refuse(431, "The request's headers are too large or too many.", code="headers_too_large", close=True)
-
-    def _body_too_large(self) -> Respond:
-        limit = self.plane.bounds.body
-        return refuse(413, f"The body is larger than {limit} bytes.", code="body_too_large", close=True)
-
-    def _refuse_connection(self, refusal: Respond) -> None:
-        """Answer what is no request; if answers are still owed before it, the connection just ends after them."""
-        self._close = True
-        self.transport.pause_reading()
-        if self._exchange is None:
-            self._write_response(refusal, keep_alive=False, head=False)
             self.transport.close()
-        self._waiting_requests.clear()
+        self.plane.done(record)
 
     # The exchange.
 
-    def _begin(self, asked: Asked, keep_alive: bool, old_client: bool) -> None:
-        self._method = asked.method
-        self._keep_alive, self._old_client = keep_alive, old_client
+    def _begin(self, asked: Asked) -> None:
+        self._method, self._http10 = asked.method, asked.http10
         self._sent = 0
         exchange = self._exchange = Exchange(self.listening.site)
         self._do(exchange.feed(asked))
 
     def _do(self, command: Command) -> None:
-        kind = type(command)
-        if kind is Forward:
-            self._forward(command)  # type: ignore[arg-type]  # `kind` says so
-        elif kind is Respond:
-            self._write_response(command, self._keep_alive, self._method == b"HEAD")  # type: ignore[arg-type]
-            self._finish()
-        elif kind is Wait:
-            assert isinstance(command, Wait)
+        if type(command) is Forward:
+            self._forward(command)
+        elif type(command) is Respond:
+            self._respond(command)
+        elif type(command) is Wait:
             self._pool, self._deadline = command.pool, command.until
-            self.plane.park(command.pool, self)
+            self.plane.parked.setdefault(command.pool, set()).add(self)
 
     def _forward(self, command: Forward) -> None:
-        endpoint = command.endpoint
+        name = self._in_flight_at = command.endpoint.name
         plane = self.plane
         self._deadline = command.deadline
-        self._ledger_name = endpoint.name
-        plane.ledger.take(endpoint.name)
-        plane.prefixes.record(command.rungs, endpoint.name)
-        self._sending = plane.upstreams.send(self, endpoint, command.head, command.body, self._method == b"HEAD")
+        plane.ledger.take(name)
+        plane.prefixes.record(command.rungs, name)
+        self._sending = plane.upstreams.send(
+            self,
+            command.endpoint,
+            command.head,
+            command.body,
+            no_body=self._method == b"HEAD",
+            repeat=command.repeat,
+        )
 
-    def _give_back(self) -> None:
-        if self._ledger_name:
-            self.plane.ledger.give(self._ledger_name)
-            self._ledger_name = ""
+    def _respond(self, response: Respond) -> None:
+        self._keep_alive = self._keep_alive and not (response.close or self._leaving())
+        framing = connection(keep_alive=self._keep_alive, http10=self._http10)
+        self.transport.write(whole(response, self._method, self.plane.date, *framing))
+        self._sent = 0 if self._method == b"HEAD" else len(response.body)
+        self._finish()
+
+    def _finish(self) -> None:
+        exchange, self._exchange = self._exchange, None
+        assert exchange is not None
+        self._deadline = None
+        self._began = self._touched = self.plane.now
+        exchange.record.bytes_out = self._sent
+        self.plane.done(exchange.record)
+        if self._keep_alive:
+            self._proceed()
+        else:
+            self._end()
+
+    def _end(self) -> None:
+        self._ending = True
+        self._touched = self.plane.now
+        self._reader.requests.clear()
+        self.transport.close()
 
     # From the server (proxy.upstream.Owner).
 
@@ -272,38 +232,30 @@ class Downstream(asyncio.Protocol):
         assert exchange is not None
         command = exchange.feed(Answered(status, headers, monotonic()))
         if type(command) is not Relay:
-            self._drop_sending()
+            self._let_go()
             self._do(command)
             return
-        bodiless = self._method == b"HEAD" or status in _BODILESS
-        lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status]
-        lines += [b"%b: %b\r\n" % pair for pair in command.headers]
+        self._edit = command.edit
         self._chunked = False
+        framing: tuple[bytes, ...] = ()
         if command.length is not None:
-            lines.append(b"content-length: %d\r\n" % command.length)
-        elif not bodiless:
-            if self._old_client:
+            if status != 204:
+                framing = (b"content-length: %d" % command.length,)
+        elif not bodiless(self._method, status):
+            if self._http10:
                 self._keep_alive = False
             else:
                 self._chunked = True
-                lines.append(b"transfer-encoding: chunked\r\n")
-        if self.plane.draining or self.listening.closed:
-            self._keep_alive = False
-        if not self._keep_alive:
-            lines.append(b"connection: close\r\n")
-        elif self._old_client:
-            lines.append(b"connection: keep-alive\r\n")
-        lines.append(b"\r\n")
-        self._edit = command.edit
-        self._out.append(b"".join(lines))
+                framing = (b"transfer-encoding: chunked",)
+        self._keep_alive = self._keep_alive and not self._leaving()
+        framing += connection(keep_alive=self._keep_alive, http10=self._http10)
+        self._out.append(head(status, command.headers, *framing))
 
     def body(self, data: bytes) -> None:
         self._touched = self.plane.now
         if self._edit:
             assert self._exchange is not None
-            command = self._exchange.feed(Chunk(data))
-            assert isinstance(command, Send)
-            data = command.data
+            data = cast(Send, self._exchange.feed(Chunk(data))).data
             if not data:
                 return
         self._put(data)
@@ -323,164 +275,133 @@ class Downstream(asyncio.Protocol):
         assert exchange is not None
         self._sending = None
         self._give_back()
-        command = exchange.feed(Ended(monotonic()))
-        assert isinstance(command, Send)
-        if command.data:
-            self._put(command.data)
+        rest = cast(Send, exchange.feed(Ended(monotonic()))).data
+        if rest:
+            self._put(rest)
         if self._chunked:
-            self._out.append(b"0\r\n\r\n")
+            self._out.append(LAST_CHUNK)
         self.flush()
         self._finish()
 
-    def failed(self, reason: str, detail: str) -> None:
+    def failed(self, reason: Reason, detail: str) -> None:
         self._sending = None
         self._give_back()
         exchange = self._exchange
-        if exchange is None:
-            return
-        command = exchange.feed(Failed(reason, detail, monotonic()))  # type: ignore[arg-type]  # the owner's words
-        if not isinstance(command, Cut):
+        assert exchange is not None
+        command = exchange.feed(Failed(reason, detail, monotonic()))
+        if type(command) is Cut:
+            self._cut(command)
+        else:
             self._do(command)
-            return
+
+    def _cut(self, command: Cut) -> None:
+        """The client must see that the answer is not whole: by an event, or by an end that comes too early."""
         self._keep_alive = False
-        if command.data and not self._old_client:
+        if command.data:
             self._put(command.data)
             if self._chunked:
-                self._out.append(b"0\r\n\r\n")
-            self.flush()
-            self._finish()
-        else:
-            self.flush()
-            self._finish(cut=True)
+                self._out.append(LAST_CHUNK)
+        self.flush()
+        early = self._http10 and not command.data  # what only the end of the connection ends, a clean end completes
+        self._finish()
+        if early:
+            self.transport.abort()
 
-    # The end of an exchange.
+    def _give_back(self) -> None:
+        if self._in_flight_at:
+            self.plane.ledger.give(self._in_flight_at)
+            self._in_flight_at = ""
 
-    def _write_response(self, response: Respond, keep_alive: bool, head: bool) -> None:
-        lines = [_STATUS_LINES.get(response.status) or b"HTTP/1.1 %d \r\n" % response.status]
-        lines += [b"%b: %b\r\n" % pair for pair in response.headers]
-        lines.append(b"content-length: %d\r\n" % len(response.body))
-        if response.close or not keep_alive:
-            lines.append(b"connection: close\r\n")
-            self._keep_alive = False
-        lines.append(b"\r\n")
-        if not head:
-            lines.append(response.body)
-            self._sent = len(response.body)
-        self.transport.write(b"".join(lines))
+    def _let_go(self) -> None:
+        """Of what runs at a server; it must notice, so that it can free what it holds."""
+        self._give_back()
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.abort()
 
-    def _finish(self, *, cut: bool = False) -> None:
-        exchange, self._exchange = self._exchange, None
-        self._deadline = None
-        self._touched = self.plane.now
-        assert exchange is not None
-        record = exchange.record
-        record.bytes_out = self._sent
-        self.plane.done(record)
-        if cut:
-            self.transport.abort()  # the client must see that the answer is not whole
-        elif not self._keep_alive or self._close:
-            self.transport.close()
-        elif self._waiting_requests and not self.transport.is_closing():
-            asked, keep_alive, old_client = self._waiting_requests.popleft()
-            if len(self._waiting_requests) < self.plane.bounds.pipelined:
-                self.transport.resume_reading()
-            # Not called from here: a client could otherwise stack up as many frames as it pipelines requests.
-            asyncio.get_running_loop().call_soon(self._begin_later, asked, keep_alive, old_client)
-            self._exchange = Exchange(self.listening.site)
-        elif self.plane.draining or self.listening.closed:
-            self.transport.close()
-
-    def _begin_later(self, asked: Asked, keep_alive: bool, old_client: bool) -> None:
-        if not self.transport.is_closing():
-            self._begin(asked, keep_alive, old_client)
-
-    # The client, and time.
+    # The client.
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._ending = True
         self.plane.left(self)
-        self._drop_sending()
+        self._let_go()
         self._unpark()
+        self._out.clear()
+        self._reader.requests.clear()
         exchange, self._exchange = self._exchange, None
-        self._waiting_requests.clear()
-        if exchange is not None and exchange.record.asked_at:
+        if exchange is not None:
             exchange.feed(Gone(monotonic()))
             exchange.record.bytes_out = self._sent
             self.plane.done(exchange.record)
 
     def eof_received(self) -> bool | None:
         # A client that has closed its side is taken to be gone: there is no telling it from one that was killed.
-        if self._exchange is None and not self._in_head and not self._in_body:
-            return None
-        self.transport.abort()
+        if self._exchange is not None or self._reader.busy:
+            self.transport.abort()
         return None
 
     def pause_writing(self) -> None:
+        self._paused = True
         if self._sending is not None:
-            self._paused = True
             self._sending.pause()
 
     def resume_writing(self) -> None:
-        if self._paused and self._sending is not None:
-            self._sending.resume()
         self._paused = False
+        self._touched = self.plane.now
+        if self._sending is not None:
+            self._sending.resume()
+        else:
+            self._proceed()
 
-    def _drop_sending(self) -> None:
-        self._give_back()
-        sending, self._sending = self._sending, None
-        if sending is not None:
-            sending.abort()
-        self._out.clear()
+    # Time, and the end.
 
     def _unpark(self) -> None:
         if self._pool:
-            parked = self.plane.parked.get(self._pool)
-            if parked is not None:
-                parked.discard(self)
+            self.plane.parked.get(self._pool, set()).discard(self)
             self._pool = ""
 
     def wake(self) -> None:
         """What this request waits for has changed, or its time is over."""
-        self._unpark()
-        self._deadline = None
-        if self._exchange is not None:
+        if self._pool and self._exchange is not None:
+            self._unpark()
+            self._deadline = None
             self._do(self._exchange.feed(Woken(monotonic())))
 
     def sweep(self, now: float) -> None:
         """Called some ten times a second: ends what takes too long."""
         bounds = self.plane.bounds
         quiet = now - self._touched
-        if self._exchange is not None:
+        if self._ending:
+            if quiet > (bounds.silence_s if self.transport.get_write_buffer_size() else bounds.linger_s):
+                self.transport.abort()
+        elif self._exchange is not None:
             if self._deadline is not None and now >= self._deadline:
                 if self._pool:
                     self.wake()
                 else:
                     self._time_out("the request's time is over")
-            elif self._sending is not None and not self._paused and quiet > bounds.silence_s:
-                self._time_out(f"nothing came for {bounds.silence_s:g} s")
-        elif self._in_body and quiet > bounds.body_s:
-            self._refuse_connection(refuse(408, f"The body did not come within {bounds.body_s:g} s.", close=True))
-        elif self._in_head and quiet > bounds.head_s:
-            self._refuse_connection(refuse(408, f"The headers did not come within {bounds.head_s:g} s.", close=True))
+            elif quiet > bounds.silence_s and self._sending is not None:
+                if self._paused:
+                    self.transport.abort()  # it is the client that takes nothing
+                else:
+                    self._time_out(f"nothing came for {bounds.silence_s:g} s")
+        elif self._reader.in_body:
+            if quiet > bounds.body_s:
+                self._refuse(refuse(408, f"Nothing of the body came for {bounds.body_s:g} s.", close=True))
+        elif self._reader.in_head:
+            if now - self._began > bounds.head_s:
+                self._refuse(refuse(408, f"The headers did not come within {bounds.head_s:g} s.", close=True))
         elif quiet > bounds.keep_alive_s:
-            self.transport.close()
+            self._end()
 
     def _time_out(self, detail: str) -> None:
-        sending, self._sending = self._sending, None
-        if sending is not None:
-            sending.abort()
+        self._let_go()
         self.failed("timeout", detail)
 
     def drain(self) -> None:
         """Finish what runs, take nothing more."""
-        if self._exchange is None and not self._in_head and not self._in_body:
-            self.transport.close()
+        if self._exchange is None and not self._reader.busy and not self._ending:
+            self._end()
 
     def abort(self) -> None:
         self.transport.abort()
-
-
-def _reason(error: Exception) -> str:
-    return (str(error) or type(error).__name__).rstrip(".")
-
-
-Accept = Callable[[], Downstream]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable
+from email.utils import formatdate
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -28,10 +29,11 @@ class Bounds(Struct, frozen=True):
     head: int = 32 << 10
     headers: int = 100
     pipelined: int = 16
-    head_s: float = 30.0  # for a request's head, and between requests
+    head_s: float = 30.0  # for the whole of a request's head
     body_s: float = 60.0  # between two pieces of a request's body
-    keep_alive_s: float = 600.0
-    silence_s: float = 600.0  # between two pieces of an answer
+    keep_alive_s: float = 600.0  # between two requests
+    silence_s: float = 600.0  # between two pieces of an answer, whether the server or the client is slow
+    linger_s: float = 2.0  # for a client to read why it was refused
 
 
 _BOUNDS = Bounds()
@@ -57,10 +59,11 @@ class Plane:
         self.upstreams = Upstreams()
         self.connections: set[Downstream] = set()
         self.parked: dict[str, set[Downstream]] = {}
-        self.now = monotonic()  # moves with the sweep: good enough for timeouts, free to read
+        self.now = monotonic()  # moves with the sweep, as the date does: good enough, and free to read
+        self.date = formatdate(usegmt=True).encode()
         self.draining = False
         self._ids = count(1)
-        self._id_prefix = os.urandom(6).hex()
+        self._id_prefix = os.urandom(6).hex().encode()
         self._sweeper: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event | None = None
 
@@ -72,7 +75,7 @@ class Plane:
 
     def next_id(self) -> bytes:
         """A request id: unique over processes and restarts."""
-        return b"%b-%x" % (self._id_prefix.encode(), next(self._ids))
+        return b"%b-%x" % (self._id_prefix, next(self._ids))
 
     def park(self, pool: str, connection: "Downstream") -> None:
         """The connection's request waits for the pool to change."""
@@ -94,11 +97,12 @@ class Plane:
         self.upstreams.close()
 
     def _sweep(self) -> None:
+        self.start()
         now = self.now = monotonic()
+        self.date = formatdate(usegmt=True).encode()
         for connection in list(self.connections):
             connection.sweep(now)
         self.upstreams.sweep(now)
-        self.start()
 
     async def drain(self, grace: float) -> None:
         """Let what runs finish, for at most `grace` seconds; then end it."""

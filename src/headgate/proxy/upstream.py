@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol, cast
 
 import httptools
 
@@ -10,8 +10,11 @@ from headgate.exchange.events import Headers
 from headgate.fleet.endpoint import Endpoint
 
 _CONNECT_S = 3.0
-_IDLE_S = 60.0  # shorter than most servers' own: a connection should not close just as it is used
+_IDLE_S = 60.0
 _IDLE_PER_ENDPOINT = 256
+_HEAD = 256 << 10  # bytes before the answer's body
+
+Reason = Literal["refused", "reset", "timeout", "garbage"]
 
 
 class Owner(Protocol):
@@ -21,7 +24,7 @@ class Owner(Protocol):
     def body(self, data: bytes) -> None: ...
     def ended(self) -> None: ...
     def flush(self) -> None: ...
-    def failed(self, reason: str, detail: str) -> None: ...
+    def failed(self, reason: Reason, detail: str) -> None: ...
 
 
 class Upstreams:
@@ -32,15 +35,19 @@ class Upstreams:
         self._connecting: set[asyncio.Task[None]] = set()
         self._now = 0.0
 
-    def send(self, owner: Owner, endpoint: Endpoint, head: bytes, body: bytes, no_body: bool) -> "Sending":
-        """Send a request; the answer comes to `owner`. `no_body`: the answer has none whatever it says (HEAD)."""
-        sending = Sending(self, owner, (endpoint.address, endpoint.port), head, body, no_body)
+    def send(
+        self, owner: Owner, endpoint: Endpoint, head: bytes, body: bytes, *, no_body: bool = False, repeat: bool = True
+    ) -> "Sending":
+        """Send a request; the answer comes to `owner`.
+
+        `no_body`: the answer has none whatever it says (HEAD). `repeat`: it may be sent twice.
+        """
+        sending = Sending(self, owner, (endpoint.address, endpoint.port), head, body, no_body, repeat)
         idle = self._idle.get(sending.key)
         while idle:
             upstream = idle.pop()
             if not upstream.transport.is_closing():
-                upstream.reused = True
-                upstream.begin(sending)
+                upstream.begin(sending, reused=True)
                 return sending
         self.connect(sending)
         return sending
@@ -60,10 +67,12 @@ class Upstreams:
         except OSError as error:
             sending.fail("refused", error.strerror or str(error))
         else:
-            if sending.owner is None:
+            if upstream.transport.is_closing():
+                sending.fail("reset", "the server closed the connection at once")
+            elif sending.owner is None:
                 self.keep(upstream)
             else:
-                upstream.begin(sending)
+                upstream.begin(sending, reused=False)
 
     def keep(self, upstream: "Upstream") -> None:
         """Take a connection back for the next request."""
@@ -100,10 +109,17 @@ class Upstreams:
 class Sending:
     """A request on its way to one endpoint. Its owner is None once the owner wants nothing more of it."""
 
-    __slots__ = ("_upstreams", "body", "head", "key", "no_body", "owner", "upstream")
+    __slots__ = ("_upstreams", "body", "head", "key", "no_body", "owner", "repeat", "upstream")
 
     def __init__(
-        self, upstreams: Upstreams, owner: Owner, key: tuple[str, int], head: bytes, body: bytes, no_body: bool
+        self,
+        upstreams: Upstreams,
+        owner: Owner,
+        key: tuple[str, int],
+        head: bytes,
+        body: bytes,
+        no_body: bool,
+        repeat: bool,
     ) -> None:
         self._upstreams = upstreams
         self.owner: Owner | None = owner
@@ -111,6 +127,7 @@ class Sending:
         self.head = head
         self.body = body
         self.no_body = no_body
+        self.repeat = repeat
         self.upstream: Upstream | None = None
 
     def abort(self) -> None:
@@ -132,28 +149,33 @@ class Sending:
         self.upstream = None
         self._upstreams.connect(self)
 
-    def fail(self, reason: str, detail: str) -> None:
+    def fail(self, reason: Reason, detail: str) -> None:
         owner, self.owner = self.owner, None
         if owner is not None:
             owner.failed(reason, detail)
 
 
 class Upstream(asyncio.Protocol):
-    """One connection. httptools calls the `on_` methods while it is fed."""
+    """One connection. httptools calls the `on_` methods while it is fed.
+
+    `_answering`: the head of the answer proper is here. `_complete`: all of it is.
+    """
 
     __slots__ = (
+        "_answering",
         "_complete",
         "_feed",
+        "_head_size",
         "_headers",
         "_keep_alive",
         "_parser",
+        "_reused",
         "_sending",
         "_spoilt",
         "_started",
         "_upstreams",
         "idle_since",
         "key",
-        "reused",
         "transport",
     )
 
@@ -162,21 +184,24 @@ class Upstream(asyncio.Protocol):
     def __init__(self, upstreams: Upstreams, key: tuple[str, int]) -> None:
         self._upstreams = upstreams
         self.key = key
-        self.reused = self._keep_alive = False
         self.idle_since = 0.0
         self._sending: Sending | None = None
         self._headers: Headers = []
-        self._started = self._complete = self._spoilt = False
+        self._head_size = 0
+        self._reused = self._keep_alive = False
+        self._started = self._answering = self._complete = self._spoilt = False
         self._parser = httptools.HttpResponseParser(self)
         self._feed: Callable[[bytes], None] = self._parser.feed_data
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport  # type: ignore[assignment]  # create_connection gives a Transport
+        self.transport = cast(asyncio.Transport, transport)
 
-    def begin(self, sending: Sending) -> None:
+    def begin(self, sending: Sending, *, reused: bool) -> None:
         sending.upstream = self
         self._sending = sending
-        self._started = self._complete = False
+        self._reused = reused
+        self._started = self._answering = self._complete = False
+        self._head_size = 0
         if len(sending.body) > 16384:
             self.transport.writelines((sending.head, sending.body))
         else:
@@ -188,10 +213,15 @@ class Upstream(asyncio.Protocol):
             self.transport.abort()  # nobody asked
             return
         self._started = True
+        if not self._answering:
+            self._head_size += len(data)
         try:
             self._feed(data)
         except httptools.HttpParserCallbackError:
             raise  # our own fault: the loop reports it and ends this connection
+        except httptools.HttpParserUpgrade:
+            self._end_with("garbage", "it switched to another protocol, which nobody asked for")
+            return
         except httptools.HttpParserError as error:
             if not self._complete:
                 self._end_with("garbage", str(error) or type(error).__name__)
@@ -204,17 +234,22 @@ class Upstream(asyncio.Protocol):
             if owner is not None:
                 sending.owner = None
                 owner.ended()
+        elif not self._answering and self._head_size > _HEAD:
+            self._end_with("garbage", f"more than {_HEAD} bytes of headers")
         elif owner is not None:
             owner.flush()
 
     def _release(self) -> None:
         sending, self._sending = self._sending, None
-        if self._spoilt or (sending is not None and sending.no_body) or not self._keep_alive:
-            self.transport.abort()
-        elif not self.transport.is_closing():
+        transport = self.transport
+        # A server that answers before it has read the whole request may not read the rest of it either.
+        unsent = transport.get_write_buffer_size() > 0
+        if unsent or self._spoilt or not self._keep_alive or (sending is not None and sending.no_body):
+            transport.abort()
+        elif not transport.is_closing():
             self._upstreams.keep(self)
 
-    def _end_with(self, reason: str, detail: str) -> None:
+    def _end_with(self, reason: Reason, detail: str) -> None:
         sending, self._sending = self._sending, None
         self.transport.abort()
         if sending is not None:
@@ -228,9 +263,9 @@ class Upstream(asyncio.Protocol):
         self._sending = None
         if sending.owner is None:
             return
-        if not self._started and self.reused:
+        if self._reused and not self._started and sending.repeat:
             sending.again()
-        elif self._started and error is None and self._ends_with_connection():
+        elif self._answering and error is None and self._ends_with_connection():
             owner, sending.owner = sending.owner, None
             owner.ended()
         else:
@@ -238,28 +273,31 @@ class Upstream(asyncio.Protocol):
 
     def _ends_with_connection(self) -> bool:
         """An answer without a length and not chunked is whole when the server closes (RFC 9112 §6.3)."""
-        return bool(self._headers) and not any(
-            name in (b"content-length", b"transfer-encoding") for name, _ in self._headers
-        )
+        return not any(name in (b"content-length", b"transfer-encoding") for name, _ in self._headers)
 
     # What httptools calls.
 
     def on_message_begin(self) -> None:
         if self._complete:  # a second answer to one question
-            self.transport.abort()
-            return
-        self._headers = []
+            self._spoilt = True
+        else:
+            self._headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if not self._answering:  # else it is a trailer
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
+        if status < 200 or self._answering:
+            return
+        self._answering = True
         sending = self._sending
-        if status < 200 or sending is None or sending.owner is None or self._complete:
+        if sending is None or sending.owner is None:
             return
         if sending.no_body:
             self._complete = True
+        sending.body = b""  # it may be large, and the answer may take long
         sending.owner.answered(status, self._headers)
 
     def on_body(self, data: bytes) -> None:
@@ -268,6 +306,6 @@ class Upstream(asyncio.Protocol):
             sending.owner.body(data)
 
     def on_message_complete(self) -> None:
-        if self._parser.get_status_code() >= 200:
+        if self._answering and not self._complete:
             self._complete = True
             self._keep_alive = self._parser.should_keep_alive()  # the parser knows it only now

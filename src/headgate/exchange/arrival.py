@@ -1,0 +1,190 @@
+"""What is asked for, and how is it put to a server?  `receive`: Asked → Job, or a Respond that ends it here."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from headgate.exchange.body import NOTHING, Reading, read_body, with_model
+from headgate.exchange.edits import edit_headers, location, rewrite_target
+from headgate.exchange.events import Asked, Respond
+from headgate.exchange.models import asks_for_models, list_models, unknown_model
+from headgate.exchange.record import Record
+from headgate.exchange.refuse import refuse
+from headgate.exchange.request import Request, read_request, render
+from headgate.exchange.resolve import resolve
+from headgate.exchange.router import Asking, Routes, find_route, hostname
+from headgate.exchange.site import PoolView, Site, reachable
+from headgate.fleet.prefix import ladder
+from headgate.pick.decision import Ask
+from headgate.plan.plan import Backend, Route
+
+_LONGEST_PATH = 1024  # characters of a path that are recorded
+_BODILESS = (b"GET", b"HEAD", b"OPTIONS", b"DELETE")  # methods that need no `content-length: 0`
+_IDEMPOTENT = (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE")  # RFC 9110 §9.2.2
+
+
+class Job(Struct, frozen=True, gc=False):
+    """A request as a pool's servers will see it. `ends` is when the whole of it must be over, None for no limit.
+
+    `repeatable`: doing it twice does no harm.
+    """
+
+    routes: Routes
+    route: Route
+    backend: Backend
+    pool: str
+    head: bytes
+    body: bytes
+    ask: Ask
+    repeatable: bool
+    ends: float | None
+
+
+def receive(event: Asked, site: Site, record: Record) -> Job | Respond:
+    """Fills `record` as far as it gets."""
+    request = read_request(event)
+    target = request.target
+    path = target.path
+    record.id = request.id.decode("latin-1")
+    record.method = event.method.decode("latin-1")
+    record.path = path if len(path) <= _LONGEST_PATH else path[:_LONGEST_PATH] + "…"
+    record.peer = event.peer.decode("latin-1")
+    record.bytes_in = len(event.body)
+    record.asked_at = event.now
+    if request.refusal is not None:
+        return request.refusal
+    host = target.host if target.host is not None else request.told.get(b"host", b"").decode("latin-1")
+    routes = site.router.routes_for(host)
+    if routes is None:
+        return _unknown_host(host)
+    record.host = host
+    if asks_for_models(record.method, path) and (models := list_models(path, site, routes)):
+        return models
+    told = request.told
+    reading = read_body(told.get(b"content-type", b""), event.body, request.encoding) if event.body else NOTHING
+    record.model = reading.model
+    route = find_route(
+        routes, Asking(record.method, path, target.query, reading.model, site.base_models, event.headers)
+    )
+    if route is None:
+        return _unrouted(record, reading, site, routes)
+    record.route = route.name
+    if route.redirect is not None:
+        where = location(route.redirect, route.match, scheme=event.scheme.decode(), host=host, target=target.text)
+        return Respond(route.redirect.status, [(b"location", where.encode("latin-1", "replace"))], b"")
+    return _for_backend(event, request, reading, site, record, routes, route)
+
+
+def _for_backend(
+    event: Asked, request: Request, reading: Reading, site: Site, record: Record, routes: Routes, route: Route
+) -> Job | Respond:
+    backend = _weighted(route.backends, site.dice)
+    if backend is None or backend.pool is None or backend.pool not in site.pools:
+        why = f": {backend.reason}" if backend is not None and backend.reason else ""
+        return refuse(backend.status if backend is not None else 500, f"The route {route.name} has no backend{why}.")
+    record.pool = backend.pool
+    view = site.pools[backend.pool]
+    model, prompt, body = reading.model, reading.prompt, event.body
+    repeatable = True
+    if view.pool.kind != "inference":
+        repeatable = event.method in _IDEMPOTENT
+        prompt = b""
+    elif reading.error:
+        return refuse(reading.status, _sentence(reading.error), param=reading.param)
+    else:
+        objective = request.objective
+        if objective or view.pool.models or view.pool.rules:
+            resolution = resolve(view.pool, model, objective, site.dice)
+            record.priority, record.resolved_by = resolution.priority, resolution.by
+            if model and resolution.model != model:
+                model = resolution.model
+                renamed = with_model(request.told.get(b"content-type", b""), body, model)
+                if renamed is None:
+                    return refuse(400, "The body is not valid JSON: a key is not UTF-8.")
+                body = renamed
+    record.target = model
+    whole = route.timeout_s if route.timeout_s is not None else view.pool.timeout_s
+    return Job(
+        routes=routes,
+        route=route,
+        backend=backend,
+        pool=backend.pool,
+        head=_head(event, request, site, record, route, backend, view, len(body)),
+        body=body,
+        ask=Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority),
+        repeatable=repeatable,
+        ends=event.now + whole if whole else None,
+    )
+
+
+def _head(
+    event: Asked,
+    request: Request,
+    site: Site,
+    record: Record,
+    route: Route,
+    backend: Backend,
+    view: PoolView,
+    length: int,
+) -> bytes:
+    """Request line and headers for the server."""
+    headers, model = request.kept, record.model
+    if model:
+        if record.target != model:  # what comes back has to be read
+            headers = [pair for pair in headers if pair[0] != b"accept-encoding"]
+        headers.append((b"x-gateway-model-name", model.encode()))
+        headers.append((b"x-gateway-base-model-name", site.base_models.get(model, "").encode()))
+        if view.ray:
+            headers = [pair for pair in headers if pair[0] != b"serve_multiplexed_model_id"]
+            headers.append((b"serve_multiplexed_model_id", record.target.encode()))
+    target, host = request.target.text, record.host
+    for edit in (route.request, backend.request):
+        if edit is not None:
+            headers = edit_headers(headers, edit)
+            host = next((value.decode("latin-1") for name, value in headers if name == b"host"), host)
+            headers = [pair for pair in headers if pair[0] != b"host"]
+    if route.rewrite is not None:
+        target = rewrite_target(target, route.match, route.rewrite)
+        host = route.rewrite.hostname or host
+    return render(
+        request,
+        event,
+        target=target,
+        host=host,
+        headers=headers,
+        length=length if length or event.method not in _BODILESS else None,
+    )
+
+
+def _weighted(backends: tuple[Backend, ...], dice: Callable[[], float]) -> Backend | None:
+    """One backend by weight; None where there is none, or none of any weight."""
+    if len(backends) == 1:
+        return backends[0] if backends[0].weight else None
+    mark = dice() * sum(backend.weight for backend in backends)
+    for backend in backends:
+        mark -= backend.weight
+        if mark < 0:
+            return backend
+    return None
+
+
+def _unknown_host(host: str) -> Respond:
+    if hostname(host) is None:
+        return refuse(400, "The Host header is not valid: it must be a host name or address, with or without a port.")
+    return refuse(404, f"No listener here serves the host `{host}`.")
+
+
+def _unrouted(record: Record, reading: Reading, site: Site, routes: Routes) -> Respond:
+    models = reachable(site, routes)
+    if not models:
+        return refuse(404, f"No route here takes {record.method} {record.path}.")
+    if reading.error:
+        return refuse(reading.status, _sentence(reading.error), param=reading.param)
+    if reading.model and reading.model not in models:
+        return unknown_model(reading.model, models)
+    model = f"for the model `{reading.model}`" if reading.model else "without a model"
+    return refuse(404, f"No route here takes {record.method} {record.path} {model}.")
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."

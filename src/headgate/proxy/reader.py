@@ -1,0 +1,225 @@
+"""Which requests has a client sent?  Bytes of one connection in, whole requests out.
+
+llhttp, which httptools wraps, is strict about framing (RFC 9112 §6 and §11.2): it refuses Content-Length beside
+Transfer-Encoding or twice, lines that end in a bare LF, folded lines, and bad chunk sizes. What it lets pass and we
+don't is refused here.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+import httptools
+
+from headgate.exchange.events import Asked, Headers, Respond
+from headgate.exchange.record import Record
+from headgate.exchange.refuse import refuse
+from headgate.proxy.plane import Bounds
+
+_WATCHED = frozenset({b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
+_WASTE = 8  # bytes on the wire for one of a chunked body: chunks of one byte cost 6; extensions can cost any number
+_SLACK = 64 << 10
+_LONGEST_PATH = 1024  # bytes of a path that are recorded
+_HTTP2 = "HTTP/2 is not spoken here: use HTTP/1.1."
+
+
+class RequestReader:
+    """httptools calls the `on_` methods while it is fed.
+
+    `requests` holds those that are whole, each with whether the connection may be kept after its answer. `in_head` and
+    `in_body` say in which part of a request the bytes ended; `expects` that the client waits for `100 Continue`.
+    """
+
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_bounds",
+        "_framing",
+        "_head_size",
+        "_headers",
+        "_http10",
+        "_next_id",
+        "_offer",
+        "_parser",
+        "_refusal",
+        "_told",
+        "_url",
+        "_wire_size",
+        "expects",
+        "in_body",
+        "in_head",
+        "peer",
+        "requests",
+    )
+
+    def __init__(self, bounds: Bounds, peer: bytes, next_id: Callable[[], bytes]) -> None:
+        self.requests: deque[tuple[Asked, bool]] = deque()
+        self.in_head = self.in_body = self.expects = False
+        self._bounds = bounds
+        self.peer = peer
+        self._next_id = next_id
+        self._parser = httptools.HttpRequestParser(self)
+        self._refusal: Respond | None = None
+        self._url = b""
+        self._head_size = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request has begun and is not whole."""
+        return self.in_head or self.in_body
+
+    def record(self, refusal: Respond, request_id: bytes) -> Record:
+        """What is known of the request that `feed` refused."""
+        known = self.busy and self._url
+        now = monotonic()
+        return Record(
+            id=request_id.decode(),
+            method=self._parser.get_method().decode() if known else "",
+            path=self._url.partition(b"?")[0][:_LONGEST_PATH].decode("latin-1") if known else "",
+            peer=self.peer.decode(),
+            status=refusal.status,
+            error=refusal.error,
+            bytes_out=len(refusal.body),
+            asked_at=now,
+            ended_at=now,
+        )
+
+    def feed(self, data: bytes) -> Respond | None:
+        """A refusal ends the connection, once the requests before it are answered: feed nothing more after it."""
+        if self.in_body:
+            self._wire_size += len(data)
+        else:
+            self._head_size += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._stay(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError:
+            if self._refusal is None:
+                raise
+            return self._refusal
+        except httptools.HttpParserError as error:
+            return self._malformed(data, str(error))
+        if self.in_body:
+            if self._wire_size > _WASTE * self._body_size + _SLACK:
+                return refuse(400, "The body's chunks carry more than the body.", close=True)
+        elif self._head_size > 2 * self._bounds.head:  # of what httptools holds back until it is whole
+            return self._too_large()
+        return None
+
+    def _malformed(self, data: bytes, reason: str) -> Respond:
+        if data[:1] == b"\x16" and not self.in_body:
+            return refuse(400, "This port speaks plain HTTP, and you speak TLS: use http://.", close=True)
+        if reason == "Pause on PRI/Upgrade":
+            return refuse(505, _HTTP2, close=True)
+        return refuse(400, f"This is not a valid HTTP/1.1 request: {reason.rstrip('.')}.", close=True)
+
+    def _stay(self, rest: bytes) -> Respond | None:
+        """An offer to speak another protocol, which we don't take (RFC 9110 §7.8), or CONNECT.
+
+        llhttp takes no body after such an offer; so the request is read again, without it.
+        """
+        if not self._offer:
+            return None  # CONNECT: there is nothing to read after it, its answer ends the connection
+        if b"websocket" in self._offer.lower():
+            return refuse(501, "WebSockets are not served here.", close=True)
+        version = self._parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._url, version)]
+        lines += [b"%b: %b" % pair for pair in self._headers if pair[0] != b"upgrade"]
+        self._parser = httptools.HttpRequestParser(self)
+        return self.feed(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+
+    # What httptools calls.
+
+    def on_message_begin(self) -> None:
+        self._url = self._offer = self._framing = b""
+        self._headers: Headers = []
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self.in_head = True
+        self._told = False
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        if len(self._url) > self._bounds.head:
+            self._fail(refuse(414, "The request target is too long.", close=True))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.in_body:
+            return  # a trailer: it came too late to count for anything (RFC 9110 §6.5.1)
+        name = name.lower()
+        self._headers.append((name, value))
+        if name in _WATCHED:
+            self._watch(name, value)
+
+    def _watch(self, name: bytes, value: bytes) -> None:
+        if name == b"content-length":
+            if int(value) > self._bounds.body:
+                self._fail(self._body_too_large())
+        elif name == b"transfer-encoding":
+            self._framing = value.lower()
+        elif name == b"expect":
+            self._told = True
+            if value.lower() != b"100-continue":
+                self._fail(refuse(417, "The only expectation met here is 100-continue.", close=True))
+        else:
+            self._offer = value
+
+    def on_headers_complete(self) -> None:
+        self.in_head, self.in_body = False, True
+        version = self._parser.get_http_version()
+        self._http10 = version == "1.0"
+        if version != "1.1" and not self._http10:
+            why = _HTTP2 if version == "2.0" else f"HTTP/{version} is not spoken here: use HTTP/1.1."
+            self._fail(refuse(505, why, close=True))
+        if self._framing and (self._http10 or self._framing != b"chunked"):
+            self._fail(self._unframed())
+        if len(self._headers) > self._bounds.headers or (
+            self._head_size > self._bounds.head
+            and sum(len(name) + len(value) for name, value in self._headers) > self._bounds.head
+        ):
+            self._fail(self._too_large())
+        self._head_size = self._wire_size = 0
+        if self._offer and not self._parser.should_upgrade():
+            self._offer = b""
+        self.expects = self._told and not self._http10 and not self._offer
+
+    def on_body(self, data: bytes) -> None:
+        self._body.append(data)
+        self._body_size += len(data)
+        if self._body_size > self._bounds.body:
+            self._fail(self._body_too_large())
+
+    def on_message_complete(self) -> None:
+        self.in_body = self.expects = False
+        if self._offer:
+            return
+        body = self._body
+        asked = Asked(
+            self._parser.get_method(),
+            self._url,
+            self._headers,
+            body[0] if len(body) == 1 else b"".join(body),
+            self._next_id(),
+            self.peer,
+            b"http",
+            monotonic(),
+            self._http10,
+        )
+        self.requests.append((asked, self._parser.should_keep_alive()))
+
+    def _fail(self, refusal: Respond) -> None:
+        self._refusal = refusal
+        raise ValueError(refusal.error)  # stops the parser; `feed` returns the refusal
+
+    def _unframed(self) -> Respond:
+        if self._http10:
+            return refuse(400, "HTTP/1.0 has no Transfer-Encoding: send a Content-Length.", close=True)
+        return refuse(501, "The only Transfer-Encoding understood here is chunked.", close=True)
+
+    def _too_large(self) -> Respond:
+        return refuse(431, "The request's headers are too large or too many.", code="headers_too_large", close=True)
+
+    def _body_too_large(self) -> Respond:
+        limit = self._bounds.body
+        return refuse(413, f"The body is larger than {limit} bytes.", code="body_too_large", close=True)
