@@ -121,6 +121,17 @@ def test_no_depth_is_too_deep() -> None:
         loads(text, f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {text}\n")
 
 
+def test_long_values_are_told_as_soon_as_short_ones() -> None:
+    route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: a}\nspec: {rules: [RULE]}\n"
+    for rule in (
+        "{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: a, value: 'VALUEé'}]}}]}",
+        "{matches: [{path: {type: RegularExpression, value: 'VALUE'}}], name: 'VALUE!'}",
+        "{backendRefs: [{name: 'VALUE', port: 'VALUE', kind: 'VALUE-'}], 'VALUE': 1}",
+    ):
+        for value in ("a" * 4_000, "a-" * 100_000, "[" * 200_000, "<a" * 100_000):
+            loads(route.replace("RULE", rule).replace("VALUE", value))
+
+
 def test_every_kind_is_among_the_valid_ones() -> None:
     snapshot = loads(*VALID)
     assert all(getattr(snapshot, shelf) for shelf in snapshot.__struct_fields__)

@@ -18,6 +18,9 @@ from headgate.api.fault import Fault, Path, shown
 from headgate.api.fields import ACCEPTED, ONE_OF
 from headgate.api.tree import Tree, bare
 
+# ${NAME}, $NAME, {{ name }} and <YOUR NAME>, as guides and templates leave them to be filled in.
+_PLACEHOLDER = re.compile(r"\$\{|^\$[A-Z_]+$|\{\{|<[A-Za-z][A-Za-z _-]*>")
+
 _INT32 = (-(2**31), 2**31 - 1)  # what an integer of Kubernetes holds where its type says no less
 
 Decoded = tuple[Any, tuple[Fault, ...]]
@@ -47,6 +50,12 @@ class _Reader:
 
     def fault(self, path: Path, message: str) -> None:
         self.faults.append(Fault(path, message))
+
+    def misfit(self, tree: Tree, path: Path, message: str) -> None:
+        """A fault of a value that has the wrong form; a placeholder has it until it is replaced."""
+        if isinstance(tree.value, str) and _PLACEHOLDER.search(tree.value):
+            message = f"{shown(tree.value)} is a placeholder: write the value that it stands for"
+        self.fault(path, message)
 
     def read(self, tree: Tree, kind: inspect.Type, path: Path, extra: Mapping[str, Any]) -> Any:
         if isinstance(kind, inspect.Metadata):
@@ -124,17 +133,18 @@ class _Reader:
 
     def text(self, tree: Tree, kind: inspect.StrType, path: Path, extra: Mapping[str, Any]) -> str:
         if not isinstance(tree.value, str):
-            self.fault(path, _not_text(tree, kind, extra))
-            return ""
+            if "number" not in extra or not isinstance(tree.value, (int, float)):
+                self.fault(path, _not_text(tree, kind, extra))
+            return tree.source
         value, write = tree.value, extra.get("write")
         name = "the value" if "secret" in extra else shown(value)
         if kind.max_length is not None and len(value) > kind.max_length:
-            self.fault(path, f"{name} has {len(value)} characters: write at most {kind.max_length}")
+            self.misfit(tree, path, f"{name} has {len(value)} characters: write at most {kind.max_length}")
         elif kind.min_length and len(value) < kind.min_length:
             self.fault(path, f"it is empty: {write or 'write a text'}")
         elif kind.pattern and not _pattern(kind.pattern).fullmatch(value):
             bent = _bent(value, kind.pattern) if extra.get("name") else None
-            self.fault(path, f"{name} does not fit: {write}" + (f", such as {bent}" if bent else ""))
+            self.misfit(tree, path, f"{name} does not fit: {write}" + (f", such as {bent}" if bent else ""))
         return value
 
     def number(self, tree: Tree, kind: inspect.IntType, path: Path, extra: Mapping[str, Any]) -> int:
@@ -149,7 +159,7 @@ class _Reader:
         elif isinstance(value, str) and re.fullmatch("-?[0-9]{1,10}", value) and least <= int(value) <= most:
             self.fault(path, f'"{value}" is text, and this is a number: write {value}, without quotes')
         else:
-            self.fault(path, f"{_called(tree)} is no whole number: write {wanted(kind)}")
+            self.misfit(tree, path, f"{_called(tree)} is no whole number: write {wanted(kind)}")
         return least if kind.ge is not None else 0
 
     def boolean(self, tree: Tree, kind: inspect.BoolType, path: Path, extra: Mapping[str, Any]) -> bool:
@@ -170,7 +180,7 @@ class _Reader:
         told = meant if meant and len(kind.values) > 5 else wanted(kind)
         if meant and meant != told:
             told = f"{meant} ({wanted(kind)})"
-        self.fault(path, f"{_called(tree)} is not known here: write {told}")
+        self.misfit(tree, path, f"{_called(tree)} is not known here: write {told}")
         # What is meant, or else something that no rule takes for one of the choices.
         return meant or value
 

@@ -4,6 +4,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+_LONGEST_KEY = 100
+
 Path = tuple[str | int, ...]
 
 
@@ -21,7 +23,7 @@ def dotted(path: Path) -> str:
     text = ""
     for step in path:
         if isinstance(step, int) or not step.replace("-", "").isalnum():
-            text += f"[{step}]"
+            text += f"[{str(step)[:_LONGEST_KEY]}]"
         else:
             text += f".{step}" if text else step
     return text

@@ -1,7 +1,7 @@
 """Forms of text that Kubernetes and the Gateway API prescribe, as annotations that the decoder reads.
 
 `extra["write"]` says what to write instead; `extra["name"]`: a wrong one can be bent into one that fits;
-`extra["secret"]` keeps a value out of every message.
+`extra["secret"]` keeps a value out of every message; `extra["number"]` takes a number as the text that it is.
 """
 
 import ipaddress
@@ -69,7 +69,7 @@ HeaderName = Annotated[
     _form(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", "write letters, digits and '-', without blanks and ':'", 256),
 ]
 HeaderValue = Annotated[
-    str, _form(r"[!-~]+([\t ]?[!-~]+)*", "write visible ASCII characters, with single blanks between them", 4096)
+    str, _form(r"[!-~]+([\t ][!-~]+)*", "write visible ASCII characters, with single blanks between them", 4096)
 ]
 Duration = Annotated[
     str, _form(r"([0-9]{1,5}(h|m|s|ms)){1,4}", 'write a duration such as "30s", "1m30s" or "500ms"', 40)
@@ -87,6 +87,7 @@ EnvName = Annotated[str, _form(r"[ -<>-~]+", "write a name without '=', such as 
 DataKey = Annotated[
     str, _form(r"(?!\.{1,2}$)[-._a-zA-Z0-9]+", "write letters, digits, '-', '_' and '.' only: it becomes a file's name")
 ]
+Quantity = Annotated[str, msgspec.Meta(extra={"number": True})]
 Base64 = Annotated[bytes, msgspec.Meta(extra={"secret": True})]
 SecretText = Annotated[str, msgspec.Meta(extra={"secret": True})]
 

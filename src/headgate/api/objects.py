@@ -98,8 +98,10 @@ def _object(tree: Tree, path: Path, file: str, syntax: tuple[Fault, ...]) -> Fou
     syntax = tuple(Fault(fault.path[len(path) :], fault.message, line=fault.line) for fault in syntax)
     kind, version, namespace, name = named(tree)
     reading, faults = known(tree), header(tree)
-    if reading is None and not faults and not syntax:
-        return Found(where, value=Ignored(kind, f"{namespace}/{name}" if name else "", where))
+    if reading is None and not faults:
+        # Nothing is read from it: what the parser had to say cannot matter much.
+        ignored = Found(where, value=Ignored(kind, f"{namespace}/{name}" if name else "", where), tree=tree, path=path)
+        return replace(ignored, problems=tuple(ignored.problem(replace(fault, severity="warning")) for fault in syntax))
     if reading is None or not name:
         found = Found(where, tree=tree, path=path, lost=True)
     else:

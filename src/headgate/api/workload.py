@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Struct
 
-from headgate.api.formats import EnvName, HeaderName, Label, PortName
+from headgate.api.formats import EnvName, HeaderName, Label, PortName, Quantity
 from headgate.api.gateway import LabelSelector
 from headgate.api.meta import Meta, Name, Port
 
@@ -28,7 +28,7 @@ class EnvSource(Struct, frozen=True, rename="camel"):
     secret_key_ref: KeyRef | None = None
     config_map_key_ref: KeyRef | None = None
     field_ref: FieldRef | None = None
-    resource_field_ref: Mapping[str, str] = {}
+    resource_field_ref: Mapping[str, Quantity] = {}
 
 
 class EnvVar(Struct, frozen=True, rename="camel"):
@@ -225,7 +225,7 @@ class ServicePort(Struct, frozen=True, rename="camel"):
     name: Label = ""
     protocol: Literal["TCP", "UDP", "SCTP"] = "TCP"
     app_protocol: Annotated[str, msgspec.Meta(max_length=317)] = ""
-    node_port: Port | None = None
+    node_port: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None  # 0, as None: there is none
 
 
 class Service(Struct, frozen=True):

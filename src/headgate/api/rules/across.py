@@ -14,7 +14,7 @@ def across(objects: Mapping[tuple[str, str], Any]) -> Iterator[tuple[tuple[str, 
         if not isinstance(value, Service):
             continue
         for i, port in enumerate(value.ports):
-            if port.node_port is None:
+            if not port.node_port:
                 continue
             owner = taken.setdefault((port.node_port, port.protocol), value.meta.key)
             if owner != value.meta.key:

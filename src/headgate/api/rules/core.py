@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-import yaml
-
 from headgate.api.fault import Fault, Path
 from headgate.api.formats import is_ip
 from headgate.api.meta import Meta
 from headgate.api.rules.sameness import repeated
+from headgate.api.texts import read
 from headgate.api.written.core import ServiceSpec, WrittenConfigMap, WrittenSecret
 from headgate.api.written.metadata import Spec
 
@@ -62,14 +61,19 @@ def _base_model(written: WrittenConfigMap) -> Iterator[Fault]:
     if not written.data.get("baseModel"):
         message = f"missing: the label {BBR_LABEL} makes this a list of adapters; write the name of their base model"
         yield Fault(("data", "baseModel"), message)
-    if "adapters" not in written.data:
-        return
-    try:
-        adapters = yaml.safe_load(written.data["adapters"])
-    except (yaml.YAMLError, ValueError, RecursionError):
-        adapters = "broken"
-    if adapters is not None and not (isinstance(adapters, list) and all(isinstance(one, str) for one in adapters)):
+    if not _lists_names(written.data.get("adapters", "")):
         yield Fault(("data", "adapters"), "this is no list: write `adapters: |` and below it a line `- NAME` for each")
+
+
+def _lists_names(text: str) -> bool:
+    found = tuple(read(text))
+    if len(found) > 1 or any(document.tree is None or document.faults for document in found):
+        return False
+    values = [document.tree.value for document in found if document.tree]
+    return all(
+        value is None or (isinstance(value, tuple) and all(isinstance(one.value, str) for one in value))
+        for value in values
+    )
 
 
 def secret(meta: Meta, written: WrittenSecret) -> Iterator[Fault]:

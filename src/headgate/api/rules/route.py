@@ -14,6 +14,7 @@ from headgate.api.written.gateway import HTTPRouteSpec, misplaced
 from headgate.api.written.metadata import Spec
 
 _MOST_MATCHES = 128
+_LONGEST_EXPRESSION = 4096
 _PATH = re.compile(r"(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+")
 _DOTS = ("//", "/./", "/../", "%2f", "%2F", "#")
 # What Python's regular expressions have and RE2 has not: look-around, back-references, conditions, atomic groups.
@@ -141,6 +142,8 @@ def _field(field: FieldMatch, path: Path, longest: int) -> Iterator[Fault]:
 
 
 def _expression(text: str, path: Path) -> Iterator[Fault]:
+    if len(text) > _LONGEST_EXPRESSION:
+        return  # told already: no field takes a text of this length
     foreign = _NOT_RE2.search(re.sub(r"\[[^\]]*\]", "[]", text))
     if foreign:
         yield Fault(path, f"{shown(text)} uses {foreign.group()}, which RE2 does not have: write it without")
