@@ -108,8 +108,8 @@ def test_the_load_is_seen_while_requests_run_and_wait() -> None:
     with running(*flags) as simulator, concurrent.futures.ThreadPoolExecutor(5) as pool:
         body = {**QUESTION, "max_tokens": 100, "ignore_eos": True}
         asked = [pool.submit(ask, simulator, "/v1/chat/completions", body) for _ in range(5)]
-        until(lambda: metric(simulator, "vllm:num_requests_waiting") == 3)
-        assert metric(simulator, "vllm:num_requests_running") == 2
+        kinds = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+        until(lambda: [metric(simulator, kind) for kind in kinds] == [2, 3])
         assert 0 < metric(simulator, "vllm:kv_cache_usage_perc") < 1
         assert all(future.result()[0] == 200 for future in asked)
         assert metric(simulator, "vllm:num_requests_waiting") == 0

@@ -1,5 +1,6 @@
 """Tokens and the text that the simulator makes up."""
 
+import json
 import string
 
 import pytest
@@ -114,3 +115,41 @@ def test_a_stop_token_ends_the_answer_and_is_not_told() -> None:
     spoken = draft("llama", prompt(), Sampling(limit=300, stop_ids=(third,)))
     assert (spoken.finish, spoken.stop, spoken.count) == ("stop", third, 3)
     assert spoken.text == whole.text[:8]
+
+
+def test_who_asks_for_json_gets_json_of_the_schema() -> None:
+    any_object = draft("llama", prompt(), Sampling(limit=500, schema={}))
+    assert set(json.loads(any_object.text)) == {"answer"}
+    schema = {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 9},
+            "stars": {"type": "integer", "minimum": 1, "maximum": 5},
+            "kind": {"enum": ["soup", "bread"]},
+            "open": {"type": "boolean"},
+            "dishes": {"type": "array", "items": {"$ref": "#/$defs/dish"}, "minItems": 2},
+        },
+        "$defs": {"dish": {"type": "object", "properties": {"price": {"type": "number"}, "more": {"$ref": "#"}}}},
+    }
+    told = json.loads(draft("llama", prompt(), Sampling(limit=30000, schema=schema)).text)
+    assert len(told["name"]) <= 9
+    assert 1 <= told["stars"] <= 5
+    assert told["kind"] in ("soup", "bread")
+    assert isinstance(told["open"], bool)
+    assert [type(dish["price"]) for dish in told["dishes"]] == [int, int]
+
+
+schemas = st.recursive(
+    st.sampled_from([5, None, True, "string", {}, {"$ref": "#"}, {"$ref": "#/nowhere"}, {"type": "integer"}, [1]]),
+    lambda parts: st.dictionaries(
+        st.sampled_from(["type", "properties", "items", "enum", "anyOf", "required", "minItems", "maximum", "const"]),
+        parts | st.lists(parts, max_size=3) | st.sampled_from(["object", "array", 10**30, -1, float("inf")]),
+        max_size=4,
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["type", "properties", "items", "enum", "allOf"]), schemas, max_size=4))
+def test_a_schema_that_makes_no_sense_still_gets_json(schema: dict[str, object]) -> None:
+    json.loads(draft("llama", prompt(), Sampling(limit=30000, schema=schema)).text)

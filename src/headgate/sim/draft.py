@@ -1,12 +1,13 @@
 """What a sequence will say, settled when it is asked: text, tokens, and how it ends. The engine only says when."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import xxhash
 from msgspec import Struct
 
 from headgate.sim import tokens
-from headgate.sim.prose import compose
+from headgate.sim.prose import compose, compose_json
 
 
 class Prompt(Struct, frozen=True, gc=False):
@@ -31,6 +32,7 @@ class Sampling(Struct, frozen=True):
     keep_stop: bool = False
     ignore_end: bool = False
     seed: int = 0
+    schema: Mapping[str, Any] | None = None  # the answer is JSON of this schema, of any schema when it is empty
 
 
 class Draft(Struct, frozen=True, gc=False):
@@ -53,7 +55,11 @@ def draft(model: str, prompt: Prompt, sampling: Sampling, choice: int = 0) -> Dr
     digest ^= xxhash.xxh3_64_intdigest(model.encode())
     endless = sampling.ignore_end
     wanted = sampling.limit if endless else min(sampling.least, sampling.limit)
-    text = compose(model, prompt.question, digest, wanted * tokens.WIDTH + 1 if wanted else 0)
+    if sampling.schema is not None:
+        text = compose_json(sampling.schema, prompt.question, digest)
+        text += " " * max(wanted * tokens.WIDTH - len(text), 0)
+    else:
+        text = compose(model, prompt.question, digest, wanted * tokens.WIDTH + 1 if wanted else 0)
     spoken = tokens.encode(text)
     if not endless:
         spoken += tokens.END

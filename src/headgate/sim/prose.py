@@ -1,7 +1,10 @@
 """The text that the simulator makes up: readable, about the prompt, and a function of model, prompt and seed only."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from headgate.sim import instances
 
 _WORD = re.compile(r"[^\W\d_][\w'-]{3,}")
 _LOOKED_AT = 300  # characters of the question; longer ones say no more about what it is about
@@ -76,6 +79,13 @@ def compose(model: str, question: str, digest: int, characters: int = 0) -> str:
         more = [middles[(first + step) % len(middles)].format(a=a, b=b) for step in range(len(middles))]
         text += " " + " ".join(more)
     return text
+
+
+def compose_json(schema: Mapping[str, Any], question: str, digest: int) -> str:
+    """The JSON text of an instance of `schema` (an empty one: any object)."""
+    a, b = _topics(question)
+    chance = _chances(digest)
+    return instances.compose(schema, _MIDDLES[next(chance) % len(_MIDDLES)].format(a=a, b=b), chance)
 
 
 def _topics(question: str) -> tuple[str, str]:

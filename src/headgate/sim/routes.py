@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headgate.sim import handlers
+from headgate.sim import handlers, housekeeping
 from headgate.sim.bodies import Ask
 from headgate.sim.job import EVENT_STREAM
 from headgate.sim.refusals import Reply, framework
@@ -14,21 +14,21 @@ from headgate.sim.service import Answered, Service
 Handler = Callable[[Service, Ask, float], Answered]
 
 _ROUTES: Mapping[str, Mapping[str, Handler]] = {
-    "/health": {"GET": handlers.healthy},
-    "/ping": {"GET": handlers.healthy, "POST": handlers.healthy},
-    "/version": {"GET": handlers.version},
-    "/load": {"GET": handlers.server_load},
-    "/metrics": {"GET": handlers.metrics},
-    "/kv_event_sources": {"GET": handlers.kv_event_sources},
-    "/v1/models": {"GET": handlers.models},
+    "/health": {"GET": housekeeping.healthy},
+    "/ping": {"GET": housekeeping.healthy, "POST": housekeeping.healthy},
+    "/version": {"GET": housekeeping.version},
+    "/load": {"GET": housekeeping.server_load},
+    "/metrics": {"GET": housekeeping.metrics},
+    "/kv_event_sources": {"GET": housekeeping.kv_event_sources},
+    "/v1/models": {"GET": housekeeping.models},
     "/v1/chat/completions": {"POST": handlers.chat_completions},
     "/v1/chat/completions/batch": {"POST": handlers.chat_batch},
-    "/v1/chat/completions/render": {"POST": handlers.scale_out},
-    "/v1/chat/completions/derender": {"POST": handlers.scale_out},
+    "/v1/chat/completions/render": {"POST": housekeeping.scale_out},
+    "/v1/chat/completions/derender": {"POST": housekeeping.scale_out},
     "/v1/completions": {"POST": handlers.completions},
-    "/v1/completions/render": {"POST": handlers.scale_out},
-    "/v1/completions/derender": {"POST": handlers.scale_out},
-    "/inference/v1/generate": {"POST": handlers.scale_out},
+    "/v1/completions/render": {"POST": housekeeping.scale_out},
+    "/v1/completions/derender": {"POST": housekeeping.scale_out},
+    "/inference/v1/generate": {"POST": housekeeping.scale_out},
     "/v1/responses": {"POST": handlers.create_response},
     "/v1/responses/{response_id}": {"GET": handlers.stored_response},
     "/v1/responses/{response_id}/cancel": {"POST": handlers.stored_response},
@@ -37,13 +37,13 @@ _ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "/tokenize": {"POST": handlers.tokenize},
     "/detokenize": {"POST": handlers.detokenize},
     "/invocations": {"POST": handlers.invocations},
-    "/docs": {"GET": handlers.docs, "HEAD": handlers.docs},
+    "/docs": {"GET": housekeeping.docs, "HEAD": housekeeping.docs},
 }
 _ADAPTER_ROUTES: Mapping[str, Mapping[str, Handler]] = {
-    "/v1/load_lora_adapter": {"POST": handlers.load_adapter},
-    "/v1/unload_lora_adapter": {"POST": handlers.unload_adapter},
-    "/adapters": {"POST": handlers.register_adapter},
-    "/adapters/{adapter_name}": {"DELETE": handlers.unregister_adapter},
+    "/v1/load_lora_adapter": {"POST": housekeeping.load_adapter},
+    "/v1/unload_lora_adapter": {"POST": housekeeping.unload_adapter},
+    "/adapters": {"POST": housekeeping.register_adapter},
+    "/adapters/{adapter_name}": {"DELETE": housekeeping.unregister_adapter},
 }
 # What the instrumentation leaves out, wherever it occurs in a route: /v1/load_lora_adapter too.
 _UNCOUNTED = ("/metrics", "/health", "/load", "/ping", "/version", "/server_info")
@@ -80,7 +80,7 @@ def answer(service: Service, ask: Ask, now: float) -> Found:
     if handler is not None:
         answered = handler(service, ask, now)
     elif ask.path.startswith("/metrics"):
-        answered, route = handlers.mounted_metrics(service, ask, now), "/metrics"
+        answered, route = housekeeping.mounted_metrics(service, ask, now), "/metrics"
     elif methods:
         answered, route = framework(405, "Method Not Allowed", ("allow", next(iter(methods)))), "none"
     else:

@@ -180,7 +180,17 @@ def settle(fields: Mapping[str, Any], limit: int | None, room: int, *, logprobs:
         bool(fields.get("include_stop_str_in_output")),
         bool(fields.get("ignore_eos")),
         fields.get("seed") or 0,
+        _schema(fields.get("response_format")),
     )
+
+
+def _schema(asked: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The JSON schema of the answer; None when it may be any text."""
+    if asked is None or asked["type"] not in ("json_object", "json_schema"):
+        return None
+    described = asked.get("json_schema") or {}
+    schema = described.get("schema") if isinstance(described, dict) else None
+    return schema if isinstance(schema, dict) else {}
 
 
 _NUMBERS = frozenset(
