@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from time import monotonic, time
 from typing import TextIO
@@ -76,7 +77,7 @@ def line(record: Record, offset: float) -> dict[str, object]:
     """The fields of a line. `offset` turns the record's clock into Unix time; durations are milliseconds."""
     asked = record.asked_at
     return {
-        "time": datetime.fromtimestamp(asked + offset, UTC).isoformat(timespec="milliseconds"),
+        "time": _iso(asked + offset),
         "id": record.id,
         "peer": record.peer,
         "method": record.method,
@@ -97,3 +98,14 @@ def line(record: Record, offset: float) -> dict[str, object]:
         "stream": record.streamed,
         "error": record.error,
     }
+
+
+def _iso(seconds: float) -> str:
+    """RFC 3339 with milliseconds."""
+    whole = int(seconds)
+    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(whole: int) -> str:
+    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
