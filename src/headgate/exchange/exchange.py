@@ -41,6 +41,7 @@ from headgate.pick.decision import Ask, Decision
 from headgate.pick.saturation import saturation
 
 _AGAIN_S = 0.25  # how soon endpoints that refused are tried again while a request waits
+_DECISIONS = 16  # kept in the record: the last ones
 _NOBODY = [(b"x-llm-d-request-dropped-reason", b"rejected-no-endpoints"), (b"retry-after", b"1")]
 _SATURATED = [(b"x-llm-d-request-dropped-reason", b"rejected-saturated"), (b"retry-after", b"1")]
 
@@ -119,11 +120,11 @@ class Exchange:
         return choose(ask, view.standing, view.profile, self._site.dice)
 
     def _note(self, decision: Decision) -> None:
-        """Of the vain attempts in a row the last one tells enough: while a request waits there may be many."""
+        """While a request waits there may be hundreds of attempts: of the vain ones in a row, the last tells enough."""
         before = self.record.decisions
-        if decision.endpoint is None and before and before[-1].endpoint is None:
+        if before and decision.endpoint is None and before[-1].endpoint is None:
             before = before[:-1]
-        self.record.decisions = (*before, decision)
+        self.record.decisions = (*before[1 - _DECISIONS :], decision)
 
     def _forward(self, decision: Decision, now: float) -> Forward:
         record, job, endpoint = self.record, self._job, decision.endpoint
