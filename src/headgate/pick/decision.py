@@ -41,10 +41,21 @@ class Decision(Struct, frozen=True, gc=False):
     totals: tuple[float, ...] = ()
     terms: tuple[Term, ...] = ()
     removed: Mapping[str, tuple[str, ...]] = {}
-    fallbacks: tuple[Endpoint, ...] = ()
     tied: int = 1  # how many shared the best total: the dice chose among them
     why: str = ""
     emptied: str = ""
     profile: str = ""
     loads: tuple[Load, ...] = ()  # of the candidates, as they were known then
     in_flight: tuple[int, ...] = ()  # our own requests at each of them, before this one
+
+    @property
+    def fallbacks(self) -> tuple[Endpoint, ...]:
+        """Up to two, the next best in order; of equals first the one after the winner, so that they spread as it does.
+
+        Worked out when somebody asks: few requests need one.
+        """
+        if self.endpoint is None or len(self.totals) < 2:
+            return ()
+        count, winner = len(self.totals), self.candidates.index(self.endpoint)
+        places = sorted(range(1, count), key=lambda step: -self.totals[(winner + step) % count])
+        return tuple(self.candidates[(winner + step) % count] for step in places[:2])

@@ -1,6 +1,6 @@
 """Scorers: how well each endpoint would do, in [0, 1], for all candidates at once.
 
-The names and the arithmetic are those of the endpoint pickers of the among (EndpointPickerConfig), so that a profile
+The names and the arithmetic are those of the endpoint pickers of the field (EndpointPickerConfig), so that a profile
 means the same here. Where they read a load that may be 50 ms old, ours adds what the ledger knows.
 """
 
