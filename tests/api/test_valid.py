@@ -29,6 +29,7 @@ def test_a_deployment_is_read_down_to_its_probes_and_volumes() -> None:
     (vllm,) = spec.containers
     assert vllm.command[0] == "python3"
     assert vllm.args[2:4] == ("--port", "8000")
+    assert vllm.resources.limits == vllm.resources.requests == {"nvidia.com/gpu": "1"}
     token = vllm.env[1].value_from
     assert token is not None
     assert token.secret_key_ref is not None

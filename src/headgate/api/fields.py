@@ -47,9 +47,10 @@ ACCEPTED: Mapping[type, frozenset[str]] = {
         "workloadRef"
     ),
     workload.Container: _names(
-        "imagePullPolicy resizePolicy resources restartPolicyRules securityContext stdin stdinOnce "
+        "imagePullPolicy resizePolicy restartPolicyRules securityContext stdin stdinOnce "
         "terminationMessagePath terminationMessagePolicy tty volumeDevices"
     ),
+    workload.Resources: _names("claims"),
     workload.ContainerPort: _names("hostIP hostPort"),
     workload.VolumeMount: _names("bindMountOptions mountPropagation recursiveReadOnly subPathExpr"),
     workload.Lifecycle: _names("stopSignal"),
@@ -126,6 +127,7 @@ MEANT: Mapping[type, Mapping[str, str]] = {
     },
     workload.HttpGet: {"headers": "write it `httpHeaders`, a list of name and value"},
     workload.Container: {"limits": "write it inside `resources:`", "requests": "write it inside `resources:`"},
+    workload.Resources: {"*": "write it inside `limits:`"},
     workload.Volume: {"mountPath": "write it in a container's `volumeMounts`"},
     workload.SecretVolume: {"name": "write it `secretName`"},
 }

@@ -6,6 +6,7 @@
 
 import ipaddress
 import re
+from fractions import Fraction
 from typing import Annotated
 
 import msgspec
@@ -13,6 +14,8 @@ import msgspec
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]"
+# A quantity of Kubernetes' resource API, at a length that a machine can have.
+_NUMBER = r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]{1,2})?"
 _ENDS = "beginning and ending with a letter or a digit"
 
 
@@ -87,18 +90,53 @@ EnvName = Annotated[str, _form(r"[ -<>-~]+", "write a name without '=', such as 
 DataKey = Annotated[
     str, _form(r"(?!\.{1,2}$)[-._a-zA-Z0-9]+", "write letters, digits, '-', '_' and '.' only: it becomes a file's name")
 ]
-Quantity = Annotated[str, msgspec.Meta(extra={"number": True})]
+Quantity = Annotated[
+    str,
+    msgspec.Meta(pattern=rf"^{_NUMBER}$", extra={"number": True, "write": "write a quantity such as 500m, 2 or 16Gi"}),
+]
+ResourceName = Annotated[
+    str,
+    _form(
+        rf"cpu|memory|ephemeral-storage|hugepages-[A-Za-z0-9.]+|{_DOMAIN}/{_QUALIFIED}",
+        "write cpu, memory or a name with its domain such as nvidia.com/gpu",
+        317,
+    ),
+]
+ContainerResource = Annotated[
+    str,
+    _form(
+        r"(limits|requests)\.(cpu|memory|ephemeral-storage|hugepages-[A-Za-z0-9.]+)",
+        "write limits.cpu, limits.memory, requests.cpu or requests.memory",
+    ),
+]
 Base64 = Annotated[bytes, msgspec.Meta(extra={"secret": True})]
 SecretText = Annotated[str, msgspec.Meta(extra={"secret": True})]
 
 _HOST = re.compile(_DOMAIN, re.IGNORECASE)
 _DURATION_PART = re.compile(r"([0-9]{1,5})(h|ms|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_QUANTITY = re.compile(r"([+-]?[0-9.]+)([a-zA-Z]*)([+-]?[0-9]*)")
+_SCALES = {
+    **{
+        suffix: Fraction(1000) ** power
+        for power, suffix in enumerate(("n", "u", "m", "", "k", "M", "G", "T", "P", "E"), -3)
+    },
+    **{suffix: Fraction(1024) ** power for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
+}
 
 
 def seconds(duration: str) -> float:
     """A GEP-2257 duration in seconds: `1m30s` → 90.0. "" and what is no duration give 0.0."""
     return sum(int(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(duration))
+
+
+def amount(quantity: str) -> Fraction | None:
+    """What a quantity amounts to: `500m` → 1/2, `1Ki` → 1024, `1e3` → 1000. None where it is none."""
+    match = _QUANTITY.fullmatch(quantity)
+    if match is None or not re.fullmatch(_NUMBER, quantity):
+        return None
+    number, suffix, exponent = match.groups()
+    return Fraction(number) * (Fraction(10) ** int(exponent) if exponent else _SCALES[suffix])
 
 
 def is_ip(text: str) -> bool:

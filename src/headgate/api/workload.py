@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Struct
 
-from headgate.api.formats import EnvName, HeaderName, Label, PortName, Quantity
+from headgate.api.formats import (
+    ContainerResource,
+    EnvName,
+    HeaderName,
+    Label,
+    PortName,
+    Quantity,
+    ResourceName,
+)
 from headgate.api.gateway import LabelSelector
 from headgate.api.meta import Meta, Name, Port
 
@@ -24,11 +32,17 @@ class FieldRef(Struct, frozen=True, rename="camel"):
     field_path: str
 
 
+class ResourceFieldRef(Struct, frozen=True, rename="camel"):
+    resource: ContainerResource
+    container_name: str = ""  # "": the container that has the variable
+    divisor: Quantity = "1"
+
+
 class EnvSource(Struct, frozen=True, rename="camel"):
     secret_key_ref: KeyRef | None = None
     config_map_key_ref: KeyRef | None = None
     field_ref: FieldRef | None = None
-    resource_field_ref: Mapping[str, Quantity] = {}
+    resource_field_ref: ResourceFieldRef | None = None
 
 
 class EnvVar(Struct, frozen=True, rename="camel"):
@@ -117,6 +131,13 @@ class VolumeMount(Struct, frozen=True, rename="camel"):
     read_only: bool = False
 
 
+class Resources(Struct, frozen=True, rename="camel"):
+    """Quantities as written, by resource (`cpu`, `memory`, `nvidia.com/gpu`)."""
+
+    limits: Mapping[ResourceName, Quantity] = {}
+    requests: Mapping[ResourceName, Quantity] = {}
+
+
 class Container(Struct, frozen=True, rename="camel"):
     name: Label
     image: str = ""
@@ -131,6 +152,7 @@ class Container(Struct, frozen=True, rename="camel"):
     liveness_probe: Probe | None = None
     lifecycle: Lifecycle = Lifecycle()
     volume_mounts: tuple[VolumeMount, ...] = ()
+    resources: Resources = Resources()
     restart_policy: Literal["Always", "OnFailure", "Never"] | None = None  # `Always` on an init container: a sidecar
 
 

@@ -1,10 +1,11 @@
-"""Rules of one container: image, ports, environment, mounts, probes and hooks."""
+"""Rules of one container: image, ports, environment, mounts, resources, probes and hooks."""
 
 from collections.abc import Iterator
 
 from headgate.api.fault import Fault, Path
+from headgate.api.formats import amount
 from headgate.api.rules.sameness import repeated
-from headgate.api.workload import Container, Probe
+from headgate.api.workload import Container, Probe, Resources
 
 _PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
@@ -21,6 +22,7 @@ def check(one: Container, path: Path, volumes: frozenset[str], stays: bool, runs
         if variable.value and variable.value_from:
             yield Fault((*path, "env", i, "valueFrom"), "`value` is set too: keep one of the two")
     yield from _mounts(one, (*path, "volumeMounts"), volumes)
+    yield from _resources(one.resources, (*path, "resources"))
     yield from _probes(one, path, stays)
     for name, hook in (("postStart", one.lifecycle.post_start), ("preStop", one.lifecycle.pre_stop)):
         if hook and not stays:
@@ -42,6 +44,29 @@ def _mounts(one: Container, path: Path, volumes: frozenset[str]) -> Iterator[Fau
             yield Fault((*path, i, "subPath"), message)
     paths = [mount.mount_path for mount in one.volume_mounts]
     yield from repeated(paths, path, ("mountPath",), '"{value}" is taken by {first}: mount each volume at its own path')
+
+
+def _resources(of: Resources, path: Path) -> Iterator[Fault]:
+    """Kubernetes has less than a request to give for cpu and memory only; devices come whole, and only by a limit."""
+    for group, quantities in (("limits", of.limits), ("requests", of.requests)):
+        for name, quantity in quantities.items():
+            found = amount(quantity)
+            if found is not None and (found < 0 or ("/" in name and found.denominator != 1)):
+                yield Fault((*path, group, name), f"{quantity} can't be had: write a whole number, such as 1")
+    for name, quantity in of.requests.items():
+        limit = of.limits.get(name)
+        if limit is None:
+            if "/" in name:
+                yield Fault((*path, "limits", name), f"missing: write {quantity}, as in `requests`")
+            continue
+        asked, most = amount(quantity), amount(limit)
+        if asked is None or most is None or asked == most:
+            continue
+        if "/" in name:
+            yield Fault((*path, "limits", name), f"{limit}, and `requests` has {quantity}: write the same in both")
+        elif asked > most:
+            message = f"{quantity} is more than the limit of {limit}: write at most that, or raise the limit"
+            yield Fault((*path, "requests", name), message)
 
 
 def _probes(one: Container, path: Path, stays: bool) -> Iterator[Fault]:
