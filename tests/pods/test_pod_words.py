@@ -1,5 +1,6 @@
 """Variables, paths, programs, addresses: what the pure parts make of what is written."""
 
+import msgspec
 import pytest
 
 from headgate.api.meta import Meta
@@ -20,6 +21,8 @@ from headgate.api.workload import (
     Probe,
     Projected,
     Projection,
+    ResourceFieldRef,
+    Resources,
     Secret,
     SecretVolume,
     SourceRef,
@@ -102,17 +105,37 @@ def test_a_field_that_is_not_one_is_waited_for_and_said():
     assert found == Environment({}, ("field status.phase (for X)",))
 
 
+LIMITED = Resources({"cpu": "1500m", "memory": "3Gi"}, {"cpu": "500m"})
+
+
 @pytest.mark.parametrize(
-    ("resource", "expected"),
+    ("resource", "divisor", "of", "expected"),
     [
-        ({"resource": "limits.cpu"}, "4"),
-        ({"resource": "limits.memory", "divisor": "1Gi"}, "8"),
-        ({"resource": "requests.cpu", "divisor": "1m"}, "4000"),
-        ({"resource": "limits.memory", "divisor": "3Gi"}, "3"),
+        ("limits.cpu", "1", LIMITED, "2"),
+        ("limits.cpu", "1m", LIMITED, "1500"),
+        ("requests.cpu", "1m", LIMITED, "500"),
+        ("limits.memory", "1Mi", LIMITED, "3072"),
+        ("requests.memory", "2Gi", LIMITED, "2"),  # the limit, as the API server would have filled in
+        ("limits.cpu", "1", Resources(), "4"),  # the machine's
+        ("limits.memory", "3Gi", Resources(), "3"),
+        ("requests.cpu", "1", Resources(), "0"),
+        ("limits.ephemeral-storage", "1", Resources(), "0"),
     ],
 )
-def test_resources_are_the_machines_rounded_up(resource, expected):
-    assert variables(EnvVar("X", value_from=EnvSource(resource_field_ref=resource))).variables == {"X": expected}
+def test_resources_are_the_containers_else_the_machines_rounded_up(resource, divisor, of, expected):
+    who = msgspec.structs.replace(WHO, resources={"c": of, "other": Resources({"cpu": "9"})})
+    asks = Container(
+        "c", env=(EnvVar("X", value_from=EnvSource(resource_field_ref=ResourceFieldRef(resource, divisor=divisor))),)
+    )
+    assert environment(asks, who, OBJECTS, {}, secrets_optional=False).variables == {"X": expected}
+
+
+def test_resources_of_another_container_can_be_asked_for_by_its_name():
+    who = msgspec.structs.replace(WHO, resources={"c": Resources(), "other": Resources({"cpu": "9"})})
+    for name, expected in (("other", {"X": "9"}), ("none", {})):
+        reference = ResourceFieldRef("limits.cpu", name)
+        asks = Container("c", env=(EnvVar("X", value_from=EnvSource(resource_field_ref=reference)),))
+        assert environment(asks, who, OBJECTS, {}, secrets_optional=False).variables == expected
 
 
 def test_later_variables_see_earlier_ones_and_not_the_other_way_round():

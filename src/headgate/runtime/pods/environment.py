@@ -3,20 +3,22 @@
 Sources: `EnvVar`, `EnvFromSource` and "$(VAR)" expansion of the core/v1 API.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 
 from msgspec import Struct
 
+from headgate.api.formats import amount
 from headgate.api.snapshot import Snapshot
-from headgate.api.workload import Container, EnvSource, EnvVar
+from headgate.api.workload import Container, EnvSource, EnvVar, ResourceFieldRef, Resources
 
 HUGGING_FACE = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HUGGINGFACE_TOKEN", "HF_API_TOKEN")
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
 _NAME = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]\Z")
-_UNITS = {"": 1, "m": 0.001, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
 class Identity(Struct, frozen=True):
@@ -32,6 +34,7 @@ class Identity(Struct, frozen=True):
     service_account: str = ""
     cpus: int = 1
     memory: int = 0  # bytes, of the machine
+    resources: Mapping[str, Resources] = {}  # of each container, by its name
 
 
 class Environment(Struct, frozen=True):
@@ -95,7 +98,7 @@ def environment(
         if var.value_from is None:
             variables[var.name] = expand(var.value, variables)
             continue
-        value, wanted = _value(var, var.value_from, who, configs, secrets, own)
+        value, wanted = _value(container, var, var.value_from, who, configs, secrets, own)
         if value is not None:
             variables[var.name] = value
         elif wanted:
@@ -105,6 +108,7 @@ def environment(
 
 
 def _value(
+    container: Container,
     var: EnvVar,
     source: EnvSource,
     who: Identity,
@@ -116,8 +120,11 @@ def _value(
     if source.field_ref is not None:
         value = _field(source.field_ref.field_path, who)
         return value, "" if value is not None else f"field {source.field_ref.field_path}"
-    if source.resource_field_ref:
-        return _resource(source.resource_field_ref, who), ""
+    if source.resource_field_ref is not None:
+        of = source.resource_field_ref.container_name or container.name
+        if of not in who.resources:
+            return None, f"container {of}, whose resources it asks for"
+        return _resource(source.resource_field_ref, who.resources[of], who), ""
     kind, reference, objects = "ConfigMap", source.config_map_key_ref, configs
     if reference is None:
         kind, reference, objects = "Secret", source.secret_key_ref, secrets
@@ -149,10 +156,16 @@ def _field(path: str, who: Identity) -> str | None:
     return fields[path]() if path in fields else None
 
 
-def _resource(reference: Mapping[str, str], who: Identity) -> str:
-    """The machine's own: what kubelet gives for a container without limits. Rounded up, in units of the divisor."""
-    match = re.match(r"([0-9.]+)([a-zA-Z]*)\Z", str(reference.get("divisor") or "1"))
-    divisor = float(match[1]) * _UNITS.get(match[2], 1) if match else 1.0
-    resource = reference.get("resource", "")
-    amount = {"cpu": who.cpus, "memory": who.memory}.get(resource.rpartition(".")[2], 0)
-    return str(int(-(-amount // (divisor or 1.0))))
+def _resource(reference: ResourceFieldRef, of: Resources, who: Identity) -> str:
+    """As kubelet: what is written, else all that the machine has for a limit, the limit for a request.
+
+    Rounded up, in units of the divisor.
+    """
+    group, _, resource = reference.resource.partition(".")
+    written = of.limits.get(resource) if group == "limits" else of.requests.get(resource, of.limits.get(resource))
+    if written is not None:
+        found = amount(written) or Fraction(0)
+    else:
+        machine = {"cpu": who.cpus, "memory": who.memory} if group == "limits" else {}
+        found = Fraction(machine.get(resource, 0))
+    return str(math.ceil(found / (amount(reference.divisor) or Fraction(1))))

@@ -221,4 +221,5 @@ def _identity(blueprint: Blueprint, uid: str, address: str, machine: Machine) ->
         service_account=blueprint.spec.service_account_name,
         cpus=machine.cpus,
         memory=machine.memory,
+        resources={part.name: part.resources for part in (*blueprint.spec.init_containers, *blueprint.spec.containers)},
     )
