@@ -1,6 +1,8 @@
 """A client's connection: the exchanges of its requests, one after the other, and their answers in the same order."""
 
 import asyncio
+import socket
+import struct
 from time import monotonic
 from typing import cast
 
@@ -145,7 +147,10 @@ class Downstream(asyncio.Protocol):
             self._end()
 
     def _read_on(self) -> None:
-        """Take more from the client, unless it has asked for much that is not answered yet."""
+        """Take more from the client, unless it has asked for much that is not answered yet.
+
+        While it does not read, the gateway can't see that the client has left; few clients ever get that far.
+        """
         requests = self._reader.requests
         wanted = len(requests) < self.plane.bounds.pipelined and sum(len(r.body) for r, _ in requests) <= _READ_AHEAD
         if wanted is not self._reading and not self.transport.is_closing():
@@ -305,7 +310,13 @@ class Downstream(asyncio.Protocol):
         early = self._http10 and not command.data  # what only the end of the connection ends, a clean end completes
         self._finish()
         if early:
-            self.transport.abort()
+            self._reset()
+
+    def _reset(self) -> None:
+        """Without the reset, an end of the connection would be the end of the answer."""
+        raw = self.transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def _give_back(self) -> None:
         if self._in_flight_at:
