@@ -68,7 +68,7 @@ class ModelMatch(Struct, frozen=True, rename="camel"):
 
 
 class RewriteMatch(Struct, frozen=True, rename="camel"):
-    model: ModelMatch | None = None
+    model: ModelMatch
 
 
 class RewriteTarget(Struct, frozen=True, rename="camel"):

@@ -98,9 +98,7 @@ KINDS: Mapping[str, Kind] = {
     "InferenceModelRewrite": Kind(
         "rewrites",
         {
-            f"{group}/v1alpha2": Version(
-                Spec[inference.RewriteSpec], inference.rewrite(group), inference_rules.rewrite(group == _X)
-            )
+            f"{group}/v1alpha2": Version(Spec[inference.RewriteSpec], inference.rewrite(group), inference_rules.rewrite)
             for group in (_X, "llm-d.ai")
         },
     ),

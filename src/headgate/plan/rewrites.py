@@ -14,7 +14,7 @@ def gather_rewrites(
     written: Iterable[InferenceModelRewrite], look: Lookup
 ) -> tuple[Mapping[str, tuple[ModelRule, ...]], list[Status]]:
     """The rules of each pool, in order of precedence: those that name models before those for every model, then the
-    oldest object's, then by name, then as written. A rule that does both comes in both places.
+    oldest object's, then by name, then as written.
     """
     exact: dict[str, list[ModelRule]] = {}
     generic: dict[str, list[ModelRule]] = {}
@@ -25,22 +25,19 @@ def gather_rewrites(
             condition = unknown("Accepted", pool.reason, pool.message)
         else:
             for rule in one.rules:
-                models, every = _models(rule)
+                models = _models(rule)
                 targets = weigh((target.model_rewrite, target.weight) for target in rule.targets)
-                if models:
-                    exact.setdefault(pool.meta.key, []).append(ModelRule(one.meta.key, models, targets))
-                if every:
-                    generic.setdefault(pool.meta.key, []).append(ModelRule(one.meta.key, (), targets))
+                by_pool = exact if models else generic
+                by_pool.setdefault(pool.meta.key, []).append(ModelRule(one.meta.key, models, targets))
             condition = met("Accepted", message=together(_unpicked(one)))
         statuses.append(Status("InferenceModelRewrite", one.meta.key, (condition,)))
     pools = exact.keys() | generic.keys()
     return {pool: (*exact.get(pool, ()), *generic.get(pool, ())) for pool in pools}, statuses
 
 
-def _models(rule: RewriteRule) -> tuple[tuple[str, ...], bool]:
-    """The models that a rule names, and whether it (also) matches every model."""
-    named = dict.fromkeys(match.model.value for match in rule.matches if match.model)
-    return tuple(named), not rule.matches or any(match.model is None for match in rule.matches)
+def _models(rule: RewriteRule) -> tuple[str, ...]:
+    """The models that a rule names."""
+    return tuple(dict.fromkeys(match.model.value for match in rule.matches))
 
 
 def _unpicked(one: InferenceModelRewrite) -> Iterable[str]:

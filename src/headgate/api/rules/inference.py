@@ -1,7 +1,6 @@
 """Rules of the Inference Extension's kinds (their CRDs' CEL rules)."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from headgate.api.fault import Fault
 from headgate.api.meta import Meta
@@ -38,18 +37,8 @@ def objective(_: Meta, written: Spec[ObjectiveSpec]) -> Iterator[Fault]:
     yield from _to_pool(written.spec)
 
 
-def rewrite(weights_required: bool) -> Callable[[Meta, Any], Iterator[Fault]]:
-    """The rules of InferenceModelRewrite; …x-k8s.io requires a weight of every target, llm-d.ai does not."""
-
-    def check(_: Meta, written: Spec[RewriteSpec]) -> Iterator[Fault]:
-        yield from _to_pool(written.spec)
-        for i, rule in enumerate(written.spec.rules):
-            for j, target in enumerate(rule.targets):
-                if weights_required and target.weight is None:
-                    message = "missing: inference.networking.x-k8s.io requires it; write `weight: 1`"
-                    yield Fault(("spec", "rules", i, "targets", j, "weight"), message)
-
-    return check
+def rewrite(_: Meta, written: Spec[RewriteSpec]) -> Iterator[Fault]:
+    yield from _to_pool(written.spec)
 
 
 def _to_pool(spec: ModelSpec | ObjectiveSpec | RewriteSpec) -> Iterator[Fault]:
