@@ -12,7 +12,7 @@ def pod_spec(spec: PodSpec, path: Path, claims: frozenset[str], runs_elsewhere: 
     """`claims`: the volumes that a StatefulSet adds. `runs_elsewhere`: no container has to be started."""
     if not spec.containers and not runs_elsewhere:
         yield Fault((*path, "containers"), "missing: write at least one container, with a name and an image")
-    volumes = frozenset(volume.name for volume in spec.volumes) | claims
+    volumes = frozenset(volume.name for volume in spec.volumes if volume.name) | claims
     yield from _volumes(spec.volumes, (*path, "volumes"))
     names: dict[str, str] = {}
     for group, containers in (("initContainers", spec.init_containers), ("containers", spec.containers)):
