@@ -12,7 +12,20 @@ from headgate.api.texts import read
 TABLES = sorted(Path(__file__).parent.joinpath("broken").glob("*.yaml"))
 CASES = [(table, case) for table in TABLES for case in yaml.safe_load(table.read_text())]
 
-_VERBS = ("write", "add", "remove", "keep", "rename", "give", "align", "begin", "indent", "render", "mount", "no effect")
+_VERBS = (
+    "write",
+    "add",
+    "remove",
+    "keep",
+    "rename",
+    "give",
+    "align",
+    "begin",
+    "indent",
+    "render",
+    "mount",
+    "no effect",
+)
 
 
 def problems_of(case: dict[str, Any]) -> list[str]:
