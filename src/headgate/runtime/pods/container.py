@@ -38,6 +38,7 @@ class Place(Struct, frozen=True):
     directory: Path
     machine: Machine
     grace_seconds: float
+    devices: dict[str, tuple[str, ...]]  # container → its GPUs, once the Pod has been given them
     simulated: bool  # one of them is a simulated vLLM, which needs no help from the others
     changed: Callable[[], None]
 
@@ -130,7 +131,10 @@ class ContainerLife:
         while True:
             try:
                 mounts = place.volumes.mounts(self.container)
-                return prepare(self.container, self._kind, self._who, mounts, str(place.directory), self._machine)
+                devices = place.devices.get(self.container.name, ())
+                return prepare(
+                    self.container, self._kind, self._who, mounts, str(place.directory), self._machine, devices
+                )
             except (NotYet, VolumeError, OSError) as error:
                 self._machine.say_once(f"{place.kin}: container {self.container.name} waits: {error}")
                 self.hindered = True

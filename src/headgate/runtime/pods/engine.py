@@ -2,11 +2,11 @@
 
 import os
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Literal
 
+from headgate.runtime.pods.devices import find_devices
 from headgate.runtime.pods.programs import Engine, ours
 
 _SERVER = "vllm.entrypoints.openai.api_server"
@@ -26,7 +26,7 @@ def find_engine(
         return Engine("vllm", real.command, problem=problem)
     why = ""
     if wanted == "auto":
-        if not _has_gpu():
+        if not find_devices(os.environ):
             why = "there is no GPU here"
         elif not _has_vllm(vllm_python):
             why = f"vLLM is not installed for {vllm_python}"
@@ -81,10 +81,6 @@ exit 2
 def _script(path: Path, body: str) -> None:
     path.write_text("#!/bin/sh\n" + body, encoding="utf-8")
     path.chmod(0o755)
-
-
-def _has_gpu() -> bool:
-    return Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi") is not None
 
 
 def _has_vllm(python: str) -> bool:

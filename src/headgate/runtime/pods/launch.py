@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from headgate.api.workload import Container
 from headgate.runtime.pods.environment import Identity, environment, expand_all
+from headgate.runtime.pods.gpus import visible
 from headgate.runtime.pods.machine import Machine
 from headgate.runtime.pods.mounts import rewriter
 from headgate.runtime.pods.programs import Kind, Program, engine_program, named_model, syncer_program
@@ -39,9 +40,15 @@ class Launch(Struct, frozen=True):
 
 
 def prepare(
-    container: Container, kind: Kind, who: Identity, mounts: Mapping[str, str], directory: str, machine: Machine
+    container: Container,
+    kind: Kind,
+    who: Identity,
+    mounts: Mapping[str, str],
+    directory: str,
+    machine: Machine,
+    devices: Sequence[str] = (),
 ) -> Launch:
-    """How to start the container now. Raises NotYet, kubelet's CreateContainerConfigError."""
+    """How to start the container now, with the GPUs `devices`. Raises NotYet, kubelet's CreateContainerConfigError."""
     simulated = kind == "engine" and machine.engine.kind == "sim"
     if kind == "engine" and machine.engine.problem:
         raise NotYet(machine.engine.problem)
@@ -59,6 +66,10 @@ def prepare(
     own |= {"HOSTNAME": who.name, "PYTHONUNBUFFERED": "1"}
     env = own | {name: rewrite(value) for name, value in found.variables.items()}
     env["HEADGATE_POD_ADDRESS"] = who.address
+    if devices:
+        env["CUDA_VISIBLE_DEVICES"] = visible(devices, found.variables.get("CUDA_VISIBLE_DEVICES"))
+        if "CUDA_VISIBLE_DEVICES" not in machine.own:
+            env.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # in which nvidia-smi counts, and CUDA alone does not
     program = _program(container, kind, who.address, found.variables, mounts, machine)
     if program.shims:
         env["PATH"] = f"{machine.shims}{os.pathsep}{env.get('PATH', os.defpath)}"

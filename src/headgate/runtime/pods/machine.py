@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headgate.api.snapshot import Snapshot
+from headgate.runtime.pods.devices import Devices, find_devices
 from headgate.runtime.pods.process import Spawner
 from headgate.runtime.pods.programs import Engine
 
@@ -22,6 +23,7 @@ class Machine:
         self.node = platform.node() or "localhost"
         self.cpus = os.cpu_count() or 1
         self.memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        self.devices = Devices(lambda: find_devices(self.own))
         self.snapshot = Snapshot()
         self.logs = directory / "logs"
         self.pods = directory / "pods"

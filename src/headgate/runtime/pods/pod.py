@@ -12,6 +12,7 @@ from headgate.fleet.endpoint import Server
 from headgate.runtime.pods.container import ContainerLife, Place, Restart
 from headgate.runtime.pods.controllers import Blueprint, Existing
 from headgate.runtime.pods.environment import Identity
+from headgate.runtime.pods.gpus import shares
 from headgate.runtime.pods.grace import Grace
 from headgate.runtime.pods.machine import Machine, must_not_fail
 from headgate.runtime.pods.programs import classify
@@ -48,21 +49,28 @@ class PodLife:
         self._born = born
         self._machine = machine
         self._changed = changed
+        self._kin = blueprint.owner or f"Pod {blueprint.key}"
         self._phase: Phase = "Pending"
         self._message = ""
         self._directory = machine.pods / directory_name(blueprint.namespace, blueprint.name, uid)
-        kinds = [classify(part, blueprint.annotations) for part in spec.containers]
-        simulated = machine.engine.kind == "sim" and "engine" in kinds
-        self._serves = any(kind != "gateway" for kind in kinds)
+        parts = (*spec.init_containers, *spec.containers)
+        kinds = {part.name: classify(part, blueprint.annotations) for part in parts}
+        own = [kinds[part.name] for part in spec.containers]
+        simulated = machine.engine.kind == "sim" and "engine" in own
+        self._serves = any(kind != "gateway" for kind in own)
+        real = ("host",) if machine.engine.kind == "sim" else ("host", "engine")
+        self._shares = shares(spec, {name: kind for name, kind in kinds.items() if kind in real})
+        self._devices: dict[str, tuple[str, ...]] = {}
         volumes = self._directory / "volumes"
         self._volumes = Volumes(volumes, spec, blueprint.namespace, secrets_optional=simulated)
         place = Place(
             who=_identity(blueprint, uid, address, machine),
-            kin=blueprint.owner or f"Pod {blueprint.key}",
+            kin=self._kin,
             volumes=self._volumes,
             directory=self._directory,
             machine=machine,
             grace_seconds=spec.termination_grace_period_seconds,
+            devices=self._devices,
             simulated=simulated,
             changed=changed,
         )
@@ -157,6 +165,8 @@ class PodLife:
         return bool(self._message) or any(life.hindered for life in (*self._main, *self._init))
 
     async def _live(self) -> None:
+        if self._shares.total:
+            self._devices |= self._shares.cut(await self._claim())
         await self._mount()
         for life in self._init:
             task = life.start()
@@ -173,9 +183,30 @@ class PodLife:
         await self._stop_sidecars(Grace(self.blueprint.spec.termination_grace_period_seconds))
         return self._over("Failed" if any(codes) else "Succeeded", "")
 
-    def _over(self, phase: Phase, message: str) -> None:
+    def _over(self, phase: Literal["Succeeded", "Failed"], message: str) -> None:
+        self._machine.devices.release(self.blueprint.key)
+        self._tell(phase, message)
+
+    def _tell(self, phase: Phase, message: str) -> None:
         self._phase, self._message = phase, message
         self._changed()
+
+    async def _claim(self) -> tuple[str, ...]:
+        """The Pod's GPUs, when as many as it needs are free."""
+        wanted = self._shares.total
+
+        def tell(free: int, there: int) -> None:
+            if wanted > there:
+                text = f"a Pod of it wants {wanted} GPUs, and this machine has {there}: it can't run here"
+            else:
+                text = (
+                    f"more Pods than GPUs ({there}): what has none waits until one is free (the update of a "
+                    "Deployment frees one first with strategy `type: Recreate`)"
+                )
+            self._machine.say_once(f"{self._kin}: {text}")
+            self._tell("Pending", f"{free}/{there} GPUs free, {wanted} wanted")
+
+        return await self._machine.devices.claim(self.blueprint.key, wanted, tell)
 
     async def _mount(self) -> None:
         for volume in stand_ins(self.blueprint.spec):
@@ -187,8 +218,8 @@ class PodLife:
                 self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self._volumes.update(self._machine.snapshot)
             except (VolumeError, OSError) as error:
-                self._machine.say_once(f"{self.blueprint.owner or f'Pod {self.blueprint.key}'} waits: {error}")
-                self._over("Pending", str(error))
+                self._machine.say_once(f"{self._kin} waits: {error}")
+                self._tell("Pending", str(error))
                 await self._machine.news()
             else:
                 self._message = ""
@@ -201,6 +232,7 @@ class PodLife:
         others = [life for life in self._init if life not in self._sidecars]
         await asyncio.gather(*(life.stop(grace) for life in (*self._main, *others)))
         await self._stop_sidecars(grace)
+        self._machine.devices.release(self.blueprint.key)
         await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
         self._changed()
 
