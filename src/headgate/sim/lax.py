@@ -205,12 +205,12 @@ def model(
         "Input should be a valid dictionary or object to extract fields from",
     ),
 ) -> Reader:
-    """An object with these fields, in the order in which mistakes are told; others are let through."""
+    """An object with these fields, in the order in which mistakes are told; others are ignored."""
 
     def read(value: Any, place: Place) -> Read:
         if not isinstance(value, dict):
             return wrong(kind[0], place, kind[1], value)
-        found = dict(value)
+        found = {}
         mistaken = any(name not in value for name in required)
         for name, item in value.items():
             reader = fields.get(name)

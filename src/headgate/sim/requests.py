@@ -30,7 +30,7 @@ _STOP = either(optional(string), listed(string, 4))
 _STREAM_OPTIONS = optional(model({"include_usage": optional(boolean), "continuous_usage_stats": optional(boolean)}))
 _RESPONSE_FORMAT = optional(
     either(
-        model({"type": literal("text", "json_object", "json_schema")}, ("type",)),
+        model({"type": literal("text", "json_object", "json_schema"), "json_schema": anything}, ("type",)),
         model({"type": literal("structural_tag"), "format": anything}, ("type", "format")),
         model(
             {"type": literal("structural_tag"), "structures": listed(anything), "triggers": listed(string)},
@@ -111,6 +111,7 @@ _SAMPLING: dict[str, Reader] = {
     "min_tokens": integer,
     "skip_special_tokens": boolean,
     "truncate_prompt_tokens": optional(within(integer, -1, _INT64 - 1)),
+    "truncation_side": optional(literal("left", "right")),
     "prompt_logprobs": optional(integer),
     "bad_words": listed(string),
 }
@@ -209,6 +210,7 @@ RESPONSE = model(
         "temperature": optional(number),
         "top_p": optional(number),
         "user": optional(string),
+        "tools": optional(listed(anything)),
         "priority": integer,
         "seed": _SEED,
         "stop": _STOP,
@@ -218,6 +220,7 @@ RESPONSE = model(
 )
 _BLOCK = model(
     {
+        "text": anything,
         "type": literal(
             "text",
             "image",
@@ -228,7 +231,7 @@ _BLOCK = model(
             "redacted_thinking",
             "tool_addition",
             "tool_removal",
-        )
+        ),
     },
     ("type",),
 )
@@ -278,7 +281,14 @@ TOKENIZE_PROMPT = model(
     ("prompt",),
 )
 TOKENIZE_CHAT = model(
-    {"model": optional(string), "messages": listed(_message), "return_token_strs": optional(boolean)}, ("messages",)
+    {
+        "model": optional(string),
+        "messages": listed(_message),
+        "add_generation_prompt": boolean,
+        "continue_final_message": boolean,
+        "return_token_strs": optional(boolean),
+    },
+    ("messages",),
 )
 TOKENIZE = either(TOKENIZE_PROMPT, TOKENIZE_CHAT)
 DETOKENIZE = model({"model": optional(string), "tokens": listed(within(integer, 0))}, ("tokens",))

@@ -9,6 +9,7 @@ from headgate.sim.draft import Sampling
 from headgate.sim.refusals import Refusal, bad
 
 _MOST_LOGPROBS = 20  # --max-logprobs
+_MOST_CHOICES = 16384  # VLLM_MAX_N_SEQUENCES
 
 
 def before(data: Mapping[str, Any]) -> Refusal | None:
@@ -208,6 +209,9 @@ def _numbers(fields: Mapping[str, Any], n: int) -> Refusal | None:
 
     if n < 1:
         return bad(f"n must be at least 1, got {n}.")
+    if n > _MOST_CHOICES:
+        limit = "To increase this limit, set the VLLM_MAX_N_SEQUENCES environment variable."
+        return bad(f"n must be at most {_MOST_CHOICES}, got {n}. {limit}")
     for name in ("presence_penalty", "frequency_penalty"):
         if not -2 <= value(name, 0) <= 2:
             return bad(f"{name} must be in [-2, 2], got {value(name, 0)}.")
