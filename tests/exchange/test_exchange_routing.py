@@ -67,6 +67,13 @@ def test_header_matches_see_values_that_came_twice_as_one_list():
         assert isinstance(answer, Forward) is taken, sent
 
 
+def test_a_header_that_is_not_there_matches_nothing():
+    for value in (".*", ".+", "[^a]*"):
+        match = Match("/", headers=(TextMatch("x-a", value, "regex"),))
+        error(Play(to("p", match=match), p=service()).ask("GET /"), 404)
+        assert isinstance(Play(to("p", match=match), p=service()).ask("GET /", headers={"x-a": "b"}), Forward)
+
+
 def test_the_model_of_the_body_chooses_the_route():
     routes = (to("blue", model="sky"), to("green", model="grass"))
     pools = {"blue": serving("sky"), "green": serving("grass")}

@@ -69,7 +69,7 @@ def _read_json(body: bytes) -> Reading:
     except msgspec.ValidationError:
         return Reading(error="the body must be a JSON object")
     except msgspec.DecodeError as error:
-        return Reading(error=f"the body is not valid JSON: {error}")
+        return Reading(error=f"the body is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}")
     except RecursionError:
         return Reading(error="the body's JSON is nested too deeply")
     model = ""

@@ -159,7 +159,7 @@ def _header_test(wanted: TextMatch) -> Callable[[Asking], bool]:
     if wanted.kind == "exact":
         return lambda asking: asking.headers.get(name) == value
     full = re.compile(value).fullmatch
-    return lambda asking: full(asking.headers.get(name, "\0")) is not None
+    return lambda asking: (found := asking.headers.get(name)) is not None and full(found) is not None
 
 
 def _query_test(wanted: tuple[TextMatch, ...]) -> Callable[[Asking], bool]:

@@ -1,0 +1,215 @@
+"""Clients that leave or read slowly, and the gateway that changes or leaves."""
+
+import asyncio
+from time import monotonic
+
+import pytest
+from rig import Rig, eventually, run
+from wire import CHAT, GET, SSE, Request, chunk, echo, hang, ok
+
+from headgate.plan.plan import Rewrite
+from headgate.proxy.plane import Bounds
+
+# Clients.
+
+
+@pytest.mark.parametrize("leave", ["close", "reset"])
+@pytest.mark.parametrize("answering", [False, True])
+def test_when_the_client_leaves_the_server_notices_within_a_tenth_of_a_second(leave, answering):
+    async def stream(request: Request):
+        if answering:
+            await request.write(SSE + chunk(b"data: 1\n\n"))
+        await hang(request)
+
+    async def scenario(rig: Rig):
+        backend = await rig.backend(stream)
+        client = await rig.client()
+        await client.send(CHAT)
+        await eventually(lambda: backend.requests)
+        if answering:
+            await client.head()
+        assert rig.ledger.total() == 1
+        if leave == "close":
+            client.writer.close()
+        else:
+            client.reset()
+        assert await eventually(lambda: not backend.open) < 0.1
+        assert rig.ledger.total() == 0
+        assert rig.records[0].status == (200 if answering else 499)
+        assert rig.records[0].error == "the client went away"
+
+    run(scenario)
+
+
+def test_a_client_that_leaves_while_its_server_is_being_reached_leaves_nothing():
+    async def scenario(rig: Rig):
+        backend = await rig.backend(ok)
+        for _ in range(20):
+            client = await rig.client()
+            await client.send(CHAT)
+            client.reset()
+        await eventually(lambda: not rig.plane.connections)
+        assert rig.ledger.total() == 0
+        await rig.ask(CHAT)
+        assert backend.requests[-1].line.startswith("POST")
+
+    run(scenario)
+
+
+def test_a_client_that_reads_slowly_makes_the_server_wait():
+    total = 64 << 20
+    sent = 0
+
+    async def flood(request: Request):
+        nonlocal sent
+        await request.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % total)
+        for _ in range(total >> 16):
+            await request.write(b"x" * (1 << 16))
+            sent += 1 << 16
+
+    async def scenario(rig: Rig):
+        await rig.backend(flood)
+        client = await rig.client(receive_buffer=8192)
+        client.writer.transport.pause_reading()
+        await client.send(GET)
+        before = -1
+        while before != sent:  # until nothing moves any more
+            before = sent
+            await asyncio.sleep(0.2)
+        assert 0 < sent < total // 2, "the gateway (and the kernel) took it all"
+        client.writer.transport.resume_reading()
+        reply = await client.answer()
+        assert (len(reply.body), reply.whole) == (total, True)
+        await client.send(GET)
+        assert (await client.answer()).status == 200
+
+    run(scenario)
+
+
+def test_a_client_that_never_reads_is_cut_off():
+    async def flood(request: Request):
+        await request.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while True:
+            await request.write(chunk(b"x" * (1 << 16)))
+
+    async def scenario(rig: Rig):
+        backend = await rig.backend(flood)
+        client = await rig.client(receive_buffer=8192)
+        client.writer.transport.pause_reading()
+        await client.send(GET)
+        await eventually(lambda: backend.requests)
+        await eventually(lambda: not backend.open)
+        client.reset()
+
+    run(scenario, bounds=Bounds(silence_s=0.5))
+
+
+def test_a_slow_reader_of_many_small_answers_holds_back_the_rest():
+    async def scenario(rig: Rig):
+        async def big(request: Request):
+            await request.reply(b"x" * 200_000)
+
+        backend = await rig.backend(big)
+        client = await rig.client(receive_buffer=8192)
+        client.writer.transport.pause_reading()
+        for _ in range(300):
+            client.writer.write(GET)
+        before = -1
+        while before != len(backend.requests):
+            before = len(backend.requests)
+            await asyncio.sleep(0.2)
+        assert before < 100, "60 MB wait in the gateway"
+        client.writer.transport.resume_reading()
+        for _ in range(300):
+            assert len((await client.answer()).body) == 200_000
+
+    run(scenario)
+
+
+# Change and end.
+
+
+def test_a_plan_may_change_while_requests_run():
+    async def waits(request: Request):
+        if request.number == 0:
+            await go.wait()
+        await echo(request)
+
+    go = asyncio.Event()
+
+    async def scenario(rig: Rig):
+        await rig.backend(waits)
+        client = await rig.client()
+        await client.send(GET)
+        await eventually(lambda: rig.backends[0].requests)
+        rig.listening.site = rig.site(rewrite=Rewrite(full="/changed"))
+        go.set()
+        assert (await client.answer()).body.startswith(b"GET /a ")
+        await client.send(GET)
+        assert (await client.answer()).body.startswith(b"GET /changed ")
+
+    run(scenario)
+
+
+def test_draining_finishes_what_runs_and_closes_the_rest():
+    go = asyncio.Event()
+
+    async def waits(request: Request):
+        await go.wait()
+        await request.reply(b"finished")
+
+    async def scenario(rig: Rig):
+        backend = await rig.backend(waits)
+        idle, busy, half = await rig.client(), await rig.client(), await rig.client()
+        await busy.send(GET)
+        await half.send(GET[:10])
+        await eventually(lambda: backend.requests and len(rig.plane.connections) == 3)
+        draining = asyncio.create_task(rig.plane.drain(10))
+        assert await idle.ended()
+        await half.send(GET[10:])
+        go.set()
+        for client in (busy, half):
+            reply = await client.answer()
+            assert (reply.body, reply.headers["connection"]) == (b"finished", "close")
+            assert await client.ended()
+        await asyncio.wait_for(draining, 5)
+
+    run(scenario)
+
+
+def test_draining_ends_after_its_grace():
+    async def scenario(rig: Rig):
+        backend = await rig.backend(hang)
+        client = await rig.client()
+        await client.send(GET)
+        await eventually(lambda: backend.requests)
+        start = monotonic()
+        await rig.plane.drain(0.2)
+        assert monotonic() - start < 2
+        await eventually(lambda: not rig.plane.connections)
+        await eventually(lambda: not backend.open)
+
+    run(scenario)
+
+
+def test_a_listener_that_is_removed_finishes_what_runs():
+    go = asyncio.Event()
+
+    async def waits(request: Request):
+        await go.wait()
+        await request.reply(b"finished")
+
+    async def scenario(rig: Rig):
+        backend = await rig.backend(waits)
+        idle, busy = await rig.client(), await rig.client()
+        await busy.send(GET)
+        await eventually(lambda: backend.requests and len(rig.plane.connections) == 2)
+        rig.server.close()
+        rig.listening.close()
+        assert await idle.ended()
+        go.set()
+        reply = await busy.answer()
+        assert (reply.body, reply.headers["connection"]) == (b"finished", "close")
+        assert await busy.ended()
+
+    run(scenario)
