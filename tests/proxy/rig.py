@@ -85,7 +85,8 @@ class Rig:
     ) -> None:
         self.records: list[Record] = []
         self.ledger, self.prefixes = Ledger(), PrefixIndex()
-        self.plane = Plane(self.ledger, self.prefixes, self.records.append, bounds or Bounds())
+        self.waited_for: list[str] = []  # pools that a request waits for
+        self.plane = Plane(self.ledger, self.prefixes, self.records.append, bounds or Bounds(), self.waited_for.append)
         self.kind, self.models, self.route = kind, models, route
         self.pool = Pool("p", "ns", {"app": "p"}, (8000,), kind=kind, **route.pop("pool", {}))  # type: ignore[arg-type]
         self.views: dict[str, PoolView] = {}

@@ -185,6 +185,7 @@ def test_a_request_waits_for_a_pool_to_be_ready():
         client = await rig.client()
         await client.send(CHAT + CHAT)
         await eventually(lambda: any(rig.plane.parked.values()))
+        assert rig.waited_for == ["p"]
         rig.plane.wake("p")
         await eventually(lambda: any(rig.plane.parked.values()))
         rig.see(ready=True)

@@ -188,7 +188,7 @@ class Downstream(asyncio.Protocol):
             self._respond(command)
         elif type(command) is Wait:
             self._pool, self._deadline = command.pool, command.until
-            self.plane.parked.setdefault(command.pool, set()).add(self)
+            self.plane.park(command.pool, self)
 
     def _forward(self, command: Forward) -> None:
         name = self._in_flight_at = command.endpoint.name
