@@ -69,9 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     pods.add_argument(
         "--pod-network",
+        type=_network,
         default="127.77.0.0/24",
         metavar="CIDR",
-        help="loopback addresses of the pods (default %(default)s)",
+        help="loopback addresses, one for each pod (default %(default)s); off: pods share 127.0.0.1, and each of their "
+        "ports is a free one of it, as on machines that have no such addresses (macOS)",
     )
 
     gateway = _verb(verbs, "gateway", _gateway, "the same gateway, in front of model servers that already run")
@@ -187,6 +189,17 @@ def _speed(text: str) -> float:
     return value
 
 
+def _network(text: str) -> str:
+    import ipaddress
+
+    if text != "off":
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error}: write a network such as 127.77.0.0/24, or off") from None
+    return text
+
+
 def _paths(arguments: argparse.Namespace) -> tuple[str, ...]:
     return (*arguments.paths, *arguments.more)
 
@@ -219,7 +232,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, **of_pods: Any) -> int:
         return _no_paths()
     try:
         directory, lock = instance.claim(arguments.name)
-    except instance.Busy as error:
+    except instance.Unusable as error:
         return _complain(str(error))
     log = arguments.access_log or (str(directory / "access.log") if launch else "-")
     with lock:

@@ -16,7 +16,7 @@ from headgate.plan.plan import Listener, Plan
 from headgate.proxy.downstream import Listening
 from headgate.proxy.plane import Bounds, Plane
 from headgate.runtime.accesslog import AccessLog
-from headgate.runtime.addresses import Bound, assign
+from headgate.runtime.addresses import Assignment, Bound, assign
 from headgate.runtime.client import Client
 from headgate.runtime.fleet import Fleet
 from headgate.runtime.health import Health
@@ -44,7 +44,8 @@ class Gateway:
         self.options = options
         self.plan = Plan()
         self._expected = _NOTHING
-        self.addresses: dict[str, str] = {}  # gateway → address
+        self.assigned = Assignment()
+        self._told: tuple[str, ...] = ()  # what was said of it
         self.sockets: dict[tuple[str, int], tuple[Listening, asyncio.Server]] = {}
         self.unbound: dict[tuple[str, int], str] = {}  # sockets that could not be had, and why
         self.recent: deque[Record] = deque(maxlen=_REMEMBERED)
@@ -70,12 +71,18 @@ class Gateway:
         self.plan, self._expected = plan, expected
         self.fleet.plan(plan, expected)
         self._watch()
-        self.addresses, bound, refused = assign(
-            plan.listeners, self.options.address, privileged=self.options.privileged_ports, before=self.addresses
+        self.assigned = assign(
+            plan.listeners,
+            self.options.address,
+            privileged=self.options.privileged_ports,
+            before=self.assigned.addresses,
         )
-        for text in refused:
-            self._say(text)
-        await self._listen(bound)
+        told = (*self.assigned.refused, *self.assigned.notes)
+        for text in told:
+            if text not in self._told:
+                self._say(text)
+        self._told = told
+        await self._listen(self.assigned.sockets)
 
     def servers(self, servers: Sequence[Server]) -> None:
         """These are the servers that run now."""
@@ -122,6 +129,11 @@ class Gateway:
         """Try for the sockets that another process had."""
         if self.unbound:
             await self.apply(self.plan, self._expected)
+
+    def place(self, listener: Listener) -> tuple[str, int]:
+        """The address and port where a listener is served, or would be; no address where none could be had."""
+        address = self.assigned.addresses.get(listener.gateway, "")
+        return address, self.assigned.ports.get((listener.gateway, listener.port), listener.port)
 
     def _site(self, listeners: Sequence[Listener]) -> Site:
         fleet = self.fleet

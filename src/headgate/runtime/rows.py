@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 
 from headgate.exchange.site import PoolView, reachable
 from headgate.plan.plan import Condition, Status, Statuses
-from headgate.runtime.addresses import local_port
 from headgate.runtime.gateway import Gateway
 
 Row = dict[str, object]
@@ -19,8 +18,7 @@ def gateways(gateway: Gateway, statuses: Statuses) -> list[Row]:
             listener = planned.get(own.name)
             url, state = "", _bad(own.conditions) or "Programmed"
             if listener is not None:
-                address = gateway.addresses.get(status.name, "")
-                port = local_port(listener.port, gateway.options.privileged_ports)
+                address, port = gateway.place(listener)
                 url = f"http://{_bracketed(address)}:{port}" if address else ""
                 if (address, port) not in gateway.sockets:
                     state = f"Not served: {gateway.unbound.get((address, port), 'no address is free')}"
@@ -118,8 +116,7 @@ def models(gateway: Gateway, statuses: Statuses) -> list[Row]:
     """What a client can ask for, at each listener."""
     rows: list[Row] = []
     for listener in gateway.plan.listeners:
-        address = gateway.addresses.get(listener.gateway, "")
-        key = (address, local_port(listener.port, gateway.options.privileged_ports))
+        key = gateway.place(listener)
         if key not in gateway.sockets:
             continue
         site = gateway.sockets[key][0].site

@@ -22,7 +22,7 @@ from headgate.runtime.gateway import Gateway
 from headgate.runtime.instance import admin_socket
 from headgate.runtime.rows import ROWS
 from headgate.runtime.server import Server, serve
-from headgate.runtime.sources import follow
+from headgate.runtime.sources import Sources
 from headgate.runtime.table import table
 
 _RETRY_S = 1.0
@@ -111,7 +111,8 @@ class System:
         return bool(self._pods.rows())
 
     async def _follow(self) -> None:
-        await follow(self._options.paths, self._changed.set, recursive=self._options.recursive)
+        sources = Sources(self._options.paths, recursive=self._options.recursive)
+        await sources.follow(sources.fingerprint(), self._changed.set)
 
     async def _apply_changes(self) -> None:
         while True:
