@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from vllm_server import Vllm
@@ -87,3 +88,19 @@ def start_vllm(
     yield start
     for server in started:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def pair(start_vllm: Callable[..., Vllm], models: Path) -> Iterator[Any]:
+    """A vLLM server and a simulator, asked the corpus; RECORD=1 writes vLLM's answers to tests/sim/recorded."""
+    import corpus  # of tests/sim, where the path above leads
+    from pair import Pair
+    from simulators import running
+
+    vllm = start_vllm(*corpus.flags(models), port=8100).ready()
+    with running(*corpus.flags(models), "--speed", "0", environment=corpus.ENVIRONMENT) as simulator:
+        made = Pair(vllm, simulator, models)
+        if os.environ.get("RECORD"):
+            corpus.write_answers(made.theirs, models)
+        yield made
+    vllm.stop()
