@@ -30,7 +30,7 @@ def _chat(service: Service, ask: Ask, content: dict[str, Any], now: float) -> An
     prepared = _prepare_chat(service, fields, model, asked)
     if isinstance(prepared, Refusal):
         return openai(prepared)
-    heading = service.heading("chatcmpl", ask, fields, model, now)
+    heading = service.heading("chatcmpl-", ask, fields, model, now)
     choices = service.choices(model, [prepared], fields)
     return chat.job(heading, choices, prepared[1].n, prepared[1].limit, fields)
 
@@ -78,7 +78,7 @@ def chat_batch(service: Service, ask: Ask, now: float) -> Answered:
         if isinstance(one, Refusal):
             return openai(one)
         prepared.append(one)
-    heading = service.heading("chatcmpl", ask, fields, model, now)
+    heading = service.heading("chatcmpl-", ask, fields, model, now)
     choices = service.choices(model, prepared, fields)
     return chat.job(heading, choices, 1, prepared[0][1].limit, {})
 
@@ -105,7 +105,7 @@ def _completion(service: Service, ask: Ask, content: dict[str, Any], now: float)
     prepared = _prepare_completion(service, fields)
     if isinstance(prepared, Refusal):
         return openai(prepared)
-    heading = service.heading("cmpl", ask, fields, model, now)
+    heading = service.heading("cmpl-", ask, fields, model, now)
     choices = service.choices(model, prepared, fields)
     return completion.job(heading, choices, prepared[0][1].n, prepared[0][1].limit, fields)
 
@@ -165,8 +165,7 @@ def create_response(service: Service, ask: Ask, now: float) -> Answered:
     prepared = _prepare_chat(service, {**fields, "messages": turns}, model, asked, "max_output_tokens")
     if isinstance(prepared, Refusal):
         return openai(prepared)
-    heading = service.heading("resp", ask, {}, model, now)
-    heading = type(heading)(heading.id.replace("-", "_", 1), heading.created, heading.model, heading.fingerprint)
+    heading = service.heading("resp_", ask, {}, model, now)
     (choice,) = service.choices(model, [prepared], fields)
     return responses.job(heading, choice, prepared[1].limit, fields, service.new_id)
 
@@ -191,7 +190,7 @@ def create_message(service: Service, ask: Ask, now: float) -> Answered:
     prepared = _prepare_chat(service, messages.as_chat(fields), model, limit, "max_completion_tokens")
     if isinstance(prepared, Refusal):
         return refusals.anthropic(prepared)
-    heading = service.heading("chatcmpl", ask, {}, model, now)
+    heading = service.heading("chatcmpl-", ask, {}, model, now)
     (choice,) = service.choices(model, [prepared], {})
     return messages.job(heading, choice, prepared[1].limit, fields)
 

@@ -90,10 +90,10 @@ class Service:
                 made.append(Choice(work, prompt, spoken))
         return tuple(made)
 
-    def heading(self, kind: str, ask: Ask, fields: dict[str, Any], model: str, now: float) -> Heading:
-        """The id is the client's, if it gave one."""
+    def heading(self, prefix: str, ask: Ask, fields: dict[str, Any], model: str, now: float) -> Heading:
+        """The id is `prefix` and what the client gave for one, if it gave one."""
         given = ask.headers.get("x-request-id") or fields.get("request_id") or self.new_id()
-        return Heading(f"{kind}-{given}", int(now), model, self.fingerprint)
+        return Heading(f"{prefix}{given}", int(now), model, self.fingerprint)
 
     # What the edge drives it with.
 
