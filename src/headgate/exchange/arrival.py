@@ -10,7 +10,7 @@ from headgate.exchange.events import Asked, Respond
 from headgate.exchange.models import asks_for_models, list_models, unknown_model
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import refuse
-from headgate.exchange.request import Request, read_request, render
+from headgate.exchange.request import Request, read_request
 from headgate.exchange.resolve import resolve
 from headgate.exchange.router import Asking, Routes, find_route, hostname
 from headgate.exchange.site import PoolView, Site, reachable
@@ -138,21 +138,26 @@ def _head(
             headers = [pair for pair in headers if pair[0] != b"serve_multiplexed_model_id"]
             headers.append((b"serve_multiplexed_model_id", record.target.encode()))
     target, host = request.target.text, record.host
-    for edit in (route.request, backend.request):
-        if edit is not None:
-            headers = edit_headers(headers, edit)
-            host = next((value.decode("latin-1") for name, value in headers if name == b"host"), host)
-            headers = [pair for pair in headers if pair[0] != b"host"]
+    if route.request is not None or backend.request is not None:
+        headers = edit_headers(headers, route.request, backend.request)
+        host = next((value.decode("latin-1") for name, value in headers if name == b"host"), host)
+        headers = [pair for pair in headers if pair[0] != b"host"]
     if route.rewrite is not None:
         target = rewrite_target(target, route.match, route.rewrite)
         host = route.rewrite.hostname or host
-    return render(
-        request,
-        event,
-        target=target,
-        host=host,
-        headers=headers,
-        length=length if length or event.method not in _BODILESS else None,
+    lines = [b": ".join(pair) for pair in headers]
+    before = request.told.get(b"x-forwarded-for")
+    lines.append(
+        b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-request-id: %b"
+        % (event.peer if before is None else b"%b, %b" % (before, event.peer), event.scheme, request.id)
+    )
+    if length or event.method not in _BODILESS:
+        lines.append(b"content-length: %d" % length)
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b\r\n\r\n" % (
+        event.method,
+        target.encode("latin-1"),
+        host.encode("latin-1"),
+        b"\r\n".join(lines),
     )
 
 

@@ -10,15 +10,18 @@ _PORTS = {"http": 80, "https": 443}
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
 
 
-def edit_headers(headers: Headers, edit: HeaderEdit) -> Headers:
-    """Remove, then set, then add. Headers that frame the message are left as they are."""
-    gone = {name.lower().encode("latin-1") for name in (*edit.remove, *(name for name, _ in edit.set))}
-    kept = [pair for pair in headers if pair[0] not in gone]
-    for name, value in (*edit.set, *edit.add):
-        key = name.lower().encode("latin-1")
-        if key not in _FRAMING:
-            kept.append((key, value.encode()))
-    return kept
+def edit_headers(headers: Headers, *edits: HeaderEdit | None) -> Headers:
+    """Each edit in its turn: remove, set, add. Headers that frame the message stay as they are."""
+    for edit in edits:
+        if edit is None:
+            continue
+        gone = {name.lower().encode("latin-1") for name in (*edit.remove, *(name for name, _ in edit.set))}
+        headers = [pair for pair in headers if pair[0] not in gone]
+        for name, value in (*edit.set, *edit.add):
+            key = name.lower().encode("latin-1")
+            if key not in _FRAMING:
+                headers.append((key, value.encode()))
+    return headers
 
 
 def rewrite_path(target: str, match: Match, full: str | None, prefix: str | None) -> str:

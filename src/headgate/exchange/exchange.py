@@ -122,7 +122,10 @@ class Exchange:
     def _note(self, decision: Decision) -> None:
         """While a request waits there may be hundreds of attempts: of the vain ones in a row, the last tells enough."""
         before = self.record.decisions
-        if before and decision.endpoint is None and before[-1].endpoint is None:
+        if not before:
+            self.record.decisions = (decision,)
+            return
+        if decision.endpoint is None and before[-1].endpoint is None:
             before = before[:-1]
         self.record.decisions = (*before[1 - _DECISIONS :], decision)
 
@@ -167,13 +170,10 @@ class Exchange:
         self.state = State.RELAYING
         self._body = b""  # nothing is sent again from here on, and a stream may last for long
         record.status, record.answered_at = event.status, event.now
-        headers, length = answer_headers(event.headers)
-        kind = next((value for name, value in headers if name == b"content-type"), b"")
+        headers, length, kind = answer_headers(event.headers)
         record.streamed = self._sse = kind.startswith(b"text/event-stream")
-        if backend.response is not None:
-            headers = edit_headers(headers, backend.response)
-        if route.response is not None:
-            headers = edit_headers(headers, route.response)
+        if backend.response is not None or route.response is not None:
+            headers = edit_headers(headers, backend.response, route.response)
         headers.append((b"x-request-id", record.id.encode("latin-1")))
         if self._site.limits.debug_headers:
             headers.append((b"x-gateway-destination-endpoint-served", record.address.encode()))

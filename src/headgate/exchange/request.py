@@ -154,27 +154,10 @@ def _refusal(event: Asked, target: Target, host: bytes | None) -> Respond | None
     return None
 
 
-def render(request: Request, event: Asked, *, target: str, host: str, headers: Headers, length: int | None) -> bytes:
-    """The head of the request to the server. `length` is the body's, None where the header is to be left out."""
-    lines = [b": ".join(pair) for pair in headers]
-    forwarded = request.told.get(b"x-forwarded-for")
-    addresses = event.peer if forwarded is None else b"%b, %b" % (forwarded, event.peer)
-    lines.append(
-        b"x-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-request-id: %b" % (addresses, event.scheme, request.id)
-    )
-    if length is not None:
-        lines.append(b"content-length: %d" % length)
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b\r\n\r\n" % (
-        event.method,
-        target.encode("latin-1"),
-        host.encode("latin-1"),
-        b"\r\n".join(lines),
-    )
-
-
-def answer_headers(headers: Headers) -> tuple[Headers, int | None]:
-    """A server's headers without framing and hop-by-hop ones, and its Content-Length where it has one."""
+def answer_headers(headers: Headers) -> tuple[Headers, int | None, bytes]:
+    """A server's headers without framing and hop-by-hop ones, its Content-Length if it has one, its Content-Type."""
     length: int | None = None
+    kind = b""
     told: dict[bytes, bytes] = {}
     kept: Headers = []
     for pair in headers:
@@ -183,9 +166,11 @@ def answer_headers(headers: Headers) -> tuple[Headers, int | None]:
             length = int(pair[1])
         elif name not in _NOT_FROM_SERVERS:
             kept.append(pair)
+            if name == b"content-type":
+                kind = pair[1]
         elif name == b"connection":
             told[name] = pair[1] if name not in told else b"%b, %b" % (told[name], pair[1])
-    return _without_nominated(kept, told), length
+    return _without_nominated(kept, told), length, kind
 
 
 _NOT_FROM_SERVERS = HOP_BY_HOP | OURS | {b"x-request-id"}
