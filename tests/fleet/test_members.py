@@ -49,6 +49,12 @@ def test_a_server_with_a_port_of_its_own_is_one_endpoint_there():
     assert [(endpoint.name, endpoint.hostport) for endpoint in found] == [("ns/a-rank-0", "[::1]:9999")]
 
 
+def test_ports_that_others_stand_for_keep_their_names_and_ranks():
+    moved = server(address="127.0.0.1", mapped={8000: 20001}, annotations={"llm-d.ai/active-ports": "8000,8001"})
+    assert hostports(moved, ports=(8000, 8001)) == ["127.0.0.1:20001", "127.0.0.1:8001"]
+    assert hostports(moved, ports=("http",)) == ["127.0.0.1:20001"]
+
+
 def test_only_active_ports_serve_and_ranks_stay():
     for name in ("llm-d.ai/active-ports", "inference.networking.k8s.io/active-ports"):
         found = members("ns", {"app": "vllm"}, (8000, 8001, 8002), [server(annotations={name: "8002, 8001,x"})])

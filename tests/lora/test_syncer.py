@@ -235,6 +235,22 @@ def test_the_pods_address_stands_for_localhost_and_for_nothing_else(tmp_path):
         assert desired.host == used
 
 
+def test_where_the_address_is_not_the_pods_alone_its_ports_are_others(tmp_path):
+    path = tmp_path / "configmap.yaml"
+    ports = {8000: 20001}
+    for written, used in {"port: 8000": 20001, "port: 9000": 9000, "host: 10.0.0.1": 8000, "port: ": 20001}.items():
+        path.write_text(f"vLLMLoRAConfig: {{{written}}}")
+        desired = ConfigFile(str(path), pod_address="127.0.0.1", pod_ports=ports).poll()
+        assert desired is not None
+        assert desired.port == used
+
+
+def test_a_listing_of_ports_that_is_none_is_told(monkeypatch, caplog):
+    monkeypatch.setenv("HEADGATE_POD_PORTS", "8000=x")
+    assert main([]) == 2
+    assert "HEADGATE_POD_PORTS: 'x' is not a port number" in caplog.text
+
+
 def test_sigterm_ends_it_at_once_while_it_waits_for_a_server_that_hangs(tmp_path):
     path = tmp_path / "configmap.yaml"
 

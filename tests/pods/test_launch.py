@@ -27,11 +27,12 @@ def launch(
     kind: Kind = "engine",
     engine: Engine = SIM,
     own: dict[str, str] | None = None,
+    who: Identity = WHO,
 ) -> Launch:
     machine = Machine(directory, engine, sys.executable, lambda text: None)
     machine.own = {"PATH": "/bin", "HOME": "/me", "SHELL_SECRET": "x", **(own or {})}
     machine.look_at(Snapshot(config_maps=(config_map("cm", MODEL="/models/b"),)))
-    return prepare(container, kind, WHO, MOUNTS, str(directory), machine)
+    return prepare(container, kind, who, MOUNTS, str(directory), machine)
 
 
 def test_a_container_has_a_small_environment_of_the_users_and_all_of_its_own(tmp_path):
@@ -102,6 +103,40 @@ def test_the_syncer_reads_its_configuration_where_it_really_is(tmp_path):
     made = launch(tmp_path, Container("c", args=("--config", "/etc/conf/a"), env=(variable,)), "syncer")
     assert made.argv[-3:] == ("lora-syncer", "--config", "/real/conf/a")
     assert made.env["DYNAMIC_LORA_ROLLOUT_CONFIG"] == "/real/conf/configmap.yaml"
+
+
+SHARED = msgspec.structs.replace(WHO, address="127.0.0.1", ports={8000: 20001, 8080: 20002})
+
+
+@pytest.mark.parametrize(
+    ("container", "kind", "argv"),
+    [
+        (Container("c"), "engine", ("headgate", "sim", "--port", "20001", "--host", "127.0.0.1")),
+        (
+            Container("c", args=("--port=8080",)),
+            "engine",
+            ("headgate", "sim", "--port", "20001", "--port=20002", "--host", "127.0.0.1"),
+        ),
+        (
+            Container("c", command=("x",), args=("--port", "$(PORT)"), env=(EnvVar("PORT", "8000"),)),
+            "host",
+            ("x", "--port", "20001"),
+        ),
+        (Container("c", command=("sh", "-c", "serve --port 8080")), "host", ("sh", "-c", "serve --port 20002")),
+    ],
+)
+def test_where_pods_share_an_address_their_ports_are_others(tmp_path, container, kind, argv):
+    made = launch(tmp_path, container, kind, who=SHARED)
+    assert made.argv == argv
+    assert made.env["HEADGATE_POD_PORTS"] == "8000=20001,8080=20002"
+    assert made.env["HEADGATE_ENGINE_PORT"] == "20001"
+    assert made.command(("curl", "http://localhost:8000/")) == ("curl", "http://127.0.0.1:20001/")
+
+
+def test_the_syncer_is_told_of_ports_by_a_variable_alone(tmp_path):
+    made = launch(tmp_path, Container("c", args=("--metrics-port", "8080")), "syncer", who=SHARED)
+    assert made.argv[-2:] == ("--metrics-port", "8080")
+    assert made.env["HEADGATE_POD_PORTS"] == "8000=20001,8080=20002"
 
 
 def test_a_working_directory_of_the_image_matters_only_to_what_runs_on_the_host(tmp_path):

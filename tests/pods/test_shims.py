@@ -12,10 +12,10 @@ from headgate.runtime.pods.engine import find_engine, write_shims
 from headgate.runtime.pods.programs import Engine
 
 
-def line(directory: Path, text: str) -> str:
+def line(directory: Path, text: str, **variables: str) -> str:
     """What a shell line prints when the engine only says its arguments."""
     write_shims(directory, Engine("sim", ("/bin/echo", "engine")), sys.executable)
-    env = {"PATH": f"{directory}{os.pathsep}{os.defpath}", "HEADGATE_POD_ADDRESS": "127.77.0.9"}
+    env = {"PATH": f"{directory}{os.pathsep}{os.defpath}", "HEADGATE_POD_ADDRESS": "127.77.0.9", **variables}
     done = subprocess.run(["sh", "-c", text], env=env, capture_output=True, text=True, timeout=20, check=True)
     return done.stdout.strip()
 
@@ -33,6 +33,13 @@ def line(directory: Path, text: str) -> str:
 )
 def test_vllm_in_a_shell_line_is_the_engine_on_the_pods_address(tmp_path, text, flags):
     assert line(tmp_path, text) == f"engine {flags} --host 127.77.0.9".replace("  ", " ")
+
+
+@pytest.mark.parametrize("start", ["vllm serve", "python3 -m vllm.entrypoints.openai.api_server"])
+def test_a_line_without_a_port_has_the_one_that_stands_for_vllms_own(tmp_path, start):
+    moved = {"HEADGATE_ENGINE_PORT": "20001"}
+    assert line(tmp_path, f"{start} --x", **moved) == "engine --port 20001 --x --host 127.77.0.9"
+    assert line(tmp_path, f"{start} --port 20002", **moved).endswith("--port 20002 --host 127.77.0.9")
 
 
 def test_python_is_still_python(tmp_path):

@@ -115,6 +115,9 @@ def test_a_check_may_have_a_port_of_its_own():
             check = HealthCheck(port=server.port, interval_s=0.02)
             health.watch([(endpoint(1), check)])
             await until(lambda: verdicts == [("a", True)])
+            moved = HealthCheck(port=7, interval_s=0.02)
+            health.watch([(endpoint(1, mapped={7: server.port}), moved)])
+            await until(lambda: verdicts == [("a", True), ("a", True)])
 
     run(scenario)
 

@@ -16,6 +16,7 @@ class Endpoint(Struct, frozen=True):
     draining: bool = False
     engine: str = "vllm"  # whose metric names it speaks: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton
     ray: bool = False  # Ray Serve: wants the model in the header serve_multiplexed_model_id
+    mapped: Mapping[int, int] = {}  # the server's
 
     @property
     def hostport(self) -> str:
@@ -60,5 +61,6 @@ class Server(Struct, frozen=True):
     annotations: Mapping[str, str] = {}
     ports: Mapping[str, int] = {}  # by name
     port: int | None = None  # the only port there is, where the address was given with one
+    mapped: Mapping[int, int] = {}  # declared port → the one it is at, for those that are not the same
     ready: bool = False
     draining: bool = False

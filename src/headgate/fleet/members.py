@@ -25,12 +25,13 @@ def members(
         Endpoint(
             name=f"{namespace}/{server.name}-rank-{rank}",
             address=server.address,
-            port=port,
+            port=server.mapped.get(port, port),
             labels=server.labels,
             ready=server.ready,
             draining=server.draining,
             engine=_first(server.labels, _ENGINE) or DEFAULT_ENGINE,
             ray=server.labels.get("app") == "rayserve" or any(key.startswith("ray.io/") for key in server.labels),
+            mapped=server.mapped,
         )
         for server in sorted(chosen, key=lambda server: server.name)
         for rank, port in _ports(server, ports)

@@ -101,7 +101,7 @@ class Health:
 
     async def _passes(self, target: _Target) -> bool:
         endpoint, check = target.endpoint, target.check
-        port = check.port or endpoint.port
+        port = endpoint.mapped.get(check.port, check.port) if check.port else endpoint.port
         try:
             if check.tcp:
                 await self._client.connect(endpoint.address, port, timeout=check.timeout_s)

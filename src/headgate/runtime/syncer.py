@@ -47,6 +47,8 @@ the file:
 environment:
   DYNAMIC_LORA_ROLLOUT_CONFIG      the file, when --config is not given
   HEADGATE_POD_ADDRESS             the Pod's address: used in place of `localhost`, and for the metrics port
+  HEADGATE_POD_PORTS               where that address is not the Pod's alone: the ports that stand for its own,
+                                   such as 8000=20001,8080=20002
 
 The server must run with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=true."""
 
@@ -58,7 +60,12 @@ def main(argv: Sequence[str]) -> int:
     except SystemExit as done:  # argparse has said all there is to say
         return int(done.code or 0)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    asyncio.run(_run(options, os.environ.get("HEADGATE_POD_ADDRESS", "")))
+    try:
+        ports = _ports(os.environ.get("HEADGATE_POD_PORTS", ""))
+    except argparse.ArgumentTypeError as error:
+        _log.error("HEADGATE_POD_PORTS: %s; write such as 8000=20001,8080=20002", error)
+        return 2
+    asyncio.run(_run(options, os.environ.get("HEADGATE_POD_ADDRESS", ""), ports))
     return 0
 
 
@@ -111,7 +118,13 @@ def _port(text: str) -> int:
     return int(text)
 
 
-async def _run(options: argparse.Namespace, pod_address: str) -> None:
+def _ports(listing: str) -> dict[int, int]:
+    """`8000=20001,8080=20002` → {8000: 20001, 8080: 20002}."""
+    pairs = (pair.partition("=") for pair in listing.split(",") if pair)
+    return {_port(written): _port(local) for written, _, local in pairs}
+
+
+async def _run(options: argparse.Namespace, pod_address: str, pod_ports: Mapping[int, int]) -> None:
     client = Client()
 
     async def ask(method: str, host: str, port: int, path: str, body: bytes, seconds: float) -> Answer:
@@ -127,13 +140,15 @@ async def _run(options: argparse.Namespace, pod_address: str) -> None:
     server = None
     try:
         server = await serve(
-            lambda request: _page(request, reconciler.status), host=pod_address or None, port=options.metrics_port
+            lambda request: _page(request, reconciler.status),
+            host=pod_address or None,
+            port=pod_ports.get(options.metrics_port, options.metrics_port),
         )
         _log.info("metrics at http://%s:%d/metrics", pod_address or "localhost", server.port)
     except OSError as error:
         # The adapters matter more than the metric about them.
         _log.error("no metrics: port %d can't be had: %s; see --metrics-port", options.metrics_port, error.strerror)
-    source = ConfigFile(options.config, options.config_validation, pod_address)
+    source = ConfigFile(options.config, options.config_validation, pod_address, pod_ports)
     work: list[asyncio.Task[Any]] = [
         asyncio.create_task(reconciler.run()),
         asyncio.create_task(_follow(source, reconciler)),
@@ -164,10 +179,13 @@ async def _follow(source: "ConfigFile", reconciler: Reconciler) -> None:
 class ConfigFile:
     """The configuration's file, followed by its status: also through the symlinks that a ConfigMap volume swaps."""
 
-    def __init__(self, path: str, strict: bool = True, pod_address: str = "") -> None:
+    def __init__(
+        self, path: str, strict: bool = True, pod_address: str = "", pod_ports: Mapping[int, int] | None = None
+    ) -> None:
         self._path = path
         self._strict = strict
         self._pod_address = pod_address
+        self._pod_ports = pod_ports or {}
         self._seen: tuple[int, ...] | None = None
         self._excuse = ""
         self._last: Desired | None = None
@@ -203,7 +221,8 @@ class ConfigFile:
             _log.error("%s is not used: %s", self._path, then)
             return None
         if self._pod_address and desired.host in ("localhost", "127.0.0.1"):
-            desired = msgspec.structs.replace(desired, host=self._pod_address)
+            port = self._pod_ports.get(desired.port, desired.port)
+            desired = msgspec.structs.replace(desired, host=self._pod_address, port=port)
         if desired == self._last:
             return None
         self._last = desired

@@ -202,7 +202,7 @@ class ContainerLife:
             ports = (port(self.container),)
         if ports and self._restart == "Always" and self._kind in ("engine", "host"):
             self._tell(message=f"waits for port {', '.join(map(str, ports))} to accept connections")
-            await accepts(ports, self._who.address)
+            await accepts(tuple(self._who.ports.get(port, port) for port in ports), self._who.address)
         self._judge(True, "")
 
     def _judge(self, well: bool, problem: str) -> None:
@@ -254,7 +254,7 @@ class ContainerLife:
 
     def _target(self) -> Target:
         ports = {port.name: port.container_port for port in self.container.ports if port.name}
-        return Target(self._who.address, ports, self._run)
+        return Target(self._who.address, ports, self._run, mapped=self._who.ports)
 
     def _tell(self, *, ready: bool | None = None, message: str | None = None) -> None:
         before = self.ready, self.message

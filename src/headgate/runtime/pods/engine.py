@@ -43,7 +43,9 @@ def write_shims(directory: Path, engine: Engine, python: str) -> None:
     machine is the user's, and an image's build steps have no business in it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    run = f'exec {shlex.join(engine.command)} "$@" --host "$HEADGATE_POD_ADDRESS"'
+    # The last of two ports counts, so this one gives way to the line's own.
+    port = '${HEADGATE_ENGINE_PORT:+--port "$HEADGATE_ENGINE_PORT"}'
+    run = f'exec {shlex.join(engine.command)} {port} "$@" --host "$HEADGATE_POD_ADDRESS"'
     real = shlex.quote(python if engine.kind == "sim" else engine.command[0])
     for name in ("python", "python3"):
         _script(

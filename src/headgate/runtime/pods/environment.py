@@ -34,6 +34,7 @@ class Identity(Struct, frozen=True):
     service_account: str = ""
     cpus: int = 1
     memory: int = 0  # bytes, of the machine
+    ports: Mapping[int, int] = {}  # those that stand for others here, see ports.py
     resources: Mapping[str, Resources] = {}  # of each container, by its name
 
 

@@ -11,8 +11,7 @@ from msgspec import Struct
 
 from headgate.api.formats import amount
 from headgate.api.workload import Container, PodSpec
-from headgate.runtime.pods.environment import expand
-from headgate.runtime.pods.programs import Kind
+from headgate.runtime.pods.programs import Kind, line
 
 RESOURCE = "nvidia.com/gpu"
 
@@ -53,8 +52,7 @@ def need(container: Container, kind: Kind) -> int:
         return math.ceil(amount(written) or 0)
     if kind != "engine":
         return 0
-    values = {variable.name: variable.value for variable in container.env if variable.value_from is None}
-    words = expand(" ".join((*container.command, *container.args)), values)
+    words = line(container)
     sizes = [int(found[1]) for pattern in _PARALLEL if (found := pattern.search(words))]
     return max(math.prod(sizes), 1)
 
@@ -91,9 +89,9 @@ def listed(text: str) -> tuple[str, ...]:
     Whole GPUs go by their number: there are releases of vLLM that take nothing else.
     """
     found: list[tuple[str, list[str]]] = []
-    for line in text.splitlines():
-        if gpu := re.match(r"GPU (\d+): ", line):
+    for row in text.splitlines():
+        if gpu := re.match(r"GPU (\d+): ", row):
             found.append((gpu[1], []))
-        elif (part := re.match(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)", line)) and found:
+        elif (part := re.match(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)", row)) and found:
             found[-1][1].append(part[1])
     return tuple(device for number, parts in found for device in (parts or [number]))

@@ -11,7 +11,15 @@ from headgate.runtime.pods.environment import Identity, environment, expand_all
 from headgate.runtime.pods.gpus import visible
 from headgate.runtime.pods.machine import Machine
 from headgate.runtime.pods.mounts import rewriter
-from headgate.runtime.pods.programs import Kind, Program, engine_program, named_model, syncer_program
+from headgate.runtime.pods.ports import listing, text, variables, words
+from headgate.runtime.pods.programs import (
+    DEFAULT_PORT,
+    Kind,
+    Program,
+    engine_program,
+    named_model,
+    syncer_program,
+)
 
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "SSL_CERT_FILE")
 _INHERITED_BY_VLLM = re.compile(
@@ -32,11 +40,12 @@ class Launch(Struct, frozen=True):
     cwd: str
     mounts: Mapping[str, str]  # mountPath → real path
     address: str
+    ports: Mapping[int, int] = {}
 
-    def command(self, words: Sequence[str]) -> tuple[str, ...]:
+    def command(self, written: Sequence[str]) -> tuple[str, ...]:
         """A command that is run *in* the container, by a probe or a hook: its localhost is the Pod's address."""
         rewrite = rewriter(self.mounts)
-        return tuple(_LOCALHOST.sub(self.address, rewrite(word)) for word in words)
+        return tuple(_LOCALHOST.sub(self.address, rewrite(text(word, self.ports))) for word in written)
 
 
 def prepare(
@@ -57,20 +66,25 @@ def prepare(
     found = environment(container, who, machine.snapshot, machine.own, secrets_optional=simulated)
     if found.missing:
         raise NotYet(f"{', '.join(found.missing)}: not there")
-    for text in found.unset:
-        machine.say_once(f"{text} is not there: the simulator does without")
+    for unset in found.unset:
+        machine.say_once(f"{unset} is not there: the simulator does without")
     rewrite = rewriter(mounts)
+    given = variables(found.variables, who.ports)
     own = {name: machine.own[name] for name in _INHERITED if name in machine.own}
     if kind == "engine" and not simulated:
         own |= {name: value for name, value in machine.own.items() if _INHERITED_BY_VLLM.match(name)}
     own |= {"HOSTNAME": who.name, "PYTHONUNBUFFERED": "1"}
-    env = own | {name: rewrite(value) for name, value in found.variables.items()}
+    env = own | {name: rewrite(value) for name, value in given.items()}
     env["HEADGATE_POD_ADDRESS"] = who.address
+    if who.ports:
+        env["HEADGATE_POD_PORTS"] = listing(who.ports)
+    if DEFAULT_PORT in who.ports:
+        env["HEADGATE_ENGINE_PORT"] = str(who.ports[DEFAULT_PORT])
     if devices:
-        env["CUDA_VISIBLE_DEVICES"] = visible(devices, found.variables.get("CUDA_VISIBLE_DEVICES"))
+        env["CUDA_VISIBLE_DEVICES"] = visible(devices, given.get("CUDA_VISIBLE_DEVICES"))
         if "CUDA_VISIBLE_DEVICES" not in machine.own:
             env.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # in which nvidia-smi counts, and CUDA alone does not
-    program = _program(container, kind, who.address, found.variables, mounts, machine)
+    program = _program(container, kind, who, given, mounts, machine)
     if program.shims:
         env["PATH"] = f"{machine.shims}{os.pathsep}{env.get('PATH', os.defpath)}"
     if simulated or kind == "syncer":
@@ -80,31 +94,36 @@ def prepare(
         if "PYTHONPATH" in machine.own:
             env["PYTHONPATH"] = machine.own["PYTHONPATH"]
     cwd = _directory(container, kind, rewrite(container.working_dir), directory)
-    return Launch(program.argv, env, cwd, mounts, who.address)
+    return Launch(program.argv, env, cwd, mounts, who.address, who.ports)
 
 
 def _program(
     container: Container,
     kind: Kind,
-    address: str,
-    variables: Mapping[str, str],
+    who: Identity,
+    given: Mapping[str, str],
     mounts: Mapping[str, str],
     machine: Machine,
 ) -> Program:
     rewrite = rewriter(mounts)
-    written = expand_all(container.command, variables), expand_all(container.args, variables)
-    command, args = (tuple(rewrite(word) for word in words) for words in written)
+    written = expand_all((*container.command, *container.args), given)
+    if kind != "syncer":  # which is told about ports by a variable: its file names some too
+        written = words(written, who.ports)
+    split = len(container.command)
+    found = tuple(rewrite(word) for word in written)
     if kind == "syncer":
-        return syncer_program(machine.python, command, args)
+        return syncer_program(machine.python, found[:split], found[split:])
     if kind == "host":
-        return Program(command + args)
-    program = engine_program(machine.engine, command, args, address)
+        return Program(found)
+    default = who.ports.get(DEFAULT_PORT, DEFAULT_PORT)
+    program = engine_program(machine.engine, found[:split], found[split:], who.address, default)
     if program.shims:
         return program
+    # The simulator reads no files: it keeps the names that the manifest gives, as clients will use them.
+    unmoved = engine_program(machine.engine, written[:split], written[split:], who.address, default)
     if machine.engine.kind == "sim":
-        # The simulator reads no files: it keeps the names that the manifest gives, as clients will use them.
-        return engine_program(machine.engine, written[0], written[1], address)
-    name = named_model(engine_program(machine.engine, written[0], written[1], address).argv)
+        return unmoved
+    name = named_model(unmoved.argv)
     if name is not None and name != named_model(program.argv):
         return Program((*program.argv, "--served-model-name", name))
     return program

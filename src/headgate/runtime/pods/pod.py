@@ -9,12 +9,14 @@ from typing import Literal
 from msgspec import Struct
 
 from headgate.fleet.endpoint import Server
+from headgate.runtime.pods.addresses import Claim
 from headgate.runtime.pods.container import ContainerLife, Place, Restart
 from headgate.runtime.pods.controllers import Blueprint, Existing
 from headgate.runtime.pods.environment import Identity
 from headgate.runtime.pods.gpus import shares
 from headgate.runtime.pods.grace import Grace
 from headgate.runtime.pods.machine import Machine, must_not_fail
+from headgate.runtime.pods.ports import served
 from headgate.runtime.pods.programs import classify
 from headgate.runtime.pods.volumes import VolumeError, Volumes, directory_name, stand_ins
 
@@ -39,12 +41,12 @@ class PodLife:
     """One Pod that was made. `changed` is called whenever something about it is different."""
 
     def __init__(
-        self, blueprint: Blueprint, born: int, address: str, machine: Machine, changed: Callable[[], None]
+        self, blueprint: Blueprint, born: int, claim: Claim, machine: Machine, changed: Callable[[], None]
     ) -> None:
         spec = blueprint.spec
         uid = str(uuid.uuid4())
         self.blueprint = blueprint
-        self.address = address
+        self.claim = claim
         self.deleting = False
         self._born = born
         self._machine = machine
@@ -64,7 +66,7 @@ class PodLife:
         volumes = self._directory / "volumes"
         self._volumes = Volumes(volumes, spec, blueprint.namespace, secrets_optional=simulated)
         place = Place(
-            who=_identity(blueprint, uid, address, machine),
+            who=_identity(blueprint, uid, claim, machine),
             kin=self._kin,
             volumes=self._volumes,
             directory=self._directory,
@@ -137,10 +139,11 @@ class PodLife:
         return Server(
             namespace=self.blueprint.namespace,
             name=self.blueprint.name,
-            address=self.address,
+            address=self.claim.address,
             labels=self.blueprint.labels,
             annotations=self.blueprint.annotations,
             ports=ports,
+            mapped=self.claim.ports,
             ready=self.ready and not self.deleting,
             draining=self.deleting,
         )
@@ -152,7 +155,7 @@ class PodLife:
         return PodRow(
             name=self.blueprint.key,
             owner=self.blueprint.owner,
-            address=self.address,
+            address=self.claim.address,
             phase=self._phase,
             ready=self.ready,
             restarts=sum(life.restarts for life in lives),
@@ -241,12 +244,20 @@ class PodLife:
             await life.stop(grace)
 
 
-def _identity(blueprint: Blueprint, uid: str, address: str, machine: Machine) -> Identity:
+def served_ports(blueprint: Blueprint) -> tuple[int, ...]:
+    """The ports that need one of their own where Pods share an address."""
+    spec = blueprint.spec
+    stay = (*spec.containers, *(part for part in spec.init_containers if part.restart_policy == "Always"))
+    return served(spec, {part.name: classify(part, blueprint.annotations) for part in stay})
+
+
+def _identity(blueprint: Blueprint, uid: str, claim: Claim, machine: Machine) -> Identity:
     return Identity(
         name=blueprint.name,
         namespace=blueprint.namespace,
         uid=uid,
-        address=address,
+        address=claim.address,
+        ports=claim.ports,
         labels=blueprint.labels,
         annotations=blueprint.annotations,
         node=machine.node,

@@ -18,7 +18,7 @@ from headgate.runtime.pods.controllers import Blueprint, bare_blueprints, reconc
 from headgate.runtime.pods.engine import find_engine, write_shims
 from headgate.runtime.pods.machine import Machine, must_not_fail
 from headgate.runtime.pods.outside import Outside
-from headgate.runtime.pods.pod import PodLife, PodRow
+from headgate.runtime.pods.pod import PodLife, PodRow, served_ports
 
 
 class Options(Struct, frozen=True):
@@ -31,7 +31,7 @@ class Options(Struct, frozen=True):
     state_dir: str
     launch: bool = True
     engine: Literal["sim", "vllm", "auto"] = "auto"
-    network: str = "127.77.0.0/24"  # each Pod has an address of its own from it
+    network: str = "127.77.0.0/24"  # each Pod has an address of its own from it; "off": they share one
     speed: float | None = None  # the simulator's; None: its default
     python: str = sys.executable
     vllm_python: str = ""  # where vLLM can be imported; "": HEADGATE_VLLM_PYTHON, else `python`
@@ -51,7 +51,7 @@ class Pods:
         self._say = say
         self._on_change = on_change
         self._machine: Machine | None = None
-        self._addresses = Addresses(options.network)
+        self._addresses = Addresses(options.network, say)
         self._outside = Outside(say, self._wake)
         self._pods: dict[str, PodLife] = {}
         self._births = itertools.count()
@@ -143,18 +143,18 @@ class Pods:
 
     def _create(self, blueprint: Blueprint, machine: Machine) -> bool:
         try:
-            address = self._addresses.claim()
+            claim = self._addresses.claim(served_ports(blueprint))
         except AddressError as error:
             machine.say_once(f"{blueprint.key} waits for an address: {error}")
             return False
-        self._pods[blueprint.key] = pod = PodLife(blueprint, next(self._births), address, machine, self._wake)
+        self._pods[blueprint.key] = pod = PodLife(blueprint, next(self._births), claim, machine, self._wake)
         pod.start()
         return True
 
     def _gone(self, key: str, _: "asyncio.Task[None]") -> None:
         pod = self._pods.pop(key, None)
         if pod is not None:
-            self._addresses.release(pod.address)
+            pod.claim.release()
         self._wake()
 
     def _publish(self) -> None:
@@ -165,7 +165,8 @@ class Pods:
             self._on_change(servers)
 
     def _leave(self) -> None:
+        for pod in self._pods.values():
+            pod.claim.release()
         self._pods.clear()
-        self._addresses.close()
         if self._machine is not None:
             shutil.rmtree(self._machine.pods, ignore_errors=True)

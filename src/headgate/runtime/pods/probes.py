@@ -27,6 +27,7 @@ class Target(Struct, frozen=True):
     ports: Mapping[str, int]
     run: Command | None = None
     port: int | None = None  # the only port there is, whatever a probe names
+    mapped: Mapping[int, int] = {}  # ports that others stand for here
 
 
 async def ask(probe: Probe, target: Target) -> str:
@@ -148,7 +149,7 @@ def _port(written: int | str, target: Target) -> int | None:
         return target.port
     port = target.ports.get(written) if isinstance(written, str) else None
     port = port or (int(written) if str(written).isdecimal() else 0)
-    return port if 0 < port < 65536 else None
+    return target.mapped.get(port, port) if 0 < port < 65536 else None
 
 
 def _reason(error: Exception) -> str:

@@ -7,8 +7,10 @@ from typing import Literal
 from msgspec import Struct
 
 from headgate.api.workload import Container
+from headgate.runtime.pods.environment import expand
 
 RUN = "headgate.dev/run"
+DEFAULT_PORT = 8000  # vLLM's
 
 Kind = Literal["engine", "syncer", "gateway", "host", "unknown"]
 
@@ -60,10 +62,13 @@ def classify(container: Container, annotations: Mapping[str, str]) -> Kind:
     return "host" if annotations.get(RUN) == "host" and words and container.command else "unknown"
 
 
-def engine_program(engine: Engine, command: Sequence[str], args: Sequence[str], address: str) -> Program:
+def engine_program(
+    engine: Engine, command: Sequence[str], args: Sequence[str], address: str, default_port: int = DEFAULT_PORT
+) -> Program:
     """vLLM's command line on this machine: the engine's command, the container's flags, and the Pod's own address.
 
     vLLM listens on every address when it is not told otherwise, and then the second Pod would find its port taken.
+    `default_port` is what stands for vLLM's own; the container's `--port` comes after it, and counts.
     """
     words = (*command, *args)
     if _shell_line(words) is not None:
@@ -71,7 +76,8 @@ def engine_program(engine: Engine, command: Sequence[str], args: Sequence[str], 
     flags = _flags_of(words)
     if flags is None:
         flags = _with_model(words)
-    return Program((*engine.command, *_without(flags, "--host"), "--host", address))
+    moved = () if default_port == DEFAULT_PORT else ("--port", str(default_port))
+    return Program((*engine.command, *moved, *_without(flags, "--host"), "--host", address))
 
 
 def syncer_program(python: str, command: Sequence[str], args: Sequence[str]) -> Program:
@@ -97,11 +103,16 @@ def named_model(flags: Sequence[str]) -> str | None:
     return None
 
 
+def line(container: Container) -> str:
+    """The whole command line as one text, with the values of those variables that are written beside it."""
+    values = {variable.name: variable.value for variable in container.env if variable.value_from is None}
+    return expand(" ".join((*container.command, *container.args)), values)
+
+
 def port(container: Container) -> int:
     """The port that vLLM will serve: `--port` as written, else vLLM's default."""
-    words = " ".join((*container.command, *container.args))
-    found = re.search(r"--port[=\s]+['\"]?(\d{1,5})\b", words)
-    return int(found[1]) if found else 8000
+    found = re.search(r"--port[=\s]+['\"]?(\d{1,5})\b", line(container))
+    return int(found[1]) if found else DEFAULT_PORT
 
 
 def repository(image: str) -> str:
