@@ -213,3 +213,13 @@ def test_a_listener_that_is_removed_finishes_what_runs():
         assert await busy.ended()
 
     run(scenario)
+
+
+def test_who_comes_just_as_the_listener_is_removed_is_sent_away():
+    async def scenario(rig: Rig):
+        await rig.backend(ok)
+        rig.listening.close()
+        client = await rig.client()
+        assert await client.ended()
+
+    run(scenario)

@@ -8,6 +8,8 @@ import pytest
 from rig import Rig, eventually, run
 from wire import CHAT, GET, SSE, Request, chunk, hang, ok, writes
 
+from headgate.fleet.endpoint import Endpoint
+from headgate.pick.standing import Standing
 from headgate.proxy.plane import Bounds
 
 # Connections to servers.
@@ -108,6 +110,38 @@ def test_the_body_is_sent_whole_to_the_second_server_too():
             % (len(body), body)
         )
         assert good.requests[0].body == body
+
+    run(scenario)
+
+
+def test_a_404_is_asked_elsewhere_while_its_body_is_still_coming():
+    async def lost(request: Request):
+        await request.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nno such a")
+
+    async def scenario(rig: Rig):
+        bad, good = await rig.backend(lost), await rig.backend(ok)
+        client = await rig.client()
+        for _ in range(3):
+            await client.send(CHAT)
+            assert (await client.answer()).body == b"ok"
+        assert (len(bad.requests), len(good.requests)) == (3, 3)
+        await eventually(lambda: not bad.open)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("address", ["x" * 70 + ".example", ".."])
+def test_an_address_that_is_no_host_is_a_server_that_refuses(address):
+    async def scenario(rig: Rig):
+        rig.nobody()
+        await rig.backend(ok)
+        view = rig.views["p"]
+        first, second = view.standing.endpoints
+        loads = dict(zip((first.name, second.name), view.standing.loads, strict=True))
+        wrong = Endpoint(first.name, address, first.port)
+        view.standing = Standing("p", (wrong, second), loads, rig.ledger, rig.prefixes)
+        assert (await rig.ask(CHAT)).body == b"ok"
+        assert len(rig.records[0].decisions) == 2
 
     run(scenario)
 
@@ -266,6 +300,22 @@ def test_a_stream_that_breaks_off_ends_with_an_error_event(end, version):
         assert events[0] == "data: 1"
         assert json.loads(events[1].removeprefix("data: "))["error"]["code"] == "endpoint_failed"
         assert len(events) == 2
+
+    run(scenario)
+
+
+def test_a_stream_of_known_length_that_breaks_off_is_not_made_longer():
+    async def half(request: Request):
+        await request.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 50\r\n\r\ndata: 1\n\n"
+        )
+        await asyncio.sleep(0.02)
+        request.close()
+
+    async def scenario(rig: Rig):
+        await rig.backend(half)
+        reply = await rig.ask(CHAT)
+        assert (reply.body, reply.whole) == (b"data: 1\n\n", False)
 
     run(scenario)
 

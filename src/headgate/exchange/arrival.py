@@ -34,14 +34,13 @@ class Job(Struct, frozen=True, gc=False):
     backend: Backend
     pool: str
     head: bytes
-    body: bytes
     ask: Ask
     repeatable: bool
     ends: float | None
 
 
-def receive(event: Asked, site: Site, record: Record) -> Job | Respond:
-    """Fills `record` as far as it gets."""
+def receive(event: Asked, site: Site, record: Record) -> tuple[Job, bytes] | Respond:
+    """The job and its body, which need not be kept as long. Fills `record` as far as it gets."""
     request = read_request(event)
     target = request.target
     path = target.path
@@ -77,7 +76,7 @@ def receive(event: Asked, site: Site, record: Record) -> Job | Respond:
 
 def _for_backend(
     event: Asked, request: Request, reading: Reading, site: Site, record: Record, routes: Routes, route: Route
-) -> Job | Respond:
+) -> tuple[Job, bytes] | Respond:
     backend = _weighted(route.backends, site.dice)
     if backend is None or backend.pool is None or backend.pool not in site.pools:
         why = f": {backend.reason}" if backend is not None and backend.reason else ""
@@ -104,17 +103,17 @@ def _for_backend(
                 body = renamed
     record.target = model
     whole = route.timeout_s if route.timeout_s is not None else view.pool.timeout_s
-    return Job(
+    job = Job(
         routes=routes,
         route=route,
         backend=backend,
         pool=backend.pool,
         head=_head(event, request, site, record, route, backend, view, len(body)),
-        body=body,
         ask=Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority),
         repeatable=repeatable,
         ends=event.now + whole if whole else None,
     )
+    return job, body
 
 
 def _head(

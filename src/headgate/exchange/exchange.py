@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from headgate.exchange.arrival import Job, receive
+from headgate.exchange.arrival import receive
 from headgate.exchange.edits import edit_headers
 from headgate.exchange.events import (
     Abort,
@@ -84,11 +84,10 @@ class Exchange:
     # The request.
 
     def _asked(self, event: Asked) -> Command:
-        job = receive(event, self._site, self.record)
-        if type(job) is Respond:
-            return self._respond(job, event.now)
-        assert isinstance(job, Job)
-        self._job, self._body = job, job.body
+        received = receive(event, self._site, self.record)
+        if isinstance(received, Respond):
+            return self._respond(received, event.now)
+        self._job, self._body = received
         self._wait_until = event.now + self._site.limits.wait_s
         return self._send(event.now)
 

@@ -18,6 +18,7 @@ from headgate.proxy.upstream import Upstreams
 
 if TYPE_CHECKING:
     from headgate.proxy.downstream import Downstream
+    from headgate.proxy.turn import Turn
 
 _SWEEP_S = 0.1
 
@@ -58,7 +59,7 @@ class Plane:
         self._waited_for = waited_for
         self.upstreams = Upstreams()
         self.connections: set[Downstream] = set()
-        self.parked: dict[str, set[Downstream]] = {}
+        self.parked: dict[str, set[Turn]] = {}
         self.now = monotonic()  # moves with the sweep, as the date does: good enough, and free to read
         self.date = formatdate(usegmt=True).encode()
         self.draining = False
@@ -77,16 +78,19 @@ class Plane:
         """A request id: unique over processes and restarts."""
         return b"%b-%x" % (self._id_prefix, next(self._ids))
 
-    def park(self, pool: str, connection: "Downstream") -> None:
-        """The connection's request waits for the pool to change."""
-        self.parked.setdefault(pool, set()).add(connection)
+    def park(self, pool: str, turn: "Turn") -> None:
+        """The turn waits for the pool to change."""
+        self.parked.setdefault(pool, set()).add(turn)
         if self._waited_for is not None:
             self._waited_for(pool)
 
+    def unpark(self, pool: str, turn: "Turn") -> None:
+        self.parked.get(pool, set()).discard(turn)
+
     def wake(self, pool: str) -> None:
         """The pool has changed: who waits for it asks again."""
-        for connection in self.parked.pop(pool, ()):
-            connection.wake()
+        for turn in self.parked.pop(pool, ()):
+            turn.wake()
 
     def start(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)

@@ -61,6 +61,7 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._refusal: Respond | None = None
         self._url = b""
+        self._body: list[bytes] = []
         self._head_size = 0
 
     @property
@@ -134,7 +135,6 @@ class RequestReader:
     def on_message_begin(self) -> None:
         self._url = self._offer = self._framing = b""
         self._headers: Headers = []
-        self._body: list[bytes] = []
         self._body_size = 0
         self.in_head = True
         self._told = False
@@ -206,6 +206,7 @@ class RequestReader:
             monotonic(),
             self._http10,
         )
+        body.clear()  # it may be large, and the next request may be long in coming
         self.requests.append((asked, self._parser.should_keep_alive()))
 
     def _fail(self, refusal: Respond) -> None:

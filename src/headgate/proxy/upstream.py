@@ -66,6 +66,8 @@ class Upstreams:
             sending.fail("refused", f"no connection within {_CONNECT_S:g} s")
         except OSError as error:
             sending.fail("refused", error.strerror or str(error))
+        except UnicodeError as error:  # of an address that is no host name
+            sending.fail("refused", str(error))
         else:
             if upstream.transport.is_closing():
                 sending.fail("reset", "the server closed the connection at once")

@@ -1,0 +1,252 @@
+"""One request's turn on its client's connection: the exchange runs, servers are asked, the answer is written."""
+
+import socket
+import struct
+from time import monotonic
+from typing import TYPE_CHECKING, cast
+
+from headgate.exchange.events import (
+    Answered,
+    Asked,
+    Chunk,
+    Command,
+    Cut,
+    Ended,
+    Failed,
+    Forward,
+    Gone,
+    Headers,
+    Relay,
+    Respond,
+    Send,
+    Wait,
+    Woken,
+)
+from headgate.exchange.exchange import Exchange
+from headgate.proxy.answer import LAST_CHUNK, bodiless, connection, head, whole
+from headgate.proxy.upstream import Reason, Sending
+
+if TYPE_CHECKING:
+    from headgate.proxy.downstream import Downstream
+
+
+class Turn:
+    """Does what its exchange says; tells its connection when it is over. It is the `Owner` of what it sends.
+
+    `keep_alive`: the connection goes on after the answer.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_client",
+        "_deadline",
+        "_edit",
+        "_exchange",
+        "_http10",
+        "_in_flight_at",
+        "_length",
+        "_method",
+        "_out",
+        "_plane",
+        "_pool",
+        "_sending",
+        "_sent",
+        "_touched",
+        "_transport",
+        "keep_alive",
+    )
+
+    def __init__(self, client: "Downstream", asked: Asked, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self._client = client
+        self._plane = client.plane
+        self._transport = client.transport
+        self._method, self._http10 = asked.method, asked.http10
+        self._exchange = Exchange(client.listening.site)
+        self._sending: Sending | None = None
+        self._in_flight_at = ""  # the endpoint that the ledger counts this request for
+        self._pool = ""  # the pool that it waits for
+        self._deadline: float | None = None
+        self._touched = self._plane.now  # when anything last moved
+        self._out: list[bytes] = []
+        self._sent = 0
+
+    def begin(self, asked: Asked) -> None:
+        """It may be over when this returns."""
+        self._do(self._exchange.feed(asked))
+
+    def _do(self, command: Command) -> None:
+        if type(command) is Forward:
+            self._forward(command)
+        elif type(command) is Respond:
+            self._respond(command)
+        elif type(command) is Wait:
+            self._pool, self._deadline = command.pool, command.until
+            self._plane.park(command.pool, self)
+
+    def _forward(self, command: Forward) -> None:
+        endpoint, plane = command.endpoint, self._plane
+        self._deadline = command.deadline
+        self._in_flight_at = endpoint.name
+        plane.ledger.take(endpoint.name)
+        plane.prefixes.record(command.rungs, endpoint.name)
+        self._sending = plane.upstreams.send(
+            self, endpoint, command.head, command.body, no_body=self._method == b"HEAD", repeat=command.repeat
+        )
+
+    def _respond(self, response: Respond) -> None:
+        self.keep_alive = self.keep_alive and not response.close and not self._client.leaving
+        framing = connection(keep_alive=self.keep_alive, http10=self._http10)
+        self._transport.write(whole(response, self._method, self._plane.date, *framing))
+        self._sent = 0 if self._method == b"HEAD" else len(response.body)
+        self._finish()
+
+    def _finish(self) -> None:
+        record = self._exchange.record
+        record.bytes_out = self._sent
+        self._plane.done(record)
+        self._client.turn_over()
+
+    # From the server (proxy.upstream.Owner).
+
+    def answered(self, status: int, headers: Headers) -> None:
+        command = self._exchange.feed(Answered(status, headers, monotonic()))
+        if type(command) is not Relay:
+            self._let_go()
+            self._do(command)
+            return
+        self._edit = command.edit
+        self._length = command.length
+        self._chunked = False
+        framing: tuple[bytes, ...] = ()
+        if command.length is not None:
+            if status != 204:
+                framing = (b"content-length: %d" % command.length,)
+        elif not bodiless(self._method, status):
+            if self._http10:
+                self.keep_alive = False
+            else:
+                self._chunked = True
+                framing = (b"transfer-encoding: chunked",)
+        self.keep_alive = self.keep_alive and not self._client.leaving
+        framing += connection(keep_alive=self.keep_alive, http10=self._http10)
+        self._out.append(head(status, command.headers, *framing))
+
+    def body(self, data: bytes) -> None:
+        self._touched = self._plane.now
+        if self._edit:
+            data = cast(Send, self._exchange.feed(Chunk(data))).data
+            if not data:
+                return
+        self._put(data)
+
+    def _put(self, data: bytes) -> None:
+        self._sent += len(data)
+        self._out.append(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+
+    def flush(self) -> None:
+        out = self._out
+        if out:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            out.clear()
+
+    def ended(self) -> None:
+        self._sending = None
+        self._give_back()
+        rest = cast(Send, self._exchange.feed(Ended(monotonic()))).data
+        if rest:
+            self._put(rest)
+        if self._chunked:
+            self._out.append(LAST_CHUNK)
+        self.flush()
+        self._finish()
+
+    def failed(self, reason: Reason, detail: str) -> None:
+        self._sending = None
+        self._give_back()
+        command = self._exchange.feed(Failed(reason, detail, monotonic()))
+        if type(command) is Cut:
+            self._cut(command)
+        else:
+            self._do(command)
+
+    def _cut(self, command: Cut) -> None:
+        """The client must see that the answer is not whole: by an event, or by an end that comes too early."""
+        self.keep_alive = False
+        told = bool(command.data) and self._length is None
+        if told:
+            self._put(command.data)
+            if self._chunked:
+                self._out.append(LAST_CHUNK)
+        self.flush()
+        # What only the end of the connection ends would be complete with any other end than a reset.
+        reset = not (told or self._chunked or self._length is not None or self._transport.is_closing())
+        self._finish()
+        if reset:
+            raw = self._transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._transport.abort()
+
+    def _give_back(self) -> None:
+        if self._in_flight_at:
+            self._plane.ledger.give(self._in_flight_at)
+            self._in_flight_at = ""
+
+    def _let_go(self) -> None:
+        """Of what runs at a server; it must notice, so that it can free what it holds."""
+        self._give_back()
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            sending.abort()
+
+    # From the client.
+
+    def gone(self) -> None:
+        """The client has left."""
+        self._let_go()
+        self._unpark()
+        self._exchange.feed(Gone(monotonic()))
+        self._exchange.record.bytes_out = self._sent
+        self._plane.done(self._exchange.record)
+
+    def pause(self) -> None:
+        """The client reads slowly: so does the gateway, from the server."""
+        if self._sending is not None:
+            self._sending.pause()
+
+    def resume(self) -> None:
+        self._touched = self._plane.now
+        if self._sending is not None:
+            self._sending.resume()
+
+    # Time.
+
+    def _unpark(self) -> None:
+        if self._pool:
+            self._plane.unpark(self._pool, self)
+            self._pool = ""
+
+    def wake(self) -> None:
+        """What it waits for has changed, or its time is over."""
+        if self._pool:
+            self._unpark()
+            self._deadline = None
+            self._do(self._exchange.feed(Woken(monotonic())))
+
+    def sweep(self, now: float, *, paused: bool) -> None:
+        """`paused`: the client takes nothing at the moment."""
+        silence = self._plane.bounds.silence_s
+        if self._deadline is not None and now >= self._deadline:
+            if self._pool:
+                self.wake()
+            else:
+                self._time_out("the request's time is over")
+        elif self._sending is not None and now - self._touched > silence:
+            if paused:
+                self._transport.abort()
+            else:
+                self._time_out(f"nothing came for {silence:g} s")
+
+    def _time_out(self, detail: str) -> None:
+        self._let_go()
+        self.failed("timeout", detail)
