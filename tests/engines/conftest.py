@@ -16,6 +16,7 @@ from vllm_server import Vllm
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "sim"))  # the corpus and the comparison are shared with the recorded test
+sys.path.insert(0, str(HERE.parent / "system"))  # a real `headgate up`
 
 VENV = os.environ.get("HEADGATE_ENGINES_VENV", "")
 if not VENV:

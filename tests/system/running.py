@@ -17,6 +17,8 @@ _numbers = iter(range(1, 250))
 class Running:
     """`address` is where the first gateway listens. Use as a context manager."""
 
+    patience = 60.0  # seconds until it must be ready
+
     def __init__(self, state: Path, *paths: Path | str, verb: str = "up", args: tuple[str, ...] = ()) -> None:
         # The process id keeps test runs on one machine apart, the counter the instances of one run.
         block, number = os.getpid() % 200 + 10, next(_numbers)
@@ -56,7 +58,7 @@ class Running:
         for reader in self._readers:
             reader.start()
         try:
-            self.until(lambda: self.said("Ready after") or self.process.poll() is not None, 60)
+            self.until(lambda: self.said("Ready after") or self.process.poll() is not None, self.patience)
         except BaseException:
             self.process.kill()
             raise
