@@ -6,13 +6,14 @@ change. An exchange reads it and changes nothing.
 
 from collections.abc import Callable, Mapping
 
+import msgspec
 from msgspec import Struct
 
 from headgate.exchange.router import Asking, Router, Routes, find_route
 from headgate.fleet.endpoint import Served
 from headgate.pick.profile import Profile
 from headgate.pick.standing import Standing
-from headgate.plan.plan import Pool
+from headgate.plan.plan import Backend, Pool, Route
 
 CHAT = "/v1/chat/completions"
 
@@ -55,8 +56,27 @@ class Limits(Struct, frozen=True):
     debug_headers: bool = False
 
 
+class Way(Struct, frozen=True, gc=False):
+    """What requests of one method, target, host and model have in common, where their other headers change nothing.
+
+    `start` is the request line and the Host header for the server.
+    """
+
+    method: str
+    host: str
+    path: str  # as it is recorded
+    routes: Routes
+    route: Route
+    backend: Backend
+    pool: str
+    start: bytes
+
+
 class Site(Struct):
-    """`pools` is one mapping, kept current by the edge, that all sites share; `started` is Unix time in seconds."""
+    """`pools` is one mapping, kept current by the edge, that all sites share; `started` is Unix time in seconds.
+
+    `ways` remembers what was found out for earlier requests: the plan does not change under a Site.
+    """
 
     router: Router
     pools: Mapping[str, PoolView]
@@ -64,6 +84,7 @@ class Site(Struct):
     dice: Callable[[], float]
     limits: Limits = Limits()
     started: int = 0
+    ways: dict[tuple[bytes, bytes, bytes, str], Way] = msgspec.field(default_factory=dict)
 
     def base_of(self, model: str) -> str:
         """The base model of an adapter, a base model's own name, or "" for a name that nobody knows."""

@@ -13,6 +13,8 @@ from xxhash import xxh3_64_intdigest
 
 Rungs = tuple[tuple[int, int], ...]  # (bytes, digest), the shortest first
 
+_GROUPS_REMEMBERED = 1024
+
 
 def _lengths(longest: int) -> tuple[int, ...]:
     """256, 512, 1024, then each a quarter longer than the one before, in whole 64-byte steps.
@@ -68,13 +70,14 @@ class PrefixIndex:
     one. `record` costs 0.15 µs a rung, `match` 0.1 µs a rung and 0.15 µs for each endpoint found.
     """
 
-    __slots__ = ("_bits", "_gone", "_limit", "_names", "_seen")
+    __slots__ = ("_bits", "_gone", "_groups", "_limit", "_names", "_seen")
 
     def __init__(self, limit: int = 65_536) -> None:
         self._limit = limit
         self._seen: OrderedDict[int, int] = OrderedDict()  # digest → endpoints
         self._bits: dict[str, int] = {}
         self._names: dict[int, str] = {}
+        self._groups: dict[int, tuple[str, ...]] = {}
         self._gone = 0  # bits of endpoints that were forgotten, and may still stand in entries
 
     def __len__(self) -> int:
@@ -106,13 +109,24 @@ class PrefixIndex:
             new = get(digest, 0) & ~known
             if new:
                 known |= new
+                names = self._groups.get(new) or self._group(new)
                 if found is None:
-                    found = {}
-                while new:
-                    bit = new & -new
-                    found[self._names[bit]] = length
-                    new ^= bit
+                    found = dict.fromkeys(names, length)
+                else:
+                    found.update(dict.fromkeys(names, length))
         return _NOTHING if found is None else found
+
+    def _group(self, mask: int) -> tuple[str, ...]:
+        """The endpoints of a set of bits. The same few sets come again and again: that of all endpoints above all."""
+        names, rest = [], mask
+        while rest:
+            bit = rest & -rest
+            names.append(self._names[bit])
+            rest ^= bit
+        if len(self._groups) >= _GROUPS_REMEMBERED:
+            self._groups.clear()
+        group = self._groups[mask] = tuple(names)
+        return group
 
     def forget(self, endpoint: str) -> None:
         """The endpoint is gone, or restarted with an empty cache."""
@@ -120,6 +134,7 @@ class PrefixIndex:
         if bit is not None:
             del self._names[bit]
             self._gone |= bit
+            self._groups.clear()
 
     def _admit(self, endpoint: str) -> int:
         # Going through the whole index takes 5 ms, too long for each endpoint that leaves: once in 64 of them.
