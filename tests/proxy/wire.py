@@ -20,6 +20,8 @@ SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding:
 
 def reset(writer: asyncio.StreamWriter) -> None:
     """Ends a connection as the kernel does for a killed process that had bytes to read: with RST."""
+    if writer.transport.is_closing():
+        return
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
@@ -46,6 +48,8 @@ class Client:
 
     async def send(self, raw: bytes) -> None:
         """What can be sent before the gateway closes."""
+        if self.writer.transport.is_closing():
+            return
         self.writer.write(raw)
         with contextlib.suppress(ConnectionError):
             await self.writer.drain()
@@ -112,6 +116,8 @@ class Request:
         self.body, self.backend, self.writer, self.number = body, backend, writer, number
 
     async def write(self, raw: bytes) -> None:
+        if self.writer.transport.is_closing():
+            raise ConnectionResetError
         self.writer.write(raw)
         await self.writer.drain()
 

@@ -228,10 +228,9 @@ class Turn:
 
     def wake(self) -> None:
         """What it waits for has changed, or its time is over."""
-        if self._pool:
-            self._unpark()
-            self._deadline = None
-            self._do(self._exchange.feed(Woken(monotonic())))
+        self._unpark()
+        self._deadline = None
+        self._do(self._exchange.feed(Woken(monotonic())))
 
     def sweep(self, now: float, *, paused: bool) -> None:
         """`paused`: the client takes nothing at the moment."""
