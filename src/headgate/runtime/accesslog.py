@@ -1,13 +1,15 @@
-"""One line of JSON for each request, written in batches off the event loop."""
+"""One line of JSON for each request, written in batches by a thread of its own: no disk and no reader stalls requests."""
 
 import asyncio
 import os
-import sys
+import queue
+import select
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from time import monotonic, time
-from typing import TextIO
 
 import msgspec
 
@@ -16,96 +18,194 @@ from headgate.exchange.record import Record
 _FLUSH_S = 0.25
 _HELD = 100_000  # lines held while the disk or the reader is slow; beyond it they are dropped, and counted
 _ROTATE = 64 << 20
+_STDOUT = 1
+
+
+class Line(msgspec.Struct, frozen=True, gc=False):
+    """What a line says, in this order. Durations count from the request's last byte to the answer's head and end."""
+
+    time: str  # RFC 3339, UTC: when the request was there
+    duration_ms: float
+    first_byte_ms: float | None  # None where no server answered
+    id: str
+    status: int
+    method: str
+    host: str
+    path: str
+    peer: str
+    route: str
+    pool: str
+    model: str  # as the client asked
+    target_model: str  # as the server saw it
+    priority: int
+    endpoint: str
+    tries: int
+    waited: bool
+    stream: bool
+    bytes_in: int
+    bytes_out: int
+    error: str
+
+
+_REST = attrgetter(
+    "id",
+    "status",
+    "method",
+    "host",
+    "path",
+    "peer",
+    "route",
+    "pool",
+    "model",
+    "target",
+    "priority",
+    "endpoint",
+    "tries",
+    "waited",
+    "streamed",
+    "bytes_in",
+    "bytes_out",
+    "error",
+)
+
+
+class Clock:
+    """Turns the records' clock (monotonic seconds) into RFC 3339 with milliseconds; formats each second once."""
+
+    def __init__(self) -> None:
+        self._offset = time() - monotonic()
+        self._second = -1
+        self._text = ""
+
+    def text(self, at: float) -> str:
+        at += self._offset
+        whole = int(at)
+        if whole != self._second:
+            self._second = whole
+            self._text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        return f"{self._text}{int((at - whole) * 1000):03d}Z"
+
+
+def line(record: Record, clock: Clock) -> Line:
+    asked, answered = record.asked_at, record.answered_at
+    return Line(
+        clock.text(asked),
+        int((record.ended_at - asked) * 1e5 + 0.5) / 100,
+        int((answered - asked) * 1e5 + 0.5) / 100 if answered else None,
+        *_REST(record),
+    )
 
 
 class AccessLog:
-    """`to` is a path, `-` for standard output. A file is bounded: at 64 MiB it becomes `NAME.1`."""
+    """`to` is a path, `-` for standard output. A file is bounded: at 64 MiB it becomes `NAME.1`.
 
-    def __init__(self, to: str) -> None:
-        self.dropped = 0
+    Lines come within half a second; all of them are there after `close`. `say` hears when they can't be written, and
+    when they can again. Raises OSError where the file can't be written from the start.
+    """
+
+    def __init__(self, to: str, say: Callable[[str], None]) -> None:
         self._path = None if to == "-" else Path(to)
-        self._file: TextIO | None = None
+        self._say = say
         self._lines: list[bytes] = []
-        self._writing = False
-        self._offset = time() - monotonic()
+        self._clock = Clock()
         self._encode = msgspec.json.Encoder().encode
+        self._timer: asyncio.TimerHandle | None = None
+        self._batches: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+        self._idle = True  # the thread sets it, the loop clears it: one batch at a time
+        self._overflown = 0  # lines dropped by the loop
+        self._lost = 0  # lines dropped by the thread
+        self._trouble = ""
+        self._told = ""
+        self._torn = False  # the last line written is not whole
+        if self._path is not None:
+            os.close(self._open(self._path))
+        self._thread = threading.Thread(target=self._work, name="access log", daemon=True)
+        self._thread.start()
+
+    @property
+    def dropped(self) -> int:
+        """Lines that were never written."""
+        return self._overflown + self._lost
 
     def write(self, record: Record) -> None:
-        """Costs about 2 µs; the writing itself happens later."""
+        """Costs 1.6 µs; the writing itself happens later."""
         lines = self._lines
         if len(lines) >= _HELD:
-            self.dropped += 1
+            self._overflown += 1
             return
-        if not lines and not self._writing:
-            asyncio.get_running_loop().call_later(_FLUSH_S, self._start)
-        lines.append(self._encode(line(record, self._offset)))
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_FLUSH_S, self._flush)
+        lines.append(self._encode(line(record, self._clock)))
 
-    def _start(self) -> None:
-        if self._writing:
+    def close(self, patience: float = 2.0) -> None:
+        """Write what is left, within `patience` seconds: who reads it may have stopped reading."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._batches.put(self._lines)
+        self._batches.put(None)
+        self._thread.join(patience)
+        self._tell()
+
+    def _flush(self) -> None:
+        self._tell()
+        if self._idle and not self._lines:
+            self._timer = None
             return
-        self._writing = True
-        lines, self._lines = self._lines, []
-        done = asyncio.get_running_loop().run_in_executor(None, self._put, lines)
-        done.add_done_callback(self._written)
+        self._timer = asyncio.get_running_loop().call_later(_FLUSH_S, self._flush)
+        if self._idle:
+            lines, self._lines = self._lines, []
+            self._idle = False
+            self._batches.put(lines)
 
-    def _written(self, done: "asyncio.Future[None]") -> None:
-        self._writing = False
-        if not done.cancelled() and done.exception() is not None:
-            self.dropped += 1
-        if self._lines:
-            asyncio.get_running_loop().call_later(_FLUSH_S, self._start)
+    def _tell(self) -> None:
+        trouble = self._trouble
+        if trouble == self._told:
+            return
+        self._told = trouble
+        if trouble:
+            self._say(f"The access log can't be written ({trouble}). What it misses is counted in the metrics.")
+        else:
+            self._say("The access log is being written again.")
+
+    # The thread.
+
+    def _work(self) -> None:
+        while (lines := self._batches.get()) is not None:
+            if lines:
+                self._put(lines)
+            self._idle = True
 
     def _put(self, lines: list[bytes]) -> None:
         data = b"\n".join(lines) + b"\n"
-        if self._path is None:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-            return
-        if self._path.exists() and self._path.stat().st_size > _ROTATE:
-            os.replace(self._path, self._path.with_name(self._path.name + ".1"))
-        with self._path.open("ab") as file:
-            file.write(data)
+        try:
+            if self._path is None:
+                self._write(_STDOUT, data)
+            else:
+                file = self._open(self._path)
+                try:
+                    self._write(file, data)
+                finally:
+                    os.close(file)
+            self._trouble = ""
+        except OSError as error:
+            self._lost += len(lines)
+            self._trouble = error.strerror or str(error)
 
-    def close(self) -> None:
-        """Write what is left."""
-        if self._lines:
-            lines, self._lines = self._lines, []
-            self._put(lines)
+    def _open(self, path: Path) -> int:
+        if path.is_file() and path.stat().st_size > _ROTATE:
+            os.replace(path, path.with_name(path.name + ".1"))
+        # Without waiting: a pipe that nobody reads is an error, said at once.
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o640)
 
-
-def line(record: Record, offset: float) -> dict[str, object]:
-    """The fields of a line. `offset` turns the record's clock into Unix time; durations are milliseconds."""
-    asked = record.asked_at
-    return {
-        "time": _iso(asked + offset),
-        "id": record.id,
-        "peer": record.peer,
-        "method": record.method,
-        "host": record.host,
-        "path": record.path,
-        "status": record.status,
-        "duration_ms": round((record.ended_at - asked) * 1000, 2),
-        "first_byte_ms": round((record.answered_at - asked) * 1000, 2) if record.answered_at else None,
-        "bytes_in": record.bytes_in,
-        "bytes_out": record.bytes_out,
-        "route": record.route,
-        "pool": record.pool,
-        "model": record.model,
-        "target_model": record.target,
-        "priority": record.priority,
-        "endpoint": record.endpoint,
-        "tries": record.tries,
-        "stream": record.streamed,
-        "error": record.error,
-    }
-
-
-def _iso(seconds: float) -> str:
-    """RFC 3339 with milliseconds."""
-    whole = int(seconds)
-    return f"{_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
-
-
-@lru_cache(maxsize=16)
-def _second(whole: int) -> str:
-    return datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    def _write(self, file: int, data: bytes) -> None:
+        if self._torn:
+            data = b"\n" + data
+        rest = memoryview(data)
+        while rest:
+            try:
+                written = os.write(file, rest)
+            except BlockingIOError:
+                select.select([], [file], [], 1.0)
+                continue
+            self._torn = rest[written - 1] != ord("\n")
+            rest = rest[written:]

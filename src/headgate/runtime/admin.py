@@ -1,8 +1,7 @@
 """The admin face: what `headgate get` and `headgate explain` ask, and the metrics. JSON over a unix socket."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from time import monotonic, time
+from itertools import islice
 from urllib.parse import unquote
 
 import msgspec
@@ -10,7 +9,7 @@ import msgspec
 from headgate.exchange.record import Record
 from headgate.pick.trail import explain, render
 from headgate.plan.plan import Statuses
-from headgate.runtime.accesslog import line
+from headgate.runtime.accesslog import Clock, line
 from headgate.runtime.gateway import Gateway
 from headgate.runtime.rows import ROWS
 from headgate.runtime.server import Answer, Request
@@ -35,8 +34,8 @@ class Admin:
         if first == "explain":
             return self._explain(unquote(rest), text=request.query == "text")
         if first == "requests":
-            offset = time() - monotonic()
-            return _json([line(record, offset) for record in reversed(self._gateway.recent)][:100])
+            clock = Clock()
+            return _json([line(record, clock) for record in islice(reversed(self._gateway.recent), 100)])
         return self.handle_metrics(request)
 
     def handle_metrics(self, request: Request) -> Answer:
@@ -56,14 +55,14 @@ class Admin:
             return Answer(404, _JSON, msgspec.json.encode({"error": message}))
         if text:
             return Answer(200, _TEXT, told(record).encode())
-        fields = line(record, time() - monotonic())
-        return _json({"request": fields, "decisions": [explain(decision) for decision in record.decisions]})
+        return _json(
+            {"request": line(record, Clock()), "decisions": [explain(decision) for decision in record.decisions]}
+        )
 
 
 def told(record: Record) -> str:
     """One request's story, for people."""
-    offset = time() - monotonic()
-    when = datetime.fromtimestamp(record.asked_at + offset, UTC).isoformat(timespec="milliseconds")
+    when = Clock().text(record.asked_at)
     took = (record.ended_at - record.asked_at) * 1000
     lines = [
         f"request   {record.id}",

@@ -3,11 +3,11 @@
 Everything slow goes through here; what the data plane reads (`views`) is always whole and current.
 """
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from time import monotonic
 
-import msgspec
+from msgspec.structs import replace
 
 from headgate.exchange.site import PoolView
 from headgate.fleet.endpoint import Endpoint, Load, Served, Server
@@ -19,27 +19,42 @@ from headgate.pick.standing import Standing
 from headgate.plan.plan import Plan, Pool
 
 _SETTLE_S = 0.01  # loads that come within this time are taken together
-_REMEMBER_S = 60.0  # how long a model that was served is still expected back
+_REMEMBER_S = 60.0  # how long the models of an endpoint that left are expected back
+_BASES = 10_000  # names of models whose base is known; adapters may come and go for months
 
 
 class Fleet:
-    """Owned by the edge. `changed(pool)` is called when a pool's endpoints or models are others than before."""
+    """Owned by the edge. `changed(pool)` is called when a pool's endpoints or models are others than before.
 
-    def __init__(self, changed: Callable[[str], None]) -> None:
+    `later(seconds, function)` calls the function after that time, `clock` counts seconds.
+    """
+
+    def __init__(
+        self,
+        changed: Callable[[str], None],
+        later: Callable[[float, Callable[[], None]], object],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self.ledger = Ledger()
         self.prefixes = PrefixIndex()
         self.views: dict[str, PoolView] = {}
         self.base_models: dict[str, str] = {}
         self._changed = changed
+        self._later = later
+        self._clock = clock
         self._plan = Plan()
         self._expected: Mapping[str, frozenset[str]] = {}
         self._servers: tuple[Server, ...] = ()
+        self._members: dict[str, tuple[Endpoint, ...]] = {}  # pool → endpoints as the servers say
+        self._pools_of: dict[str, tuple[str, ...]] = {}  # endpoint → pools
+        self._up: set[str] = set()  # endpoints whose server is ready
         self._loads: dict[str, Load] = {}
         self._asked: set[str] = set()  # endpoints whose metrics and models were asked for at least once
         self._sick: set[str] = set()  # endpoints that fail their health check
-        self._seen: dict[str, dict[str, float]] = {}  # pool → model → when it was last served
-        self._stale: set[str] = set()
-        self._pools_of: dict[str, list[str]] = {}  # endpoint → pools
+        self._left: dict[str, dict[str, float]] = {}  # pool → model of an endpoint that left → until when it counts
+        self._reported: dict[str, str] = {}  # model → base, as servers said last
+        self._stale: set[str] = set()  # pools whose loads have changed
+        self._refreshing = False
 
     # What changes.
 
@@ -47,41 +62,53 @@ class Fleet:
         """`expected`: adapters by pool that somebody was told to load there."""
         self._plan = plan
         self._expected = expected
-        for gone in self.views.keys() - plan.pools.keys():
-            del self.views[gone]
-            self._changed(gone)
-        self._rebuild(plan.pools)
+        gone = self.views.keys() - plan.pools.keys()
+        for pool in gone:
+            del self.views[pool]
+            self._left.pop(pool, None)
+        self._place()
+        checked = {e.name for name, pool in plan.pools.items() if pool.health for e in self._members[name]}
+        self._sick &= checked
+        self._rebuild(plan.pools, also=gone)
 
     def servers(self, servers: Sequence[Server]) -> None:
+        """These are the servers that run now."""
         self._servers = tuple(servers)
-        self._rebuild(self._plan.pools)
+        before = self._members
+        self._place()
+        self._rebuild(name for name, endpoints in self._members.items() if before.get(name) != endpoints)
 
     def load(self, endpoint: str, load: Load) -> None:
-        """An endpoint has reported (or was asked in vain)."""
-        new = endpoint not in self._asked
-        self._asked.add(endpoint)
+        """An endpoint has reported (or was asked in vain). What comes from one that has left counts for nothing."""
+        if endpoint not in self._up:
+            return
         before = self._loads.get(endpoint)
         self._loads[endpoint] = load
-        if new or before is None or before.models != load.models:
-            self._rebuild(self._pools(endpoint))
+        if endpoint not in self._asked or before is None or before.models != load.models:
+            self._asked.add(endpoint)
+            self._rebuild(self._pools_of[endpoint])
             return
-        if not self._stale:
-            asyncio.get_running_loop().call_later(_SETTLE_S, self._refresh)
-        self._stale.update(self._pools_of.get(endpoint, ()))
+        self._stale.update(self._pools_of[endpoint])
+        if not self._refreshing:
+            self._refreshing = True
+            self._later(_SETTLE_S, self._refresh)
 
     def health(self, endpoint: str, healthy: bool) -> None:
-        (self._sick.discard if healthy else self._sick.add)(endpoint)
-        self._rebuild(self._pools(endpoint))
+        """A health check has come to another verdict."""
+        if endpoint in self._pools_of:
+            (self._sick.discard if healthy else self._sick.add)(endpoint)
+            self._rebuild(self._pools_of[endpoint])
 
     # What follows from it.
 
     def endpoints(self, *, kind: str | None = None) -> dict[str, Endpoint]:
         """Endpoints that run, by name, whether or not they are let serve already."""
+        pools = self._plan.pools
         return {
             endpoint.name: endpoint
-            for pool in self._plan.pools.values()
-            if kind is None or pool.kind == kind
-            for endpoint in self._members(pool)
+            for pool, endpoints in self._members.items()
+            if kind is None or pools[pool].kind == kind
+            for endpoint in endpoints
         }
 
     def missing_adapters(self) -> set[str]:
@@ -95,75 +122,115 @@ class Fleet:
             for adapter in adapters - {served.id for served in load.models or ()}
         }
 
-    def load_of(self, endpoint: str) -> Load:
-        return self._loads.get(endpoint, Load())
+    def why_not(self, endpoint: str) -> str:
+        """Why an endpoint of a server that is ready is not let serve; "" for those that are."""
+        if endpoint in self._sick:
+            return "fails its health check"
+        if endpoint in self._up and endpoint not in self._asked and self._is_scraped(endpoint):
+            return "was not asked for its models yet"
+        return ""
 
-    def _pools(self, endpoint: str) -> dict[str, Pool]:
-        pools = self._plan.pools
-        return {name: pools[name] for name in self._pools_of.get(endpoint, ()) if name in pools}
+    # Who belongs where.
 
-    def _members(self, pool: Pool) -> tuple[Endpoint, ...]:
-        return members(pool.namespace, pool.selector, pool.ports, self._servers)
-
-    def _rebuild(self, pools: Mapping[str, Pool]) -> None:
-        found = {name: self._members(pool) for name, pool in pools.items()}
-        self._forget_those_that_left(found)
-        for name, endpoints in found.items():
-            for endpoint in endpoints:
-                of = self._pools_of.setdefault(endpoint.name, [])
-                if name not in of:
-                    of.append(name)
-        for name, pool in pools.items():
-            self._view(pool, tuple(self._let_serve(pool, endpoint) for endpoint in found[name]))
-
-    def _let_serve(self, pool: Pool, endpoint: Endpoint) -> Endpoint:
-        """A server takes requests once it was asked what it serves: a restarted one has lost its adapters."""
-        ready = endpoint.ready and endpoint.name not in self._sick
-        if pool.kind == "inference":
-            ready = ready and endpoint.name in self._asked
-        return endpoint if ready == endpoint.ready else msgspec.structs.replace(endpoint, ready=ready)
-
-    def _forget_those_that_left(self, found: Mapping[str, tuple[Endpoint, ...]]) -> None:
-        running = {endpoint.name for endpoints in found.values() for endpoint in endpoints if endpoint.ready}
-        for name, pools in list(self._pools_of.items()):
-            if name in running or not any(pool in found for pool in pools):
+    def _place(self) -> None:
+        """Find every pool's members anew, and forget what was known of those that are not what they were."""
+        before = {endpoint.name: endpoint for endpoints in self._members.values() for endpoint in endpoints}
+        pools_before = self._pools_of
+        places: dict[str, tuple[str, int]] = {}
+        pools_of: dict[str, list[str]] = {}
+        self._members = {}
+        in_order = sorted(self._plan.pools.values(), key=lambda pool: (pool.kind != "inference", pool.name))
+        for pool in in_order:
+            found = members(pool.namespace, pool.selector, pool.ports, self._servers)
+            self._members[pool.name] = tuple(_distinct(endpoint, places) for endpoint in found)
+            for endpoint in self._members[pool.name]:
+                pools_of.setdefault(endpoint.name, []).append(pool.name)
+        now = {endpoint.name: endpoint for endpoints in self._members.values() for endpoint in endpoints}
+        self._up = {endpoint.name for endpoint in now.values() if endpoint.ready}
+        self._pools_of = {name: tuple(pools) for name, pools in pools_of.items()}
+        for name, was in before.items():
+            same = name in now and _place_of(now[name]) == _place_of(was)
+            if same and name in self._up:
                 continue
-            self._asked.discard(name)
-            if self._loads.pop(name, None) is not None:
-                self.prefixes.forget(name)  # its cache is gone with it
-            listed = {endpoint.name for pool in pools for endpoint in found.get(pool, ())}
-            if name not in listed:
-                del self._pools_of[name]
+            self._forget_state(name, pools_before[name])
+            if not same:
                 self._sick.discard(name)
                 self.ledger.forget(name)
 
-    def _view(self, pool: Pool, endpoints: tuple[Endpoint, ...]) -> None:
-        before = self.views.get(pool.name)
-        ready = [endpoint for endpoint in endpoints if endpoint.ready and not endpoint.draining]
-        lists = [models for endpoint in ready if (models := self.load_of(endpoint.name).models)]
-        served: dict[str, Served] = {entry.id: entry for models in lists for entry in models}
-        now = monotonic()
-        seen = self._seen.setdefault(pool.name, {})
-        seen.update(dict.fromkeys(served, now))
-        for model in [model for model, at in seen.items() if now - at > _REMEMBER_S]:
-            del seen[model]
-        expected = {t.model for m in pool.models.values() for t in m.targets} | set(pool.models) | set(seen)
-        expected |= {t.model for rule in pool.rules for t in rule.targets}
-        view = PoolView(
+    def _forget_state(self, endpoint: str, pools: Iterable[str]) -> None:
+        """Its process has ended, and with it its cache and what was loaded; the like of it may be back soon."""
+        self._asked.discard(endpoint)
+        load = self._loads.pop(endpoint, None)
+        if load is None:
+            return
+        self.prefixes.forget(endpoint)
+        until = self._clock() + _REMEMBER_S
+        for pool in pools:
+            if pool in self._plan.pools and load.models:
+                self._left.setdefault(pool, {}).update((served.id, until) for served in load.models)
+                self._later(_REMEMBER_S, partial(self._expire, pool))
+
+    def _expire(self, pool: str) -> None:
+        left = self._left.get(pool, {})
+        now = self._clock()
+        over = [model for model, until in left.items() if until <= now]
+        for model in over:
+            del left[model]
+        if over:
+            self._rebuild([pool])
+
+    def _is_scraped(self, endpoint: str) -> bool:
+        return any(self._plan.pools[pool].kind == "inference" for pool in self._pools_of[endpoint])
+
+    # Views.
+
+    def _rebuild(self, pools: Iterable[str], also: Iterable[str] = ()) -> None:
+        """Make the views of these pools anew; then tell of those that differ, and of those `also`."""
+        changed = [*also]
+        for name in pools:
+            pool = self._plan.pools.get(name)
+            if pool is not None:
+                before = self.views.get(name)
+                view = self.views[name] = self._view(pool)
+                if before is None or _differ(before, view):
+                    changed.append(name)
+        self._name_bases()
+        for name in changed:
+            self._changed(name)
+
+    def _view(self, pool: Pool) -> PoolView:
+        endpoints = tuple([self._let_serve(pool, endpoint) for endpoint in self._members[pool.name]])
+        served: dict[str, Served] = {}
+        listed = False
+        for endpoint in endpoints:
+            models = self._loads[endpoint.name].models if endpoint.name in self._loads else None
+            if models and endpoint.ready and not endpoint.draining:
+                listed = True
+                for entry in models:
+                    served.setdefault(entry.id, entry)
+        expected = {target.model for rule in pool.rules for target in rule.targets}
+        for model in pool.models.values():
+            expected.update([target.model for target in model.targets] or [model.name])
+        return PoolView(
             pool=pool,
             standing=Standing(pool.name, endpoints, self._loads, self.ledger, self.prefixes),
             profile=DEFAULT if pool.kind == "inference" else SERVICE,
             served=served,
-            listed=bool(lists),
-            declared=self._expected.get(pool.name, frozenset()) | expected,
+            listed=listed,
+            declared=self._expected.get(pool.name, frozenset()) | expected | self._left.get(pool.name, {}).keys(),
             ray=any(endpoint.ray for endpoint in endpoints),
         )
-        self.views[pool.name] = view
-        if before is None or before.standing.endpoints != endpoints or before.served != served or before.pool != pool:
-            self._bases()
-            self._changed(pool.name)
+
+    def _let_serve(self, pool: Pool, endpoint: Endpoint) -> Endpoint:
+        """A server takes requests once it was asked what it serves: a restarted one has lost its adapters."""
+        if not endpoint.ready:
+            return endpoint
+        unasked = pool.kind == "inference" and endpoint.name not in self._asked
+        sick = pool.health is not None and endpoint.name in self._sick
+        return replace(endpoint, ready=False) if unasked or sick else endpoint
 
     def _refresh(self) -> None:
+        self._refreshing = False
         stale, self._stale = self._stale, set()
         for name in stale:
             view = self.views.get(name)
@@ -171,15 +238,46 @@ class Fleet:
                 old = view.standing
                 view.standing = Standing(old.pool, old.endpoints, self._loads, self.ledger, self.prefixes)
 
-    def _bases(self) -> None:
-        """What servers report counts more than what configuration says. The mapping stays the same object."""
-        bases = dict(self._plan.base_models)
-        for view in self.views.values():
-            for entry in view.served.values():
-                bases[entry.id] = entry.parent or entry.id
+    def _name_bases(self) -> None:
+        """What servers report counts more than what configuration says. The mapping stays the same object.
+
+        What a server has said that is gone now still counts where nothing else is known: routes may match on the base
+        model, and a request shall rather wait for a server that restarts than be refused.
+        """
+        views = [self.views[name] for name in sorted(self.views, reverse=True)]
+        reported = {entry.id: entry.parent or entry.id for view in views for entry in view.served.values()}
+        if len(self._reported) > _BASES:
+            self._reported.clear()
+        self._reported.update(reported)
+        bases = {**self._reported, **self._plan.base_models, **reported}
+        for view in views:
             for model in view.pool.models.values():
-                target = next((t.model for t in model.targets if t.model in bases), None)
+                target = next((target.model for target in model.targets if target.model in bases), None)
                 if target is not None:
                     bases.setdefault(model.name, bases[target])
-        self.base_models.clear()
-        self.base_models.update(bases)
+        if bases != self.base_models:
+            self.base_models.clear()
+            self.base_models.update(bases)
+
+
+def _distinct(endpoint: Endpoint, places: dict[str, tuple[str, int]]) -> Endpoint:
+    """The endpoint, under a name that no other place has: pools may want different ports of one server."""
+    place = _place_of(endpoint)
+    if places.setdefault(endpoint.name, place) == place:
+        return endpoint
+    other = f"{endpoint.name}:{endpoint.port}"
+    places[other] = place
+    return replace(endpoint, name=other)
+
+
+def _place_of(endpoint: Endpoint) -> tuple[str, int]:
+    return endpoint.address, endpoint.port
+
+
+def _differ(before: PoolView, after: PoolView) -> bool:
+    return (
+        before.standing.endpoints != after.standing.endpoints
+        or before.served != after.served
+        or before.pool != after.pool
+        or before.declared != after.declared
+    )

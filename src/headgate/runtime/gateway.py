@@ -49,8 +49,8 @@ class Gateway:
         self.sockets: dict[tuple[str, int], tuple[Listening, asyncio.Server]] = {}
         self.unbound: dict[tuple[str, int], str] = {}  # sockets that could not be had, and why
         self.recent: deque[Record] = deque(maxlen=_REMEMBERED)
-        self.fleet = Fleet(self._pool_changed)
-        self.log = AccessLog(options.access_log) if options.access_log else None
+        self.fleet = Fleet(self._pool_changed, asyncio.get_running_loop().call_later)
+        self.log = AccessLog(options.access_log, say) if options.access_log else None
         self.plane = Plane(self.fleet.ledger, self.fleet.prefixes, self._done, options.bounds, self._waited_for)
         self.metrics = Metrics(self.fleet.ledger, self.fleet.views.values, self.plane.connections.__len__)
         self._say = say
@@ -99,7 +99,7 @@ class Gateway:
         self.plane.stop()
         self._client.close()
         if self.log is not None:
-            self.log.close()
+            await asyncio.to_thread(self.log.close)
 
     async def _listen(self, bound: Iterable[Bound]) -> None:
         wanted = {(socket.address, socket.port): socket for socket in bound}
