@@ -45,6 +45,8 @@ _DECISIONS = 16  # kept in the record: the last ones
 _NOBODY = [(b"x-llm-d-request-dropped-reason", b"rejected-no-endpoints"), (b"retry-after", b"1")]
 _SATURATED = [(b"x-llm-d-request-dropped-reason", b"rejected-saturated"), (b"retry-after", b"1")]
 
+_NOTHING_MORE = Send(b"")
+
 
 class State(Enum):
     NEW = "new"
@@ -98,7 +100,7 @@ class Exchange:
         view = site.pools.get(record.pool)
         if view is None:
             return self._respond(refuse(503, f"The pool {record.pool} is gone.", headers=_NOBODY), now)
-        if ask.model and view.pool.kind == "inference" and view.lacks(ask.model):
+        if ask.model and view.lacks(ask.model) and view.pool.kind == "inference":
             if ask.model in view.declared:
                 why = f"No endpoint of the pool {record.pool} serves the model `{ask.model}` at the moment."
                 return self._wait(now, view, why)
@@ -134,7 +136,7 @@ class Exchange:
         self._note(decision)
         self.state = State.SENT
         record.tries += 1
-        record.endpoint, record.address = endpoint.name, endpoint.hostport
+        record.endpoint = endpoint.name
         record.sent_at = now
         deadline = job.ends
         if job.route.backend_timeout_s:
@@ -202,7 +204,7 @@ class Exchange:
 
     def _ended(self, event: Ended) -> Command:
         self._finish(event.now)
-        return Send(self._restorer.end() if self._restorer is not None else b"")
+        return _NOTHING_MORE if self._restorer is None else Send(self._restorer.end())
 
     # What goes wrong.
 

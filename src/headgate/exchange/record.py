@@ -20,7 +20,6 @@ class Record(Struct):
     resolved_by: str = ""
     priority: int = 0
     endpoint: str = ""
-    address: str = ""
     status: int = 0
     error: str = ""
     tries: int = 0
@@ -33,3 +32,9 @@ class Record(Struct):
     answered_at: float = 0.0
     ended_at: float = 0.0
     decisions: tuple[Decision, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """Of the endpoint that was asked last, `host:port`; "" where none was."""
+        endpoint = self.decisions[-1].endpoint if self.decisions else None
+        return endpoint.hostport if endpoint is not None else ""
