@@ -77,6 +77,15 @@ def test_the_lora_scorer_prefers_the_adapter_then_a_free_slot_then_a_place_in_th
     assert scores("lora-affinity-scorer", loads, model="x") == [1.0, 0.8, 0.6, 0.0]
 
 
+def test_an_adapter_that_is_listed_as_running_and_as_waiting_takes_one_slot():
+    y = frozenset({"y"})
+    loads = [
+        Load(adapters_running=frozenset({"x"}), max_adapters=2),
+        Load(adapters_running=y, adapters_waiting=y, max_adapters=2),
+    ]
+    assert scores("lora-affinity-scorer", loads, model="x") == [1.0, 0.8]
+
+
 def test_a_base_model_is_neutral_to_adapters():
     loads = [
         Load(adapters_running=frozenset({"y"}), max_adapters=1, models=served("m", "m/y")),

@@ -65,7 +65,8 @@ def lora_affinity(ask: Ask, among: Candidates, sent: Sent) -> Scores:
         else:
             waits = model in load.adapters_waiting
             known = known or waits or served is not None
-            taken = len(load.adapters_running) + len(load.adapters_waiting)
+            # vLLM names an adapter of any request in both lists.
+            taken = len(load.adapters_running | load.adapters_waiting)
             scores.append(0.8 if load.max_adapters is None or taken < load.max_adapters else 0.6 if waits else 0.0)
     return tuple(scores) if known else among.ones
 
