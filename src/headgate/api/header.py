@@ -7,6 +7,8 @@ from headgate.api.fault import Fault
 from headgate.api.kinds import FOREIGN, GROUPS, KINDS, OTHERS, Kind, group
 from headgate.api.tree import Tree
 
+_LONGEST = 60  # characters of what was written that a message repeats
+
 
 def named(tree: Tree) -> tuple[str, str, str, str]:
     """kind, apiVersion, namespace and name as written; "" for what is missing or no text ("default" the namespace)."""
@@ -45,7 +47,7 @@ def _header(tree: Tree) -> Iterator[Fault]:
         yield Fault(("apiVersion",), f"{_absence(tree, 'apiVersion')}: write `apiVersion: {first}`")
     elif reading and version not in reading.versions:
         choices = " or ".join(f"`apiVersion: {each}`" for each in reading.versions)
-        yield Fault(("apiVersion",), f"there is no {kind} in {version}: write {choices}")
+        yield Fault(("apiVersion",), f"there is no {kind} in {_cut(version)}: write {choices}")
     if reading and not name:
         yield from _nameless(tree)
 
@@ -59,7 +61,7 @@ def _nameless(tree: Tree) -> Iterator[Fault]:
     else:
         written = metadata.value.get("name")
         if written is not None and written.value not in (None, ""):
-            yield Fault(("metadata", "name"), f"{written.source or 'this'} is no text: write the name in quotes")
+            yield Fault(("metadata", "name"), f"{_cut(written.source) or 'this'} is no text: write the name in quotes")
         elif "generateName" in metadata.value:
             message = "missing: no server makes up a name here; write `name:` instead of generateName"
             yield Fault(("metadata", "name"), message)
@@ -69,7 +71,11 @@ def _nameless(tree: Tree) -> Iterator[Fault]:
 
 def _absence(tree: Tree, name: str) -> str:
     field = _field(tree, name)
-    return "missing" if field is None or field.value is None else f"{field.source or 'this'} is no text"
+    return "missing" if field is None or field.value is None else f"{_cut(field.source) or 'this'} is no text"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
 def _field(tree: Tree | None, name: str) -> Tree | None:
