@@ -28,6 +28,8 @@ spec:
         env:
         - {{name: VLLM_ALLOW_RUNTIME_LORA_UPDATING, value: "true"}}
         - {{name: VLLM_CPU_KVCACHE_SPACE, value: "1"}}
+        - {{name: VLLM_CPU_OMP_THREADS_BIND, value: nobind}}  # bound, both would be on the same cores, one at a time
+        - {{name: OMP_NUM_THREADS, value: "1"}}
         - {{name: VLLM_NO_USAGE_STATS, value: "1"}}
         - {{name: HF_HUB_OFFLINE, value: "1"}}
         ports: [{{name: http, containerPort: 8000}}]
