@@ -1,6 +1,6 @@
 """Who is served where: laws, and the cases that people meet."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.plan.plan import Listener
@@ -29,6 +29,7 @@ def _keys(assignment: Assignment) -> set[tuple[str, int]]:
     return {(bound.address, bound.port) for bound in assignment.sockets}
 
 
+@settings(deadline=None)
 @given(_gateways, st.sampled_from(_ADDRESSES), st.booleans())
 def test_no_two_gateways_share_a_socket_and_every_listener_has_one_or_is_refused(
     gateways: dict[str, tuple[set[int], str]], address: str, privileged: bool
@@ -48,6 +49,7 @@ def test_no_two_gateways_share_a_socket_and_every_listener_has_one_or_is_refused
     )
 
 
+@settings(deadline=None)
 @given(_gateways, _gateways)
 def test_nobody_moves_without_need(
     first: dict[str, tuple[set[int], str]], second: dict[str, tuple[set[int], str]]
@@ -64,6 +66,7 @@ def test_nobody_moves_without_need(
             assert any(ports[rival] & set(alone) for rival in rivals)
 
 
+@settings(deadline=None)
 @given(_gateways, st.randoms())
 def test_the_order_of_listeners_does_not_matter(gateways: dict[str, tuple[set[int], str]], dice: object) -> None:
     listeners = _listeners(gateways)

@@ -317,7 +317,7 @@ _events = st.one_of(
 )
 
 
-@settings(max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(_events, max_size=25))
 def test_whatever_happens_the_views_are_those_of_the_plan_and_tell_what_is_true(
     events: list[tuple[object, ...]],

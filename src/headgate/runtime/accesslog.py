@@ -1,4 +1,4 @@
-"""One line of JSON for each request, written in batches by a thread of its own: no disk and no reader stalls requests."""
+"""One line of JSON for each request, written in batches by a thread of its own: no disk, no reader stalls requests."""
 
 import asyncio
 import os

@@ -52,7 +52,13 @@ class Gateway:
         self.fleet = Fleet(self._pool_changed, asyncio.get_running_loop().call_later)
         self.log = AccessLog(options.access_log, say) if options.access_log else None
         self.plane = Plane(self.fleet.ledger, self.fleet.prefixes, self._done, options.bounds, self._waited_for)
-        self.metrics = Metrics(self.fleet.ledger, self.fleet.views.values, self.plane.connections.__len__)
+        self.metrics = Metrics(
+            self.fleet.ledger,
+            self.fleet.views.values,
+            self.plane.connections.__len__,
+            self.plane.parked,
+            lambda: self.log.dropped if self.log is not None else 0,
+        )
         self._say = say
         self._limits = Limits(wait_s=options.wait_s, debug_headers=options.debug_headers)
         self._started = int(time())
