@@ -29,7 +29,7 @@ _RETRY_S = 1.0
 _LOOK_S = 0.05
 _ADAPTERS_S = 10.0
 _COLLECT = (20_000, 20, 100)
-_PATIENCE_S = 60.0  # after which the table is shown with what is not ready yet
+_PATIENCE_S = 60.0  # after which the table is shown with what is not ready yet, and again when it is
 
 
 class Options(Struct, frozen=True):
@@ -167,22 +167,31 @@ class System:
         waiting = {row.name for row in self._pods.rows() if row.pending}
         if waiting:
             self._say(f"Starting {len(waiting)} pods.")
-        while not self._ready() and monotonic() - began < _PATIENCE_S:
+        shown = False
+        while not self._ready():
             if await self._stopped_within(_LOOK_S):
                 return
+            if not shown and monotonic() - began >= _PATIENCE_S:
+                shown = True
+                self._show()
+                self._say(
+                    f"Not everything is ready after {_PATIENCE_S:g} s; what is ready serves. Large models take longer."
+                )
         # An adapter that can't be loaded must not hold up the rest for long: requests for it wait by themselves.
         began_adapters = monotonic()
         while self._gateway.fleet.missing_adapters() and monotonic() - began_adapters < _ADAPTERS_S:
             if await self._stopped_within(_LOOK_S):
                 return
-        self._show(monotonic() - began)
+        self._show()
+        took = monotonic() - began
+        self._say(f"Ready after {took:.1f} s. Changes of the files are followed. Ctrl-C stops it.")
 
     async def _stopped_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
         return self._stopping.is_set()
 
-    def _show(self, took: float) -> None:
+    def _show(self) -> None:
         parts = []
         for name, rows in ROWS.items():
             found = rows(self._gateway, self._reading.statuses)
@@ -190,11 +199,12 @@ class System:
                 parts.append(f"{name.upper()}\n{table(found, indent='  ')}")
         unready = [row for row in self._pods.rows() if not row.ready]
         if unready:
-            told = [{"pod": row.name, "phase": row.phase, "message": row.message, "log": row.log} for row in unready]
+            told: list[dict[str, object]] = [
+                {"pod": row.name, "phase": row.phase, "message": row.message, "log": row.log} for row in unready
+            ]
             parts.append(f"NOT READY\n{table(told, indent='  ')}")
         sys.stdout.write("\n" + "\n\n".join(parts) + "\n\n")
         sys.stdout.flush()
-        self._say(f"Ready after {took:.1f} s. Changes of the files are followed. Ctrl-C stops it.")
 
     # The end.
 
