@@ -178,11 +178,13 @@ class ContainerLife:
             if problem:
                 return await self._replace(process, f"postStart failed: {problem}", None)
         if spec.startup_probe is not None:
+            self._tell(message="waits for its startup probe to succeed")
             async for well, problem in verdicts(spec.startup_probe, self._target(), eager=True):
                 if well:
                     break
                 return await self._replace(process, f"startup probe failed: {problem}", spec.startup_probe)
         self.started.set()
+        self._tell(message="")
         self._place.changed()
         async with asyncio.TaskGroup() as asking:
             asking.create_task(self._judge_readiness(spec.readiness_probe))
@@ -195,6 +197,7 @@ class ContainerLife:
     async def _judge_readiness(self, probe: Probe | None) -> None:
         """Without a probe it is ready when it runs, and a server when it accepts connections."""
         if probe is not None:
+            self._tell(message="waits for its readiness probe to succeed")
             async for well, problem in verdicts(probe, self._target(), eager=True):
                 self._judge(well, problem)
         ports = tuple(port.container_port for port in self.container.ports if port.protocol == "TCP")
