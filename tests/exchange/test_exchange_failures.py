@@ -67,6 +67,7 @@ def test_a_pool_that_refuses_for_long_gets_503():
     assert play.now == 130.0
     assert len(play.record.decisions) == 16, "the last ones tell enough"
     assert play.record.error == "refused: Connection refused"
+    assert play.record.address == "10.0.0.1:8000"
 
 
 def test_a_lone_server_that_speaks_no_http_is_not_waited_for():

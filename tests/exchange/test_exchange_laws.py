@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from playbook import JSON, STREAM, Play, serving, to
 
 from headgate.exchange.events import Abort, Asked, Command, Cut, Forward, Relay, Respond, Send, Wait
-from headgate.exchange.exchange import State
+from headgate.exchange.exchange import Exchange, State
 from headgate.plan.plan import Backend, Match, Model, Redirect, Target, TextMatch
 
 MODELS = {
@@ -26,6 +26,7 @@ ROUTES = (
     to("gone", "/gone"),
     to("llama", "/mixed", backends=(Backend("llama"), Backend("web"), Backend(None))),
     to("llama", match=Match("/v1", headers=(TextMatch("x-gateway-model-name", ".*", "regex"),))),
+    to("web", match=Match("/", headers=(TextMatch("x-y", "low"),)), hostnames=("b.example",)),
 )
 TARGETS = ["/v1/chat/completions", "/v1/models", "/web", "/empty/x", "/young", "/gone", "/mixed", "/redirect", "/", "*"]
 VALUES = st.binary(max_size=8).map(lambda value: bytes(byte for byte in value if byte >= 32 and byte != 127))
@@ -43,7 +44,7 @@ REQUESTS = st.tuples(
         st.tuples(
             st.sampled_from([b"host", b"content-type", b"content-encoding", b"x-request-id", b"connection", b"x-y"])
             | st.just(b"x-llm-d-inference-objective"),
-            st.sampled_from([b"a.example", b"application/json", b"gzip", b"low", b""]) | VALUES,
+            st.sampled_from([b"a.example", b"b.example", b"application/json", b"gzip", b"low", b""]) | VALUES,
         ),
         max_size=4,
     ),
@@ -116,3 +117,23 @@ def test_every_exchange_ends_with_one_answer_and_raises_nothing(request, data):
     assert play.record.ended_at == play.now
     if isinstance(command, Respond):
         assert b"\r" not in b"".join(name + value for name, value in command.headers)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(REQUESTS, min_size=2, max_size=4))
+def test_requests_before_it_change_nothing_for_a_request(requests):
+    """What a Site remembers of earlier requests is what it would find out again."""
+
+    def first(
+        play: Play, exchange: Exchange, request: tuple[bytes, bytes, list[tuple[bytes, bytes]], bytes]
+    ) -> Command:
+        method, target, headers, body = request
+        hosts = [] if any(name == b"host" for name, _ in headers) else [(b"host", b"a.example")]
+        return exchange.feed(Asked(method, target, hosts + headers, body, b"id", b"peer", b"http", play.now))
+
+    used = Play(*ROUTES, **POOLS)
+    for request in [*requests, *requests]:
+        fresh = Play(*ROUTES, **POOLS)
+        exchange = Exchange(used.site)
+        assert first(used, exchange, request) == first(fresh, fresh.exchange, request)
+        assert exchange.record == fresh.record

@@ -36,5 +36,5 @@ class Record(Struct):
     @property
     def address(self) -> str:
         """Of the endpoint that was asked last, `host:port`; "" where none was."""
-        endpoint = self.decisions[-1].endpoint if self.decisions else None
-        return endpoint.hostport if endpoint is not None else ""
+        asked = (decision.endpoint for decision in reversed(self.decisions) if decision.endpoint is not None)
+        return next((endpoint.hostport for endpoint in asked), "")

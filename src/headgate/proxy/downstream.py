@@ -192,7 +192,7 @@ class Downstream(asyncio.Protocol):
         quiet = now - self._touched
         if self._turn is not None:
             self._turn.sweep(now, paused=self._paused)
-        elif self._ending:
+        elif self._ending or self.transport.is_closing():
             if quiet > (bounds.silence_s if self.transport.get_write_buffer_size() else bounds.linger_s):
                 self.transport.abort()
         elif self._reader.in_body:
