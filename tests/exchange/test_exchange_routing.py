@@ -6,6 +6,7 @@ import pytest
 from playbook import CHAT, Play, endpoint, error, header, read, service, serving, to
 
 from headgate.exchange.events import Forward, Respond
+from headgate.exchange.exchange import Exchange
 from headgate.plan.plan import Backend, Listener, Match, Route, TextMatch
 
 
@@ -362,3 +363,49 @@ def test_refusals_are_answers_to_their_own_request():
     answer = Play().ask("GET /")
     assert isinstance(answer, Respond)
     assert header(answer, "x-request-id") == "id-1"
+
+
+# What a site remembers.
+
+
+def again(play: Play) -> Play:
+    """Another request to the same gateway."""
+    play.exchange = Exchange(play.site)
+    return play
+
+
+def test_requests_that_differ_in_a_header_go_their_own_ways():
+    gold = Match("/", headers=(TextMatch("x-tier", "gold"),))
+    play = Play(to("gold", match=gold), to("rest"), gold=serving("m"), rest=serving("m"))
+    for tier, pool in (("iron", "rest"), ("gold", "gold"), ("iron", "rest"), ("gold", "gold")):
+        assert endpoint(again(play).ask(model="m", headers={"x-tier": tier})).startswith(f"ns/{pool}")
+
+
+def test_the_dice_are_thrown_for_every_request():
+    play = Play(to("a", backends=(Backend("a"), Backend("b"))), dice=[0.1, 0.9, 0.1], a=service(), b=service())
+    assert [endpoint(again(play).ask("GET /"))[:4] for _ in range(3)] == ["ns/a", "ns/b", "ns/a"]
+
+
+def test_an_adapter_that_moves_to_another_base_model_takes_its_requests_along():
+    base = [Match("/", headers=(TextMatch("x-gateway-base-model-name", name),)) for name in ("llama", "gemma")]
+    play = Play(to("a", match=base[0]), to("b", match=base[1]), a=serving(), b=serving())
+    for name, pool in (("llama", "a"), ("gemma", "b")):
+        play.bases["tuned"] = name
+        assert endpoint(again(play).ask(model="tuned")).startswith(f"ns/{pool}")
+
+
+def test_a_pool_that_goes_is_missed_at_once():
+    play = Play(to("p"), p=service())
+    assert isinstance(again(play).ask("GET /"), Forward)
+    del play.views["p"]
+    error(again(play).ask("GET /"), 500)
+
+
+def test_strange_requests_do_not_pile_up():
+    play = Play(to("p"), p=service())
+    for number in range(3000):
+        again(play).ask(f"GET /{number}")
+    assert len(play.site.ways) <= 1024
+    size = len(play.site.ways)
+    again(play).ask("GET /" + "x" * 5000)
+    assert len(play.site.ways) == size
