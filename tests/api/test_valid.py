@@ -121,6 +121,13 @@ def test_data_of_secrets_and_config_maps_is_decoded() -> None:
     assert snapshot.config_maps[0].binary_data == {"logo": b"hello"}
 
 
+def test_workloads_say_how_their_pods_follow_each_other() -> None:
+    found = {workload.meta.name: workload for workload in read("core.yaml").workloads}
+    rolling = found["rolling"]
+    assert (rolling.min_ready_seconds, rolling.max_surge, rolling.max_unavailable) == (5, 1, 0)
+    assert {workload.kind for workload in found.values() if workload.parallel} == {"StatefulSet"}
+
+
 def test_volumes_are_known_by_the_name_of_their_source() -> None:
     snapshot = read("core.yaml")
     pod = next(pod for pod in snapshot.pods if pod.meta.name == "kitchen-sink")

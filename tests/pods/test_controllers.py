@@ -8,7 +8,7 @@ from workloads import pod, server, spec, workload
 
 from headgate.api.meta import Meta
 from headgate.api.snapshot import Snapshot
-from headgate.api.workload import PodTemplate, Workload
+from headgate.api.workload import PodSpec, PodTemplate, Workload
 from headgate.runtime.pods.controllers import Blueprint, Changes, Existing, count, reconcile, revision
 
 
@@ -134,6 +134,51 @@ def test_an_update_that_never_gets_ready_leaves_the_old_ones_serving():
         cluster.bury()
     assert cluster.ready == 2
     assert len(cluster.pods) == 4
+
+
+def test_a_pod_counts_only_after_being_ready_for_min_ready_seconds():
+    def now(at: float) -> Changes:
+        return reconcile(Snapshot(workloads=(new,)), pods, at)
+
+    new = workload(1, NEW, min_ready_seconds=10, max_surge=1, max_unavailable=0)
+    (blueprint,) = Cluster().step(new).create
+    old = settled(workload(1)).pods[0]
+    pods = [msgspec.structs.replace(old, since=0.0), Existing(blueprint, 1)]
+    assert now(100.0) == Changes()
+    pods[1] = msgspec.structs.replace(pods[1], ready=True, since=100.0)
+    assert now(100.0) == now(109.9) == Changes(again=110.0)
+    assert now(110.0) == Changes(delete=(old.blueprint.key,))
+    pods[1] = msgspec.structs.replace(pods[1], since=105.0)  # it was not ready for a moment
+    assert now(110.0) == Changes(again=115.0)
+
+
+def test_a_stateful_set_waits_min_ready_seconds_for_each_pod():
+    work = workload(2, kind="StatefulSet", name="db", min_ready_seconds=5)
+    (first,) = reconcile(Snapshot(workloads=(work,)), [], 0.0).create
+    up = Existing(first, 0, ready=True, since=1.0)
+    assert reconcile(Snapshot(workloads=(work,)), [up], 5.0) == Changes(again=6.0)
+    assert [one.name for one in reconcile(Snapshot(workloads=(work,)), [up], 6.0).create] == ["db-1"]
+
+
+def test_a_parallel_stateful_set_goes_up_and_down_at_once_and_is_updated_one_at_a_time():
+    def work(replicas: int, of: PodSpec | None = None) -> Workload:
+        return workload(replicas, of, kind="StatefulSet", name="db", parallel=True)
+
+    cluster = Cluster()
+    assert [one.name for one in cluster.step(work(4)).create] == ["db-0", "db-1", "db-2", "db-3"]
+    assert sorted(cluster.step(work(2)).delete) == ["default/db-2", "default/db-3"]
+    assert cluster.step(work(2)) == Changes()
+    cluster.bury()
+    assert cluster.step(work(2, NEW)).delete == ("default/db-1",)  # it does not matter that it was never ready
+    assert cluster.step(work(2, NEW)) == Changes()
+    cluster.bury()
+    assert [one.name for one in cluster.step(work(2, NEW)).create] == ["db-1"]
+    assert cluster.step(work(2, NEW)) == Changes()  # the next one when this one is ready
+    cluster.all_ready()
+    assert cluster.step(work(2, NEW)).delete == ("default/db-0",)
+    cluster.bury()
+    cluster.settle(work(2, NEW))
+    assert cluster.revisions == {revision(work(2, NEW).template)}
 
 
 def test_recreate_creates_nothing_before_the_old_ones_are_gone():

@@ -101,6 +101,20 @@ def test_a_rolling_update_keeps_enough_pods_ready(tmp_path):
     run(tmp_path, story)
 
 
+def test_an_old_pod_stays_until_the_new_one_was_ready_for_min_ready_seconds(tmp_path):
+    async def story(pods: Running) -> None:
+        pods.apply(workloads=(workload(1),))
+        await pods.until(lambda: pods.ready == 1)
+        pods.apply(workloads=(workload(1, spec(server(working_dir="/")), min_ready_seconds=1),))
+        await pods.until(lambda: pods.ready == 2)
+        began = time.monotonic()
+        await pods.until(lambda: any(found.draining for found in pods.servers))
+        assert 0.9 < time.monotonic() - began < 5
+        await pods.until(lambda: len(pods.rows) == 1)
+
+    run(tmp_path, story)
+
+
 def test_a_killed_server_is_not_ready_at_once_and_comes_back(tmp_path):
     async def story(pods: Running) -> None:
         pods.apply(workloads=(workload(2),))

@@ -34,10 +34,8 @@ ACCEPTED: Mapping[type, frozenset[str]] = {
         "loadBalancerSourceRanges publishNotReadyAddresses sessionAffinity sessionAffinityConfig topologyKeys "
         "trafficDistribution"
     ),
-    DeploymentSpec: _names("minReadySeconds paused progressDeadlineSeconds revisionHistoryLimit"),
-    StatefulSetSpec: _names(
-        "minReadySeconds ordinals persistentVolumeClaimRetentionPolicy podManagementPolicy revisionHistoryLimit"
-    ),
+    DeploymentSpec: _names("paused progressDeadlineSeconds revisionHistoryLimit"),
+    StatefulSetSpec: _names("ordinals persistentVolumeClaimRetentionPolicy revisionHistoryLimit"),
     workload.PodSpec: _names(
         "activeDeadlineSeconds affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks "
         "ephemeralContainers evictionResponders hostAliases hostIPC hostNetwork hostPID hostUsers hostnameOverride "

@@ -231,6 +231,8 @@ class Workload(Struct, frozen=True):
     max_unavailable: int | str = "25%"
     max_surge: int | str = "25%"
     recreate: bool = False  # strategy type Recreate
+    min_ready_seconds: Seconds = 0  # a Pod counts as available after being ready for so long
+    parallel: bool = False  # podManagementPolicy Parallel of a StatefulSet
     service_name: str = ""  # StatefulSet's
 
 

@@ -81,6 +81,7 @@ class DeploymentSpec(Struct, frozen=True, rename="camel"):
     template: Template
     replicas: Count = 1
     strategy: Strategy = Strategy()
+    min_ready_seconds: Count = 0
 
 
 class PartitionedUpdate(Struct, frozen=True, rename="camel"):
@@ -99,6 +100,8 @@ class StatefulSetSpec(Struct, frozen=True, rename="camel"):
     replicas: Count = 1
     service_name: str = ""
     update_strategy: UpdateStrategy = UpdateStrategy()
+    min_ready_seconds: Count = 0
+    pod_management_policy: Literal["OrderedReady", "Parallel"] = "OrderedReady"
     volume_claim_templates: tuple[Named, ...] = ()
 
 
@@ -118,6 +121,7 @@ def deployment(meta: Meta, written: Spec[DeploymentSpec], tree: Tree) -> Workloa
         max_unavailable=rolling.max_unavailable,
         max_surge=rolling.max_surge,
         recreate=spec.strategy.type == "Recreate",
+        min_ready_seconds=spec.min_ready_seconds,
     )
 
 
@@ -134,6 +138,8 @@ def stateful_set(meta: Meta, written: Spec[StatefulSetSpec], tree: Tree) -> Work
         replicas=spec.replicas,
         max_unavailable=rolling.max_unavailable,
         max_surge=0,
+        min_ready_seconds=spec.min_ready_seconds,
+        parallel=spec.pod_management_policy == "Parallel",
         service_name=spec.service_name,
     )
 

@@ -66,7 +66,7 @@ class ContainerLife:
         self._process: Process | None = None
         self._launch: Launch | None = None
         self._tending: asyncio.Task[None] | None = None
-        self._ready_since: float | None = None
+        self.ready_since: float | None = None
         self._log_from = 0
         self._cause = ""  # why we ended it ourselves
 
@@ -108,7 +108,7 @@ class ContainerLife:
             code = await self._once(launch)
             if self._stopping or not self._again(code):
                 return code
-            was_ready = loop.time() - self._ready_since if self._ready_since is not None else 0.0
+            was_ready = loop.time() - self.ready_since if self.ready_since is not None else 0.0
             delay, backoff = backoff.after(loop.time() - begun, was_ready)
             self.hindered = delay >= _CRASH_LOOP
             self._say_ending(delay)
@@ -145,7 +145,7 @@ class ContainerLife:
     async def _once(self, launch: Launch) -> int:
         """Start it and see it through to its end: the exit code."""
         self._launch = launch
-        self._ready_since, self._cause = None, ""
+        self.ready_since, self._cause = None, ""
         self._log_from = _size(self.log)
         try:
             self._process = process = await self._machine.spawner.start(launch.argv, launch.env, launch.cwd, self.log)
@@ -263,7 +263,7 @@ class ContainerLife:
         before = self.ready, self.message
         if ready is not None:
             if ready and not self.ready:
-                self._ready_since = asyncio.get_running_loop().time()
+                self.ready_since = asyncio.get_running_loop().time()
             self.ready = ready
         if message is not None:
             self.message = message

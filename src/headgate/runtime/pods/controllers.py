@@ -36,29 +36,40 @@ class Blueprint(Struct, frozen=True):
 
 
 class Existing(Struct, frozen=True):
-    """What the controllers look at in a Pod that was made; `born` grows with every Pod made."""
+    """What the controllers look at in a Pod that was made; `born` grows with every Pod made.
+
+    `since` is when it got ready (seconds, the caller's clock), where that is known.
+    """
 
     blueprint: Blueprint
     born: int
     ready: bool = False
     deleting: bool = False
+    since: float = -math.inf
 
 
 class Changes(Struct, frozen=True):
+    """`again`: when to look again even if nothing changes (minReadySeconds of a Pod will be over)."""
+
     create: tuple[Blueprint, ...] = ()
     delete: tuple[str, ...] = ()  # keys
+    again: float = math.inf
 
 
-def reconcile(snapshot: Snapshot, existing: Sequence[Existing]) -> Changes:
-    """What to create and delete now. Nothing, where everything is as it should be."""
+def reconcile(snapshot: Snapshot, existing: Sequence[Existing], now: float = math.inf) -> Changes:
+    """What to create and delete now. Nothing, where everything is as it should be. `now`: seconds, of `since`."""
     create: list[Blueprint] = []
     delete: list[str] = []
+    again = math.inf
     by_owner: dict[str, list[Existing]] = {}
     for pod in existing:
         by_owner.setdefault(pod.blueprint.owner, []).append(pod)
     for workload in snapshot.workloads:
         mine = by_owner.pop(_owner(workload), [])
-        changes = (_stateful_set if workload.kind == "StatefulSet" else _deployment)(workload, mine)
+        due = {pod.blueprint.key: pod.since + workload.min_ready_seconds for pod in mine if pod.ready}
+        again = min([again, *(at for at in due.values() if at > now)])
+        available = frozenset(key for key, at in due.items() if at <= now)
+        changes = (_stateful_set if workload.kind == "StatefulSet" else _deployment)(workload, mine, available)
         create += changes.create
         delete += changes.delete
     changes = _bare(snapshot, by_owner.pop("", []))
@@ -70,7 +81,7 @@ def reconcile(snapshot: Snapshot, existing: Sequence[Existing]) -> Changes:
         free.setdefault(blueprint.key, blueprint)  # of two that want one name, the first has it
     for pod in existing:
         free.pop(pod.blueprint.key, None)
-    return Changes(tuple(free.values()), tuple(delete))
+    return Changes(tuple(free.values()), tuple(delete), again)
 
 
 def revision(template: PodTemplate | PodSpec) -> str:
@@ -86,7 +97,7 @@ def count(value: int | str, of: int, *, up: bool) -> int:
     return math.ceil(share) if up else math.floor(share)
 
 
-def _deployment(workload: Workload, pods: Sequence[Existing]) -> Changes:
+def _deployment(workload: Workload, pods: Sequence[Existing], available: frozenset[str]) -> Changes:
     wanted = _replicas(workload)
     now = revision(workload.template)
     live = [pod for pod in pods if not pod.deleting]
@@ -102,7 +113,7 @@ def _deployment(workload: Workload, pods: Sequence[Existing]) -> Changes:
     create = _named(workload, now, pods, max(room, 0))
     delete = _first_to_go(new)[: max(len(new) - wanted, 0)]
     if old:
-        delete += _old_to_go(old, new, wanted, wanted - unavailable)
+        delete += _old_to_go(old, new, wanted, wanted - unavailable, available)
     return Changes(create, _keys(delete))
 
 
@@ -111,22 +122,29 @@ def _replicas(workload: Workload) -> int:
     return workload.replicas if runs_here else 0
 
 
-def _old_to_go(old: list[Existing], new: list[Existing], wanted: int, at_least: int) -> list[Existing]:
-    """Which Pods of older templates can go while `at_least` stay ready: those that are not ready first."""
-    not_ready_new = sum(not pod.ready for pod in new)
-    total = len(old) + len(new)
-    can_go = max(total - at_least - not_ready_new, 0)
-    broken = [pod for pod in _first_to_go(old) if not pod.ready][:can_go]
-    spare = sum(pod.ready for pod in old) + min(sum(pod.ready for pod in new), wanted) - at_least
-    return broken + [pod for pod in _first_to_go(old) if pod.ready][: max(spare, 0)]
+def _old_to_go(
+    old: list[Existing], new: list[Existing], wanted: int, at_least: int, available: frozenset[str]
+) -> list[Existing]:
+    """Which Pods of older templates can go while `at_least` stay available: those that are not available first."""
+    useful_new = sum(pod.blueprint.key in available for pod in new)
+    can_go = max(len(old) + useful_new - at_least, 0)
+    useful = [pod for pod in _first_to_go(old) if pod.blueprint.key in available]
+    broken = [pod for pod in _first_to_go(old) if pod.blueprint.key not in available][:can_go]
+    spare = len(useful) + min(useful_new, wanted) - at_least
+    return broken + useful[: max(spare, 0)]
 
 
-def _stateful_set(workload: Workload, pods: Sequence[Existing]) -> Changes:
+def _stateful_set(workload: Workload, pods: Sequence[Existing], available: frozenset[str]) -> Changes:
     wanted = _replicas(workload)
     now = revision(workload.template)
     by_name = {pod.blueprint.name: pod for pod in pods}
     names = [f"{workload.meta.name}-{ordinal}" for ordinal in range(wanted)]
     extra = sorted((pod for pod in pods if pod.blueprint.name not in names), key=lambda pod: pod.born, reverse=True)
+    if workload.parallel:
+        missing = tuple(_blueprint(workload, name, now) for name in names if name not in by_name)
+        going = [pod for pod in extra if not pod.deleting]
+        stale = [] if missing else _last_to_update([by_name[name] for name in names], now, available)
+        return Changes(missing, _keys([*going, *stale]))
     for name in names:  # in order: the next one when the one before is ready
         pod = by_name.get(name)
         if pod is None:
@@ -136,10 +154,22 @@ def _stateful_set(workload: Workload, pods: Sequence[Existing]) -> Changes:
         if not pod.ready:
             # One that never got ready may be so because of the template that was just mended.
             return Changes(delete=_keys([pod])) if pod.blueprint.revision != now else Changes()
+        if pod.blueprint.key not in available:
+            return Changes()
     if extra:
         return Changes(delete=() if any(pod.deleting for pod in extra) else _keys(extra[:1]))
     stale = [by_name[name] for name in names if by_name[name].blueprint.revision != now]
     return Changes(delete=_keys(stale[-1:]))
+
+
+def _last_to_update(pods: Sequence[Existing], now: str, available: frozenset[str]) -> list[Existing]:
+    """The last Pod of another revision, when all after it are as they should be."""
+    for pod in reversed(pods):
+        if pod.blueprint.revision != now:
+            return [] if pod.deleting else [pod]
+        if pod.deleting or pod.blueprint.key not in available:
+            return []
+    return []
 
 
 def _bare(snapshot: Snapshot, pods: Sequence[Existing]) -> Changes:

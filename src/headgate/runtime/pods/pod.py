@@ -127,7 +127,8 @@ class PodLife:
         self.blueprint = blueprint
 
     def existing(self) -> Existing:
-        return Existing(self.blueprint, self._born, self.ready, self.deleting)
+        since = [life.ready_since for life in (*self._main, *self._sidecars) if life.ready_since is not None]
+        return Existing(self.blueprint, self._born, self.ready, self.deleting, max(since, default=0.0))
 
     def server(self) -> Server | None:
         """The Pod as pools see it; None where nothing of it is a process that could serve."""

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import itertools
+import math
 import shutil
 import sys
 from collections.abc import Callable
@@ -56,6 +57,7 @@ class Pods:
         self._pods: dict[str, PodLife] = {}
         self._births = itertools.count()
         self._dirty = asyncio.Event()
+        self._again: asyncio.TimerHandle | None = None
         self._following: asyncio.Task[None] | None = None
         self._stopping = False
         self._servers: tuple[Server, ...] = ()
@@ -130,7 +132,11 @@ class Pods:
             self._publish()
 
     def _reconcile(self, machine: Machine) -> None:
-        changes = reconcile(machine.snapshot, [pod.existing() for pod in self._pods.values()])
+        loop = asyncio.get_running_loop()
+        changes = reconcile(machine.snapshot, [pod.existing() for pod in self._pods.values()], loop.time())
+        if self._again is not None:
+            self._again.cancel()
+        self._again = loop.call_at(changes.again, self._wake) if changes.again < math.inf else None
         for key in changes.delete:
             self._pods[key].stop().add_done_callback(functools.partial(self._gone, key))
         for blueprint in changes.create:
