@@ -382,7 +382,8 @@ def test_requests_that_differ_in_a_header_go_their_own_ways():
 
 
 def test_the_dice_are_thrown_for_every_request():
-    play = Play(to("a", backends=(Backend("a"), Backend("b"))), dice=[0.1, 0.9, 0.1], a=service(), b=service())
+    one = service(endpoints=1)
+    play = Play(to("a", backends=(Backend("a"), Backend("b"))), dice=[0.1, 0.9, 0.1], a=one, b=one)
     assert [endpoint(again(play).ask("GET /"))[:4] for _ in range(3)] == ["ns/a", "ns/b", "ns/a"]
 
 
