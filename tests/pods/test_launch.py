@@ -28,11 +28,12 @@ def launch(
     engine: Engine = SIM,
     own: dict[str, str] | None = None,
     who: Identity = WHO,
+    devices: tuple[str, ...] = (),
 ) -> Launch:
     machine = Machine(directory, engine, sys.executable, lambda text: None)
     machine.own = {"PATH": "/bin", "HOME": "/me", "SHELL_SECRET": "x", **(own or {})}
     machine.look_at(Snapshot(config_maps=(config_map("cm", MODEL="/models/b"),)))
-    return prepare(container, kind, who, MOUNTS, str(directory), machine)
+    return prepare(container, kind, who, MOUNTS, str(directory), machine, devices)
 
 
 def test_a_container_has_a_small_environment_of_the_users_and_all_of_its_own(tmp_path):
@@ -81,6 +82,18 @@ def test_the_real_vllm_sees_the_users_cuda_and_hugging_face_settings(tmp_path):
     assert own.items() <= real.items()
     assert "SHELL_SECRET" not in real
     assert not own.keys() & launch(tmp_path, Container("c"), own=own).env.keys()
+
+
+def test_a_containers_gpus_are_named_in_the_order_in_which_they_were_counted(tmp_path):
+    def env(*written: EnvVar, **own: str) -> dict[str, str]:
+        made = launch(tmp_path, Container("c", env=written), engine=VLLM, own=own, devices=("2", "3")).env
+        return {name: value for name, value in made.items() if name.startswith("CUDA_")}
+
+    assert env() == {"CUDA_VISIBLE_DEVICES": "2,3", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert env(EnvVar("CUDA_VISIBLE_DEVICES", "1"))["CUDA_VISIBLE_DEVICES"] == "3"
+    assert env(EnvVar("CUDA_DEVICE_ORDER", "FASTEST_FIRST"))["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST"
+    assert env(CUDA_VISIBLE_DEVICES="2,3,5") == {"CUDA_VISIBLE_DEVICES": "2,3"}  # the user counted, not we
+    assert not launch(tmp_path, Container("c"), engine=VLLM).env.keys() & {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"}
 
 
 def test_what_an_image_sets_for_its_python_does_not_reach_ours(tmp_path):

@@ -70,21 +70,9 @@ def prepare(
         machine.say_once(f"{unset} is not there: the simulator does without")
     rewrite = rewriter(mounts)
     given = variables(found.variables, who.ports)
-    own = {name: machine.own[name] for name in _INHERITED if name in machine.own}
-    if kind == "engine" and not simulated:
-        own |= {name: value for name, value in machine.own.items() if _INHERITED_BY_VLLM.match(name)}
-    own |= {"HOSTNAME": who.name, "PYTHONUNBUFFERED": "1"}
-    env = own | {name: rewrite(value) for name, value in given.items()}
-    env["HEADGATE_POD_ADDRESS"] = who.address
-    if who.ports:
-        env["HEADGATE_POD_PORTS"] = listing(who.ports)
-    if DEFAULT_PORT in who.ports:
-        env["HEADGATE_ENGINE_PORT"] = str(who.ports[DEFAULT_PORT])
-    if devices:
-        env["CUDA_VISIBLE_DEVICES"] = visible(devices, given.get("CUDA_VISIBLE_DEVICES"))
-        if "CUDA_VISIBLE_DEVICES" not in machine.own:
-            env.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # in which nvidia-smi counts, and CUDA alone does not
     program = _program(container, kind, who, given, mounts, machine)
+    env = _inherited(kind, simulated, who, machine) | {name: rewrite(value) for name, value in given.items()}
+    env |= _told(who, devices, given, machine)
     if program.shims:
         env["PATH"] = f"{machine.shims}{os.pathsep}{env.get('PATH', os.defpath)}"
     if simulated or kind == "syncer":
@@ -95,6 +83,28 @@ def prepare(
             env["PYTHONPATH"] = machine.own["PYTHONPATH"]
     cwd = _directory(container, kind, rewrite(container.working_dir), directory)
     return Launch(program.argv, env, cwd, mounts, who.address, who.ports)
+
+
+def _inherited(kind: Kind, simulated: bool, who: Identity, machine: Machine) -> dict[str, str]:
+    """What every container has of the user's environment, the real vLLM besides, and what its manifest may change."""
+    own = {name: machine.own[name] for name in _INHERITED if name in machine.own}
+    if kind == "engine" and not simulated:
+        own |= {name: value for name, value in machine.own.items() if _INHERITED_BY_VLLM.match(name)}
+    return own | {"HOSTNAME": who.name, "PYTHONUNBUFFERED": "1"}
+
+
+def _told(who: Identity, devices: Sequence[str], given: Mapping[str, str], machine: Machine) -> dict[str, str]:
+    """What this machine tells a container, whatever its manifest says: its place and its GPUs."""
+    told = {"HEADGATE_POD_ADDRESS": who.address}
+    if who.ports:
+        told["HEADGATE_POD_PORTS"] = listing(who.ports)
+    if DEFAULT_PORT in who.ports:
+        told["HEADGATE_ENGINE_PORT"] = str(who.ports[DEFAULT_PORT])
+    if devices:
+        told["CUDA_VISIBLE_DEVICES"] = visible(devices, given.get("CUDA_VISIBLE_DEVICES"))
+        if "CUDA_VISIBLE_DEVICES" not in machine.own and "CUDA_DEVICE_ORDER" not in given:
+            told["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # in which nvidia-smi counts, and CUDA alone does not
+    return told
 
 
 def _program(
