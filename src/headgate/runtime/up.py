@@ -3,33 +3,40 @@
 import asyncio
 import contextlib
 import gc
-import shutil
+import os
+import resource
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
+from typing import Any
 
 from msgspec import Struct
 
 from headgate.fleet import endpoint
 from headgate.runtime import gateway as gateways
 from headgate.runtime import pods
+from headgate.runtime.accesslog import AccessLog
 from headgate.runtime.admin import Admin
 from headgate.runtime.config import Reading, read, remarks
 from headgate.runtime.expected import expected_adapters
 from headgate.runtime.gateway import Gateway
-from headgate.runtime.instance import admin_socket
-from headgate.runtime.rows import ROWS
+from headgate.runtime.instance import admin_socket, reachable
+from headgate.runtime.rows import ROWS, Row, Seen
 from headgate.runtime.server import Server, serve
-from headgate.runtime.sources import Sources
+from headgate.runtime.sources import Fingerprint, Sources
 from headgate.runtime.table import table
+from headgate.runtime.voice import Voice
 
 _RETRY_S = 1.0
 _LOOK_S = 0.05
 _ADAPTERS_S = 10.0
 _COLLECT = (20_000, 20, 100)
-_PATIENCE_S = 60.0  # after which the table is shown with what is not ready yet, and again when it is
+_PATIENCE_S = 60.0  # after which is shown what is not ready yet
+_FILES = 65_536  # open files and sockets, where the system lets us: each request may need two
+_IN_TABLE = ("gateways", "routes", "pools", "endpoints", "models", "adapters")
 
 
 class Options(Struct, frozen=True):
@@ -38,81 +45,94 @@ class Options(Struct, frozen=True):
     directory: Path  # of this instance: admin socket, logs, volumes
     gateway: gateways.Options
     pods: pods.Options
-    metrics: str = "127.0.0.1:9090"  # HOST:PORT, "" for none
+    metrics: tuple[str, int] | None = ("127.0.0.1", 9090)
     grace_s: float = 10.0
+
+
+class Stopped(Exception):
+    """It was told to stop before there was anything to stop."""
 
 
 class System:
     """One running headgate."""
 
-    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+    def __init__(self, options: Options, sources: Sources, voice: Voice, log: AccessLog | None) -> None:
         self._options = options
-        self._say = say
+        self._sources = sources
+        self._voice = voice
+        self._say = voice.say
         self._reading = Reading()
         self._said: set[str] = set()
-        self._gateway = Gateway(options.gateway, say)
-        self._pods = pods.Pods(options.pods, say, self._servers_changed)
-        self._admin = Admin(self._gateway, lambda: self._reading.statuses, self._ready)
+        self._gateway = Gateway(options.gateway, self._say, log)
+        self._pods = pods.Pods(options.pods, self._say, self._servers_changed)
+        self._admin = Admin(self._seen, self._ready)
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._announcing: asyncio.Task[None] | None = None
         self._signals = 0
+        self._mistakes = 0
 
-    async def run(self) -> int:
-        """Exit status: 0 after a signal, 1 when there was nothing to run or nowhere to serve it."""
-        options = self._options
+    async def run(self, seen: Fingerprint, reading: Reading) -> int:
+        """`reading` is what stood in the files as of `seen`.
+
+        Exit status: 0 after a signal, 1 when there was nothing to run or nowhere to serve it.
+        """
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        loop.set_exception_handler(self._mistaken)
+        for number in signals():
             loop.add_signal_handler(number, self._signalled)
-        socket = admin_socket(options.directory)
-        socket.unlink(missing_ok=True)
-        admin = await serve(self._admin.handle, path=str(socket), server_name="headgate")
-        metrics = await self._serve_metrics()
+        servers = await self._serve_admin()
+        if servers is None:
+            return 1
         await self._gateway.start()
-        following = [loop.create_task(self._follow()), loop.create_task(self._apply_changes())]
+        following: list[asyncio.Task[Any]] = []
         try:
-            started = await self._first()
-            if started:
-                await self._until_ready()
-                await self._stopping.wait()
-            return 0 if started or self._signals else 1
+            if not await self._first(reading):
+                return 0 if self._signals else 1
+            following = [
+                loop.create_task(self._sources.follow(seen, self._changed.set)),
+                loop.create_task(self._apply_changes()),
+            ]
+            await self._until_ready()
+            await self._stopping.wait()
+            return 0
         finally:
-            for task in following:
-                task.cancel()
-            await self._shut_down()
-            for server in (admin, metrics):
-                if server is not None:
-                    await server.close(0)
-            socket.unlink(missing_ok=True)
+            await self._shut_down(following)
+            for server in servers:
+                await server.close(0)
+            admin_socket(self._options.directory).unlink(missing_ok=True)
 
-    async def _serve_metrics(self) -> Server | None:
-        host, _, port = self._options.metrics.rpartition(":")
-        if not port:
-            return None
+    async def _serve_admin(self) -> list[Server] | None:
+        path = admin_socket(self._options.directory)
         try:
-            return await serve(
-                self._admin.handle_metrics, host=host.strip("[]"), port=int(port), server_name="headgate"
-            )
+            path.unlink(missing_ok=True)
+            with reachable(path) as short:
+                servers = [await serve(self._admin.handle, path=short, server_name="headgate")]
         except OSError as error:
-            self._say(f"no metrics at {self._options.metrics}: {error.strerror or error} (another place: --metrics)")
+            self._say(f"the socket {path} can't be had: {error.strerror or error}")
             return None
+        if self._options.metrics is not None:
+            host, port = self._options.metrics
+            try:
+                servers.append(await serve(self._admin.handle_metrics, host=host, port=port, server_name="headgate"))
+            except OSError as error:
+                why = gateways.why_not(error, host, port)
+                self._say(f"There are no metrics at {host}:{port}: {why}. Another place, or off: --metrics")
+        return servers
 
     # What the user wrote.
 
-    async def _first(self) -> bool:
-        self._reading = read(self._options.paths, recursive=self._options.recursive)
-        self._tell(self._reading)
-        await self._apply(self._reading)
+    async def _first(self, reading: Reading) -> bool:
+        """Whether there is anything to run."""
+        self._take(reading)
+        await self._apply(reading)
         if self._gateway.sockets:
             return True
-        if self._reading.plan.listeners:
+        if reading.plan.listeners:
             self._say("None of the gateways' addresses can be had, so nothing is served.")
             return False
         self._say("There is no Gateway with a listener that can be served, so no request will be taken.")
         return bool(self._pods.rows())
-
-    async def _follow(self) -> None:
-        sources = Sources(self._options.paths, recursive=self._options.recursive)
-        await sources.follow(sources.fingerprint(), self._changed.set)
 
     async def _apply_changes(self) -> None:
         while True:
@@ -123,31 +143,38 @@ class System:
                 continue
             self._changed.clear()
             before = self._reading
-            reading = read(self._options.paths, recursive=self._options.recursive, before=before.snapshot)
-            self._reading = reading
-            self._tell(reading)
+            # In a thread: requests must not wait for a thousand objects to be read.
+            reading = await asyncio.to_thread(read, self._sources, before.snapshot)
+            self._take(reading)
             if reading.snapshot != before.snapshot:
                 await self._apply(reading)
-                self._say(
-                    "The change is in force." if not reading.errors else "What is right in the change is in force."
-                )
+                if self._announcing is not None:
+                    self._announcing.cancel()
+                self._announcing = asyncio.get_running_loop().create_task(self._announce(bool(reading.errors)))
+            elif before.errors and not reading.errors:
+                self._say("The mistakes are mended, and nothing has changed.")
+
+    def _take(self, reading: Reading) -> None:
+        """It is the newest. Say what is new in it; what was said before is not said again."""
+        self._reading = reading
+        self._gateway.metrics.reloaded(len(reading.errors), time())
+        lines = remarks(reading)
+        for text in dict.fromkeys(lines):
+            if text not in self._said:
+                self._say(text)
+        self._said = set(lines)
 
     async def _apply(self, reading: Reading) -> None:
         self._pods.apply(reading.snapshot)
         await self._gateway.apply(reading.plan, expected_adapters(reading.snapshot, reading.plan))
 
-    def _tell(self, reading: Reading) -> None:
-        """Say what is new; what was said before is not said again."""
-        lines = remarks(reading)
-        for text in lines:
-            if text not in self._said:
-                self._say(text)
-        self._said = set(lines)
-
     # What runs.
 
     def _servers_changed(self, servers: Sequence[endpoint.Server]) -> None:
         self._gateway.servers(servers)
+
+    def _seen(self) -> Seen:
+        return Seen(self._gateway, self._reading.statuses, self._pods.rows())
 
     def _ready(self) -> bool:
         """Every pod is up, or never will be; every endpoint that is up is let serve."""
@@ -163,50 +190,64 @@ class System:
         )
 
     async def _until_ready(self) -> None:
+        """Show the system when all of it is ready, or after a while what there is of it, and again when it is ready."""
         began = monotonic()
-        waiting = {row.name for row in self._pods.rows() if row.pending}
+        waiting = [row.name for row in self._pods.rows() if row.pending]
         if waiting:
-            self._say(f"Starting {len(waiting)} pods.")
-        shown = False
-        while not self._ready():
-            if await self._stopped_within(_LOOK_S):
+            self._say(f"Starting {len(waiting)} pod{'s' if len(waiting) > 1 else ''}.")
+        if not await self._ready_within(_PATIENCE_S):
+            if self._stopping.is_set():
                 return
-            if not shown and monotonic() - began >= _PATIENCE_S:
-                shown = True
-                self._show()
-                self._say(
-                    f"Not everything is ready after {_PATIENCE_S:g} s; what is ready serves. Large models take longer."
-                )
+            self._show()
+            self._say(f"Not all is ready after {_PATIENCE_S:.0f} s. What is ready is served; the rest is waited for.")
+            while not await self._ready_within(_PATIENCE_S):
+                if self._stopping.is_set():
+                    return
         # An adapter that can't be loaded must not hold up the rest for long: requests for it wait by themselves.
-        began_adapters = monotonic()
-        while self._gateway.fleet.missing_adapters() and monotonic() - began_adapters < _ADAPTERS_S:
+        adapters_began = monotonic()
+        while self._gateway.fleet.missing_adapters() and monotonic() - adapters_began < _ADAPTERS_S:
             if await self._stopped_within(_LOOK_S):
                 return
         self._show()
-        took = monotonic() - began
-        self._say(f"Ready after {took:.1f} s. Changes of the files are followed. Ctrl-C stops it.")
+        but = ", but for what is listed as not ready" if self._unready() else ""
+        self._say(f"Ready after {monotonic() - began:.1f} s{but}. Changes of the files are followed. Ctrl-C stops it.")
+
+    async def _announce(self, partly: bool) -> None:
+        """Say when a change has come to its end: Pods may have to start first."""
+        began = monotonic()
+        what = "What is right in the change" if partly else "The change"
+        if await self._ready_within(_PATIENCE_S):
+            took = monotonic() - began
+            self._say(f"{what} is in force{f' after {took:.1f} s' if took > 1 else ''}.")
+        elif not self._stopping.is_set():
+            names = ", ".join(row.name for row in self._pods.rows() if row.pending)
+            self._say(f"{what} is in force, but {names or 'an endpoint'} is not ready after {_PATIENCE_S:.0f} s.")
+
+    async def _ready_within(self, seconds: float) -> bool:
+        began = monotonic()
+        while not self._ready():
+            if monotonic() - began > seconds or await self._stopped_within(_LOOK_S):
+                return False
+        return True
 
     async def _stopped_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
         return self._stopping.is_set()
 
-    def _show(self) -> None:
-        parts = []
-        for name, rows in ROWS.items():
-            found = rows(self._gateway, self._reading.statuses)
-            if found:
-                parts.append(f"{name.upper()}\n{table(found, indent='  ')}")
-        unready = [row for row in self._pods.rows() if not row.ready]
-        if unready:
-            told: list[dict[str, object]] = [
-                {"pod": row.name, "phase": row.phase, "message": row.message, "log": row.log} for row in unready
-            ]
-            parts.append(f"NOT READY\n{table(told, indent='  ')}")
-        sys.stdout.write("\n" + "\n\n".join(parts) + "\n\n")
-        sys.stdout.flush()
+    def _unready(self) -> list[Row]:
+        rows = ROWS["pods"](self._seen())
+        return [row for row in rows if row["ready"] == "no"]
 
-    # The end.
+    def _show(self) -> None:
+        width = _terminal_width()
+        seen = self._seen()
+        parts = {name.upper(): (name, ROWS[name](seen)) for name in _IN_TABLE}
+        parts["NOT READY"] = ("pods", self._unready())
+        texts = [f"{head}\n{table(kind, rows, indent='  ', width=width)}" for head, (kind, rows) in parts.items() if rows]
+        self._voice.show("\n" + "\n\n".join(texts) + "\n\n")
+
+    # The end, and what should not happen.
 
     def _signalled(self) -> None:
         self._signals += 1
@@ -215,35 +256,77 @@ class System:
             self._stopping.set()
             return
         self._pods.kill()
-        self._clean()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        admin_socket(self._options.directory).unlink(missing_ok=True)
+        self._voice.close()
         # The event loop may be stuck in whatever made the first signal too slow.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.raise_signal(signal.SIGINT)
 
-    async def _shut_down(self) -> None:
+    async def _shut_down(self, following: list[asyncio.Task[Any]]) -> None:
+        if self._announcing is not None:
+            following = [*following, self._announcing]
+        for task in following:
+            task.cancel()
+        await asyncio.gather(*following, return_exceptions=True)
         await self._gateway.stop(self._options.grace_s)
         await self._pods.stop(self._options.grace_s)
-        self._clean()
 
-    def _clean(self) -> None:
-        admin_socket(self._options.directory).unlink(missing_ok=True)
-        shutil.rmtree(self._options.directory / "volumes", ignore_errors=True)
+    def _mistaken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody expected is a mistake of ours: a line for people, the rest in a file."""
+        error = context.get("exception")
+        what = f"{type(error).__name__}: {error}" if error is not None else str(context.get("message"))
+        path = self._options.directory / "mistakes.log"
+        with contextlib.suppress(OSError), path.open("a") as file:
+            file.write(f"{time():.3f} {context.get('message')}\n")
+            file.writelines(traceback.format_exception(error) if error is not None else [])
+        self._mistakes += 1
+        if self._mistakes == 1:
+            self._say(f"Headgate has made a mistake ({what}) and goes on. Please report it, with {path}")
+
+
+def signals() -> list[signal.Signals]:
+    """Those that end it: the last when the terminal is closed, unless nohup said not to care."""
+    found = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        found.append(signal.SIGHUP)
+    return found
 
 
 def run(options: Options) -> int:
+    """The exit status. Raises KeyboardInterrupt when it is interrupted before anything runs."""
     import uvloop
 
-    def say(text: str) -> None:
-        sys.stderr.write(f"headgate: {text}\n")
-        sys.stderr.flush()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    # Before the event loop: standard input may be slow to come, and a signal must be able to end that.
+    sources = Sources(options.paths, recursive=options.recursive)
+    seen = sources.fingerprint()
+    reading = read(sources)
+    voice = Voice()
 
     async def main() -> int:
         # What is there now stays: the collector need not look at it again, nor look as often as small programs want.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_COLLECT)
-        return await System(options, say).run()
+        return await System(options, sources, voice, log).run(seen, reading)
 
-    return uvloop.run(main())
+    try:
+        log = AccessLog(options.gateway.access_log, voice.say) if options.gateway.access_log else None
+    except OSError as error:
+        voice.say(f"--access-log {options.gateway.access_log}: {error.strerror or error}")
+        return 1
+    else:
+        return uvloop.run(main())
+    finally:
+        voice.close()
+
+
+def _terminal_width() -> int:
+    """Of the terminal that standard output is, 0 where it is none: what goes to a file needs no cutting."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
+    except (OSError, ValueError, AttributeError):
+        return 0
