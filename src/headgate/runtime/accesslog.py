@@ -108,7 +108,7 @@ class AccessLog:
         self._say = say
         self._lines = (
             bytearray()
-        )  # one buffer: thousands of small objects would push the data plane's out of the caches
+        )  # one buffer: small objects by the thousand push others out of the caches
         self._count = 0  # of lines in it
         self._clock = Clock()
         self._encode_into = msgspec.json.Encoder().encode_into
