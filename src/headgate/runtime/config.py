@@ -1,13 +1,11 @@
 """From files to a plan, again and again: the newest good reading, and what is wrong with the text."""
 
-from collections.abc import Sequence
-
 from msgspec import Struct
 
 from headgate.api import Problem, Snapshot, load
 from headgate.plan import Plan, Statuses, translate
-from headgate.runtime.rows import complaints
-from headgate.runtime.sources import read_texts
+from headgate.runtime.complaints import complaints
+from headgate.runtime.sources import Sources
 
 
 class Reading(Struct, frozen=True):
@@ -23,9 +21,9 @@ class Reading(Struct, frozen=True):
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
 
-def read(paths: Sequence[str], *, recursive: bool = False, before: Snapshot | None = None) -> Reading:
+def read(sources: Sources, before: Snapshot | None = None) -> Reading:
     """Read everything; objects that are wrong now stay as they were `before`."""
-    texts, unread = read_texts(paths, recursive=recursive)
+    texts, unread = sources.read()
     snapshot, problems = load(texts, before)
     plan, statuses = translate(snapshot)
     return Reading(snapshot, plan, statuses, (*unread, *problems))
@@ -33,10 +31,7 @@ def read(paths: Sequence[str], *, recursive: bool = False, before: Snapshot | No
 
 def remarks(reading: Reading) -> list[str]:
     """Everything that should be told about a reading, a line each: mistakes, statuses, and what means nothing here."""
-    lines = [
-        str(problem) if problem.severity == "error" else f"{problem} [{problem.severity}]"
-        for problem in reading.problems
-    ]
+    lines = [remark(problem) for problem in reading.problems]
     lines += complaints(reading.statuses)
     kinds: dict[str, int] = {}
     for ignored in reading.snapshot.ignored:
@@ -45,3 +40,19 @@ def remarks(reading: Reading) -> list[str]:
         names = ", ".join(f"{kind} ({count})" if count > 1 else kind for kind, count in sorted(kinds.items()))
         lines.append(f"Read, and without meaning on one machine: {names}")
     return lines
+
+
+def remark(problem: Problem) -> str:
+    return str(problem) if problem.severity == "error" else f"{problem} [{problem.severity}]"
+
+
+def in_data(problem: Problem) -> dict[str, object]:
+    """The same for programs."""
+    return {
+        "file": problem.where.file,
+        "line": problem.where.line,
+        "field": problem.field,
+        "severity": problem.severity,
+        "message": problem.message,
+        "object": problem.object,
+    }

@@ -1,9 +1,12 @@
 """The gateway of one process: sockets for the plan's listeners, a fleet behind them, and who looks after both."""
 
 import asyncio
+import errno
+import os
 import random
+import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import time
 
 from msgspec import Struct
@@ -40,8 +43,9 @@ class Options(Struct, frozen=True):
 class Gateway:
     """`say` gets a line for people whenever there is something that they should know."""
 
-    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+    def __init__(self, options: Options, say: Callable[[str], None], log: AccessLog | None) -> None:
         self.options = options
+        self.log = log
         self.plan = Plan()
         self._expected = _NOTHING
         self.assigned = Assignment()
@@ -50,7 +54,6 @@ class Gateway:
         self.unbound: dict[tuple[str, int], str] = {}  # sockets that could not be had, and why
         self.recent: deque[Record] = deque(maxlen=_REMEMBERED)
         self.fleet = Fleet(self._pool_changed, asyncio.get_running_loop().call_later)
-        self.log = AccessLog(options.access_log, say) if options.access_log else None
         self.plane = Plane(self.fleet.ledger, self.fleet.prefixes, self._done, options.bounds, self._waited_for)
         self.metrics = Metrics(
             self.fleet.ledger,
@@ -66,6 +69,7 @@ class Gateway:
         self._scraper = Scraper(self._client, self.fleet.load, busy=self.fleet.ledger.total)
         self._health = Health(self._client, self.fleet.health)
         self._watching: asyncio.Handle | None = None
+        self._wanted: set[str] = set()  # pools that requests wait for, as of this moment
 
     async def start(self) -> None:
         self.plane.start()
@@ -96,7 +100,7 @@ class Gateway:
         self._watch()
 
     async def stop(self, grace: float) -> None:
-        """Take nothing more, finish what runs within `grace` seconds, let go of everything."""
+        """Take nothing more, finish what runs within `grace` seconds, let go of everything, the log too."""
         for _, server in self.sockets.values():
             server.close()
         await self.plane.drain(grace)
@@ -107,34 +111,40 @@ class Gateway:
         if self.log is not None:
             await asyncio.to_thread(self.log.close)
 
-    async def _listen(self, bound: Iterable[Bound]) -> None:
-        wanted = {(socket.address, socket.port): socket for socket in bound}
-        for key in self.sockets.keys() - wanted.keys():
+    async def _listen(self, bound: Sequence[Bound]) -> None:
+        wanted = {(one.address, one.port) for one in bound}
+        for key in self.sockets.keys() - wanted:
             listening, server = self.sockets.pop(key)
             server.close()
             listening.close()
-        refused: dict[tuple[str, int], str] = {}
-        for key, socket in wanted.items():
-            site = self._site(socket.listeners)
-            if key in self.sockets:
-                self.sockets[key][0].site = site
-                continue
-            listening = Listening(self.plane, site)
-            try:
-                server = await asyncio.get_running_loop().create_server(listening.accept, *key, backlog=_BACKLOG)
-            except OSError as error:
-                refused[key] = error.strerror or str(error)
-                if self.unbound.get(key) != refused[key]:
-                    names = ", ".join(sorted({listener.gateway for listener in socket.listeners}))
-                    self._say(f"{key[0]}:{key[1]} for Gateway {names} can't be had: {refused[key]}")
-                continue
-            self.sockets[key] = (listening, server)
-        self.unbound = refused
+        self.unbound = {key: why for key, why in self.unbound.items() if key in wanted}
+        for one in bound:
+            if (one.address, one.port) in self.sockets:
+                self.sockets[one.address, one.port][0].site = self._site(one.listeners)
+            else:
+                await self._bind(one)
 
     async def listen_again(self) -> None:
         """Try for the sockets that another process had."""
-        if self.unbound:
-            await self.apply(self.plan, self._expected)
+        for one in self.assigned.sockets:
+            if (one.address, one.port) in self.unbound:
+                await self._bind(one)
+
+    async def _bind(self, one: Bound) -> None:
+        key = one.address, one.port
+        listening = Listening(self.plane, self._site(one.listeners))
+        gateway, place = one.listeners[0].gateway, _hostport(*key)
+        try:
+            server = await asyncio.get_running_loop().create_server(listening.accept, *key, backlog=_BACKLOG)
+        except OSError as error:
+            why = why_not(error, *key)
+            if self.unbound.get(key) != why:
+                self._say(f"Gateway {gateway} is not served at {place}: {why}")
+            self.unbound[key] = why
+            return
+        self.sockets[key] = (listening, server)
+        if self.unbound.pop(key, None):
+            self._say(f"Gateway {gateway} is served at {place} now.")
 
     def place(self, listener: Listener) -> tuple[str, int]:
         """The address and port where a listener is served, or would be; no address where none could be had."""
@@ -149,11 +159,20 @@ class Gateway:
         self._watch()
         self.plane.wake(pool)
 
+    def trouble(self, endpoint: str) -> str:
+        """What is wrong with an endpoint, as far as it can be seen from here; "" where nothing is."""
+        return self.fleet.why_not(endpoint) or self._scraper.errors.get(endpoint, "")
+
     def _waited_for(self, pool: str) -> None:
         """A request waits: whoever may have loaded its model meanwhile is asked at once."""
-        view = self.fleet.views.get(pool)
-        if view is not None:
-            self._scraper.refresh(endpoint.name for endpoint in view.standing.endpoints)
+        if not self._wanted:
+            asyncio.get_running_loop().call_soon(self._ask_for_models)
+        self._wanted.add(pool)
+
+    def _ask_for_models(self) -> None:
+        wanted, self._wanted = self._wanted, set()
+        views = [view for name in wanted if (view := self.fleet.views.get(name)) is not None]
+        self._scraper.refresh(endpoint.name for view in views for endpoint in view.standing.endpoints)
 
     def _watch(self) -> None:
         """Soon, and once for all changes of this moment."""
@@ -176,3 +195,18 @@ class Gateway:
         self.metrics.count(record)
         if self.log is not None:
             self.log.write(record)
+
+
+def why_not(error: OSError, address: str, port: int) -> str:
+    """Why a socket can't be had, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return f"another process has port {port} there; it is tried again until that one ends"
+    if error.errno == errno.EACCES:
+        return f"port {port} is for root only; without --privileged-ports it is served at port + 8000"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"this machine has no address {address}"
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _hostport(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

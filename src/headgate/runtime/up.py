@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import gc
-import os
 import resource
 import signal
-import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -27,7 +26,7 @@ from headgate.runtime.instance import admin_socket, reachable
 from headgate.runtime.rows import ROWS, Row, Seen
 from headgate.runtime.server import Server, serve
 from headgate.runtime.sources import Fingerprint, Sources
-from headgate.runtime.table import table
+from headgate.runtime.table import table, terminal_width
 from headgate.runtime.voice import Voice
 
 _RETRY_S = 1.0
@@ -47,10 +46,6 @@ class Options(Struct, frozen=True):
     pods: pods.Options
     metrics: tuple[str, int] | None = ("127.0.0.1", 9090)
     grace_s: float = 10.0
-
-
-class Stopped(Exception):
-    """It was told to stop before there was anything to stop."""
 
 
 class System:
@@ -90,8 +85,8 @@ class System:
             if not await self._first(reading):
                 return 0 if self._signals else 1
             following = [
-                loop.create_task(self._sources.follow(seen, self._changed.set)),
-                loop.create_task(self._apply_changes()),
+                loop.create_task(self._for_ever(partial(self._sources.follow, seen, self._changed.set))),
+                loop.create_task(self._for_ever(self._apply_changes)),
             ]
             await self._until_ready()
             await self._stopping.wait()
@@ -125,7 +120,11 @@ class System:
     async def _first(self, reading: Reading) -> bool:
         """Whether there is anything to run."""
         self._take(reading)
-        await self._apply(reading)
+        try:
+            await self._apply(reading)
+        except OSError as error:
+            self._say(f"{error.filename or self._options.directory} can't be used: {error.strerror or error}")
+            return False
         if self._gateway.sockets:
             return True
         if reading.plan.listeners:
@@ -133,6 +132,15 @@ class System:
             return False
         self._say("There is no Gateway with a listener that can be served, so no request will be taken.")
         return bool(self._pods.rows())
+
+    async def _for_ever(self, work: Callable[[], Awaitable[None]]) -> None:
+        """What runs goes on, whatever is wrong with us."""
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                self._mistaken(asyncio.get_running_loop(), {"message": "while files were followed", "exception": error})
+                await asyncio.sleep(_RETRY_S)
 
     async def _apply_changes(self) -> None:
         while True:
@@ -240,11 +248,13 @@ class System:
         return [row for row in rows if row["ready"] == "no"]
 
     def _show(self) -> None:
-        width = _terminal_width()
+        width = terminal_width()
         seen = self._seen()
         parts = {name.upper(): (name, ROWS[name](seen)) for name in _IN_TABLE}
         parts["NOT READY"] = ("pods", self._unready())
-        texts = [f"{head}\n{table(kind, rows, indent='  ', width=width)}" for head, (kind, rows) in parts.items() if rows]
+        texts = [
+            f"{head}\n{table(kind, rows, indent='  ', width=width)}" for head, (kind, rows) in parts.items() if rows
+        ]
         self._voice.show("\n" + "\n\n".join(texts) + "\n\n")
 
     # The end, and what should not happen.
@@ -322,11 +332,3 @@ def run(options: Options) -> int:
         return uvloop.run(main())
     finally:
         voice.close()
-
-
-def _terminal_width() -> int:
-    """Of the terminal that standard output is, 0 where it is none: what goes to a file needs no cutting."""
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else 0
-    except (OSError, ValueError, AttributeError):
-        return 0

@@ -1,0 +1,217 @@
+"""The command line: which words it takes, and what they turn into."""
+
+import argparse
+import ipaddress
+from collections.abc import Callable
+
+from headgate import __version__
+from headgate.cli import examples, verbs
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="headgate",
+        description="An inference gateway: many models and LoRA adapters on few GPUs, by Kubernetes manifests.",
+        epilog=examples.HEADGATE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"headgate {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    up = _verb(
+        commands, "up", verbs.up, "run the manifests on this machine: model servers, gateway, LoRA syncer", examples.UP
+    )
+    _manifests(up)
+    _serving(up)
+    pods = up.add_argument_group("pods")
+    pods.add_argument(
+        "--engine",
+        choices=("sim", "vllm", "auto"),
+        default="auto",
+        help="what runs vLLM containers; auto: real vLLM when it is installed and a GPU is there, else the simulator",
+    )
+    pods.add_argument(
+        "--sim-speed",
+        type=_at_least_0,
+        metavar="F",
+        help="the simulator's speed: 1 real, 10 ten times as fast, 0 at once",
+    )
+    pods.add_argument(
+        "--pod-network",
+        type=_network,
+        default="127.77.0.0/24",
+        metavar="CIDR",
+        help="loopback addresses, one for each pod (default %(default)s); off: pods share 127.0.0.1, and each of their "
+        "ports is a free one of it, as on machines that have no such addresses (macOS)",
+    )
+
+    gateway = _verb(
+        commands,
+        "gateway",
+        verbs.gateway,
+        "the same gateway, in front of model servers that already run",
+        examples.GATEWAY,
+    )
+    _manifests(gateway, flag="--config")
+    _serving(gateway)
+
+    check = _verb(commands, "check", verbs.check, "say every mistake in the manifests", examples.CHECK)
+    _manifests(check)
+    check.add_argument("-o", "--output", choices=("text", "json"), default="text")
+
+    translate = _verb(
+        commands,
+        "translate",
+        verbs.translate,
+        "print the plan and the statuses that the manifests amount to",
+        examples.TRANSLATE,
+    )
+    _manifests(translate)
+    translate.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml")
+
+    get = _verb(commands, "get", verbs.get, "show what runs: " + ", ".join(verbs.KINDS), examples.GET)
+    get.add_argument(
+        "what", type=_kind, nargs="?", choices=verbs.KINDS, metavar="KIND", help="one kind; all of them when left out"
+    )
+    get.add_argument("-o", "--output", choices=("table", "json", "yaml"), default="table")
+    _name(get)
+
+    explain = _verb(commands, "explain", verbs.explain, "why a recent request went where it went", examples.EXPLAIN)
+    explain.add_argument("request_id", metavar="REQUEST_ID", help="the x-request-id of its answer")
+    explain.add_argument("-o", "--output", choices=("text", "json"), default="text")
+    _name(explain)
+
+    for name, text in (
+        ("sim", "a model server simulator that speaks vLLM on the wire"),
+        ("lora-syncer", "keep a vLLM server's LoRA adapters as a ConfigMap says"),
+    ):
+        commands.add_parser(name, help=text, add_help=False)
+    return top
+
+
+def _verb(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+    more: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=more,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run, parser=parser)
+    return parser
+
+
+def _manifests(parser: argparse.ArgumentParser, flag: str = "") -> None:
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH", help="files and directories of manifests; - is standard input"
+    )
+    names = ("-f", "--filename", flag) if flag else ("-f", "--filename")
+    parser.add_argument(
+        *names,
+        dest="more",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="PATH",
+        help="the same, as kubectl writes it",
+    )
+    parser.add_argument("-R", "--recursive", action="store_true", help="read what stands below the directories too")
+
+
+def _name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="default", help="which instance, where several run (default %(default)s)")
+
+
+def _serving(parser: argparse.ArgumentParser) -> None:
+    _name(parser)
+    group = parser.add_argument_group("serving")
+    group.add_argument(
+        "--address",
+        default="127.0.0.1",
+        help="where gateways listen (default %(default)s); of two that want one port the second takes the next address",
+    )
+    group.add_argument(
+        "--privileged-ports", action="store_true", help="serve ports below 1024 as they are, not at port + 8000"
+    )
+    group.add_argument("--debug-headers", action="store_true", help="answers say which endpoint served them")
+    group.add_argument(
+        "--access-log",
+        metavar="PATH",
+        help="a file, - for standard output, or off (default: a file for up, - for gateway)",
+    )
+    group.add_argument(
+        "--metrics",
+        type=_metrics,
+        default="127.0.0.1:9090",
+        metavar="HOST:PORT",
+        help="Prometheus metrics (default %(default)s), or off",
+    )
+    group.add_argument(
+        "--body-limit",
+        type=_at_least_1,
+        default=64,
+        metavar="MIB",
+        help="the largest request body (default %(default)s)",
+    )
+    group.add_argument(
+        "--wait",
+        type=_at_least_0,
+        default=30.0,
+        metavar="S",
+        help="how long a request may wait for an endpoint (default %(default)g)",
+    )
+    group.add_argument(
+        "--grace",
+        type=_at_least_0,
+        default=10.0,
+        metavar="S",
+        help="what runs may finish within this at the end (default %(default)g)",
+    )
+
+
+def _kind(text: str) -> str:
+    """`pod` is as good as `pods`."""
+    return f"{text}s" if f"{text}s" in verbs.KINDS else text
+
+
+def _at_least_0(text: str) -> float:
+    return _number(text, float, 0)
+
+
+def _at_least_1(text: str) -> int:
+    return int(_number(text, int, 1))
+
+
+def _number(text: str, kind: Callable[[str], float], least: int) -> float:
+    try:
+        value = kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not least <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be {least} or more")
+    return value
+
+
+def _metrics(text: str) -> tuple[str, int] | None:
+    if text == "off":
+        return None
+    host, _, port = text.rpartition(":")
+    if not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: write HOST:PORT, a port alone, or off")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _network(text: str) -> str:
+    if text != "off":
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error}: write a network such as 127.77.0.0/24, or off") from None
+    return text

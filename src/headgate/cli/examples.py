@@ -1,0 +1,77 @@
+"""What `--help` teaches below the flags: examples, and what the exit status means."""
+
+HEADGATE = """\
+examples:
+  headgate up examples/lora-multi-model          run the manifests of a directory on this machine
+  headgate check manifests/                      what is wrong with these files?
+  headgate get endpoints -o json                 of the system that runs
+  headgate explain 3f2a1b-7                      why did that request go where it went?
+
+Manifests are those that you would give to `kubectl apply -f`.
+headgate COMMAND --help says more. Exit status: 0 all is well, 1 it is not, 2 the command line can't be understood.
+"""
+
+UP = """\
+examples:
+  headgate up manifests/                         every .yaml, .yml and .json file in it (-R: and below it)
+  headgate up -f gateway.yaml -f pods.yaml       as kubectl writes it
+  kustomize build overlay | headgate up -        from standard input
+  headgate up manifests/ --engine sim            never a real vLLM
+  headgate up manifests/ --name two --address 127.0.0.2 --metrics off      a second one on this machine
+
+Files are followed: what you edit is in force within two seconds, and no request is lost.
+Exit status: 0 stopped by Ctrl-C or a signal, 1 there was nothing to run or no address to serve it at.
+"""
+
+GATEWAY = """\
+A server that runs already is written as a Pod: its labels, and where it is.
+
+  apiVersion: v1
+  kind: Pod
+  metadata:
+    name: gpu-box-1
+    labels: {app: vllm}
+    annotations: {headgate.dev/address: "10.0.0.7:8000"}
+
+examples:
+  headgate gateway --config manifests/ --address 0.0.0.0
+  headgate gateway --config manifests/ --access-log off --metrics 127.0.0.1:9100
+"""
+
+CHECK = """\
+examples:
+  headgate check manifests/
+  headgate check -R . -o json
+  helm template chart | headgate check -
+
+One line for each mistake: file:line: field: what is wrong, what to write instead. A [warning] is used as it is said
+there, a [note] has no effect here. Statuses follow: routes that attach to nothing, references that lead nowhere.
+Exit status: 0 nothing is wrong, 1 something is.
+"""
+
+TRANSLATE = """\
+examples:
+  headgate translate manifests/
+  headgate translate manifests/ -o json | jq .plan.pools
+
+Exit status: 0 every object could be read, 1 some could not.
+"""
+
+GET = """\
+examples:
+  headgate get                                   everything
+  headgate get endpoints
+  headgate get gateways -o json | jq -r '.[0].url'
+  headgate get pods --name two                   of another instance
+
+JSON and YAML are a list of rows for one kind, and lists by kind for all. Exit status: 1 where none runs.
+"""
+
+EXPLAIN = """\
+examples:
+  curl -si http://127.0.0.1:8080/v1/models | grep x-request-id
+  headgate explain 3f2a1b-7
+  headgate explain 3f2a1b-7 -o json | jq '.decisions[0].candidates'
+
+The last 4,096 requests are known. Exit status: 1 where the request is not, or no headgate runs.
+"""

@@ -1,0 +1,174 @@
+"""What each verb does. Imports are where they are used: `get` and `explain` must not wait for what `up` needs."""
+
+import argparse
+import json
+import signal
+import sys
+from typing import Any
+
+KINDS = ("gateways", "routes", "pools", "endpoints", "models", "adapters", "pods")
+
+
+def _paths(arguments: argparse.Namespace) -> tuple[str, ...]:
+    return (*arguments.paths, *arguments.more)
+
+
+def _no_paths() -> int:
+    return complain("which manifests? Give files or directories, as to kubectl apply -f", 2)
+
+
+def complain(text: str, status: int = 1) -> int:
+    print(f"headgate: {text}", file=sys.stderr)
+    return status
+
+
+def up(arguments: argparse.Namespace) -> int:
+    return _run(
+        arguments, launch=True, engine=arguments.engine, network=arguments.pod_network, speed=arguments.sim_speed
+    )
+
+
+def gateway(arguments: argparse.Namespace) -> int:
+    return _run(arguments, launch=False)
+
+
+def _run(arguments: argparse.Namespace, *, launch: bool, **of_pods: Any) -> int:
+    paths = _paths(arguments)
+    if not paths:
+        return _no_paths()
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # Until the event loop takes them over.
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        from headgate.proxy.plane import Bounds
+        from headgate.runtime import gateway as gateways
+        from headgate.runtime import instance, pods
+        from headgate.runtime import up as system
+        from headgate.runtime.pods.engine import find_engine
+
+        if of_pods.get("engine") == "vllm" and (problem := find_engine("vllm", sys.executable).problem):
+            return complain(problem)
+        try:
+            directory, lock = instance.claim(arguments.name)
+        except instance.Unusable as error:
+            return complain(str(error))
+        log = arguments.access_log or (str(directory / "access.log") if launch else "-")
+        with lock:
+            return system.run(
+                system.Options(
+                    paths=paths,
+                    recursive=arguments.recursive,
+                    directory=directory,
+                    gateway=gateways.Options(
+                        address=arguments.address,
+                        privileged_ports=arguments.privileged_ports,
+                        debug_headers=arguments.debug_headers,
+                        access_log="" if log == "off" else log,
+                        bounds=Bounds(body=arguments.body_limit << 20),
+                        wait_s=arguments.wait,
+                    ),
+                    pods=pods.Options(state_dir=str(directory), launch=launch, **of_pods),
+                    metrics=arguments.metrics,
+                    grace_s=arguments.grace,
+                )
+            )
+    except KeyboardInterrupt:
+        return 0  # nothing ran yet, so nothing is left
+
+
+def check(arguments: argparse.Namespace) -> int:
+    from headgate.runtime.complaints import complaints
+    from headgate.runtime.config import in_data, read, remark
+    from headgate.runtime.sources import Sources
+
+    paths = _paths(arguments)
+    if not paths:
+        return _no_paths()
+    reading = read(Sources(paths, recursive=arguments.recursive))
+    statuses = complaints(reading.statuses)
+    if arguments.output == "json":
+        print(json.dumps({"problems": [in_data(one) for one in reading.problems], "statuses": statuses}, indent=2))
+    else:
+        for text in dict.fromkeys([*map(remark, reading.problems), *statuses]):
+            print(text)
+    return 1 if reading.errors or statuses else 0
+
+
+def translate(arguments: argparse.Namespace) -> int:
+    import msgspec
+
+    from headgate.plan import translation_yaml
+    from headgate.runtime.config import read, remark
+    from headgate.runtime.sources import Sources
+
+    paths = _paths(arguments)
+    if not paths:
+        return _no_paths()
+    reading = read(Sources(paths, recursive=arguments.recursive))
+    for problem in reading.problems:
+        print(remark(problem), file=sys.stderr)
+    if arguments.output == "json":
+        both = {"plan": msgspec.to_builtins(reading.plan), "statuses": msgspec.to_builtins(reading.statuses)}
+        print(json.dumps(both, indent=2, ensure_ascii=False))
+    else:
+        print(translation_yaml(reading.plan, reading.statuses), end="")
+    return 1 if reading.errors else 0
+
+
+def get(arguments: argparse.Namespace) -> int:
+    from headgate.runtime.table import table, terminal_width
+
+    kinds = [arguments.what] if arguments.what else list(KINDS)
+    found: dict[str, Any] = {}
+    for kind in kinds:
+        body = _ask(arguments.name, f"/get/{kind}")
+        if isinstance(body, str):
+            return complain(body)
+        found[kind] = json.loads(body)
+    value = found[arguments.what] if arguments.what else found
+    if arguments.output == "json":
+        print(json.dumps(value, indent=2, ensure_ascii=False))
+    elif arguments.output == "yaml":
+        import yaml
+
+        print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), end="")
+    elif arguments.what:
+        rows = found[arguments.what]
+        print(table(arguments.what, rows, width=terminal_width()) if rows else f"There are no {arguments.what}.")
+    else:
+        width = terminal_width()
+        shown = [
+            f"{kind.upper()}\n{table(kind, rows, indent='  ', width=width)}" for kind, rows in found.items() if rows
+        ]
+        print("\n\n".join(shown))
+    return 0
+
+
+def explain(arguments: argparse.Namespace) -> int:
+    from urllib.parse import quote
+
+    suffix = "?text" if arguments.output == "text" else ""
+    body = _ask(arguments.name, f"/explain/{quote(arguments.request_id, safe='')}{suffix}")
+    if isinstance(body, str):
+        return complain(body)
+    if arguments.output == "json":
+        print(json.dumps(json.loads(body), indent=2, ensure_ascii=False))
+    else:
+        print(body.decode(), end="")
+    return 0
+
+
+def _ask(name: str, path: str) -> bytes | str:
+    """What the running instance answers, or in words why it does not."""
+    from headgate.runtime.instance import NotRunning, Unusable, ask
+
+    try:
+        status, body = ask(name, path)
+    except (NotRunning, Unusable) as error:
+        return str(error)
+    if status != 200:
+        return str(json.loads(body)["error"])
+    return body
