@@ -19,7 +19,10 @@ class Running:
 
     patience = 60.0  # seconds until it must be ready
 
-    def __init__(self, state: Path, *paths: Path | str, verb: str = "up", args: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, state: Path, *paths: Path | str, verb: str = "up", args: tuple[str, ...] = (), given: str = ""
+    ) -> None:
+        """`given` is what it reads from standard input."""
         # The process id keeps test runs on one machine apart, the counter the instances of one run.
         block, number = os.getpid() % 200 + 10, next(_numbers)
         self.address = f"127.{block}.{number}.1"
@@ -44,13 +47,18 @@ class Running:
         if verb == "up":
             command += ["--pod-network", self.network, "--engine", "sim"]
         self.command = [*command, *args]
+        self.given = given
         self.lines: list[str] = []
         self.output: list[str] = []
 
     def __enter__(self) -> "Running":
+        pipe = subprocess.PIPE
         self.process = subprocess.Popen(
-            self.command, env=self.environment, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            self.command, env=self.environment, cwd=ROOT, text=True, stdin=pipe, stdout=pipe, stderr=pipe
         )
+        assert self.process.stdin is not None
+        self.process.stdin.write(self.given)
+        self.process.stdin.close()
         self._readers = [
             threading.Thread(target=self._read, args=(self.process.stderr, self.lines), daemon=True),
             threading.Thread(target=self._read, args=(self.process.stdout, self.output), daemon=True),

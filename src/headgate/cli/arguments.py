@@ -3,13 +3,20 @@
 import argparse
 import ipaddress
 from collections.abc import Callable
+from typing import NoReturn
 
 from headgate import __version__
 from headgate.cli import examples, verbs
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """What is wrong, not fifteen lines of usage above it."""
+        self.exit(2, f"{self.prog}: {message}\n{self.prog} --help says more\n")
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="headgate",
         description="An inference gateway: many models and LoRA adapters on few GPUs, by Kubernetes manifests.",
         epilog=examples.HEADGATE,

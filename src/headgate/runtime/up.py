@@ -130,8 +130,11 @@ class System:
         if reading.plan.listeners:
             self._say("None of the gateways' addresses can be had, so nothing is served.")
             return False
+        if not self._pods.rows():
+            self._say("There is nothing to run.")
+            return False
         self._say("There is no Gateway with a listener that can be served, so no request will be taken.")
-        return bool(self._pods.rows())
+        return True
 
     async def _for_ever(self, work: Callable[[], Awaitable[None]]) -> None:
         """What runs goes on, whatever is wrong with us."""

@@ -1,9 +1,11 @@
 """What a running headgate says, written by a thread: a terminal that has been stopped must stop nobody else."""
 
+import os
 import queue
-import sys
+import select
 import threading
-from typing import TextIO
+
+_OUT, _ERR = 1, 2
 
 
 class Voice:
@@ -13,15 +15,15 @@ class Voice:
     """
 
     def __init__(self) -> None:
-        self._texts: queue.SimpleQueue[tuple[TextIO | None, str] | None] = queue.SimpleQueue()
+        self._texts: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._speak, name="voice", daemon=True)
         self._thread.start()
 
     def say(self, text: str) -> None:
-        self._texts.put((sys.stderr, f"headgate: {text}\n"))
+        self._texts.put((_ERR, f"headgate: {text}\n"))
 
     def show(self, text: str) -> None:
-        self._texts.put((sys.stdout, text))
+        self._texts.put((_OUT, text))
 
     def close(self, patience: float = 1.0) -> None:
         """Wait until everything is said, for at most `patience` seconds."""
@@ -30,10 +32,17 @@ class Voice:
 
     def _speak(self) -> None:
         while (said := self._texts.get()) is not None:
-            stream, text = said
+            file, text = said
+            # Past Python's own streams: what stays in their buffers after a failure fails again at the end.
             try:
-                if stream is not None:
-                    stream.write(text)
-                    stream.flush()
-            except (OSError, ValueError):
+                _write(file, text.encode("utf-8", "replace"))
+            except OSError:
                 continue
+
+
+def _write(file: int, data: bytes) -> None:
+    while data:
+        try:
+            data = data[os.write(file, data) :]
+        except BlockingIOError:
+            select.select([], [file], [])
