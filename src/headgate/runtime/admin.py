@@ -26,6 +26,7 @@ class Admin:
         self._ready = ready
 
     def handle(self, request: Request) -> Answer:
+        self._seen().gateway.settle()
         first, _, rest = request.path.strip("/").partition("/")
         if first == "get":
             if rest not in ROWS:
@@ -40,7 +41,9 @@ class Admin:
 
     def handle_metrics(self, request: Request) -> Answer:
         if request.path == "/metrics":
-            return Answer(200, _PROMETHEUS, self._seen().gateway.metrics.page().encode())
+            gateway = self._seen().gateway
+            gateway.settle()
+            return Answer(200, _PROMETHEUS, gateway.metrics.page().encode())
         if request.path == "/healthz":
             return Answer(200, _TEXT, b"ok\n")
         if request.path == "/readyz":

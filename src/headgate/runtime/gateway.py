@@ -28,6 +28,7 @@ from headgate.runtime.scrape import Scraper
 
 _REMEMBERED = 4096  # requests that `headgate explain` can still tell about
 _BACKLOG = 4096
+_SETTLE_S = 0.02
 _NOTHING: Mapping[str, frozenset[str]] = {}
 
 
@@ -53,6 +54,7 @@ class Gateway:
         self.sockets: dict[tuple[str, int], tuple[Listening, asyncio.Server]] = {}
         self.unbound: dict[tuple[str, int], str] = {}  # sockets that could not be had, and why
         self.recent: deque[Record] = deque(maxlen=_REMEMBERED)
+        self._ended: list[Record] = []  # since the last `settle`
         self.fleet = Fleet(self._pool_changed, asyncio.get_running_loop().call_later)
         self.plane = Plane(self.fleet.ledger, self.fleet.prefixes, self._done, options.bounds, self._waited_for)
         self.metrics = Metrics(
@@ -108,6 +110,7 @@ class Gateway:
         await self._health.stop()
         self.plane.stop()
         self._client.close()
+        self.settle()
         if self.log is not None:
             await asyncio.to_thread(self.log.close)
 
@@ -118,10 +121,12 @@ class Gateway:
             server.close()
             listening.close()
         self.unbound = {key: why for key, why in self.unbound.items() if key in wanted}
+        # All at once, before anything is waited for: no route may outlive the pools that it leads to.
         for one in bound:
             if (one.address, one.port) in self.sockets:
                 self.sockets[one.address, one.port][0].site = self._site(one.listeners)
-            else:
+        for one in bound:
+            if (one.address, one.port) not in self.sockets:
                 await self._bind(one)
 
     async def listen_again(self) -> None:
@@ -191,10 +196,25 @@ class Gateway:
         )
 
     def _done(self, record: Record) -> None:
-        self.recent.append(record)
-        self.metrics.count(record)
+        if not self._ended:
+            asyncio.get_running_loop().call_later(_SETTLE_S, self.settle)
+        self._ended.append(record)
+
+    def settle(self) -> None:
+        """Count, log and remember the requests that have ended.
+
+        Many in a row: what is done for each costs 2.5 µs so, and 10 µs in the middle of another request's way, because
+        the processor has forgotten this code and its data by the time that it comes here again.
+        """
+        ended, self._ended = self._ended, []
+        self.recent.extend(ended)
+        count = self.metrics.count
+        for record in ended:
+            count(record)
         if self.log is not None:
-            self.log.write(record)
+            write = self.log.write
+            for record in ended:
+                write(record)
 
 
 def why_not(error: OSError, address: str, port: int) -> str:
