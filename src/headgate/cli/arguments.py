@@ -97,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _verb(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: "argparse._SubParsersAction[_Parser]",
     name: str,
     run: Callable[[argparse.Namespace], int],
     text: str,

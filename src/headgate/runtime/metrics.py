@@ -66,9 +66,10 @@ class Metrics:
 
     def count(self, record: Record) -> None:
         """A request has ended."""
-        target, pool, status = record.target, record.pool, record.status
-        # A model that nobody serves is the client's invention: it gets no series of its own.
-        key = (record.route, pool, record.model if target else "", target, status)
+        pool, model, target, status = record.pool, record.model, record.target, record.status
+        if status == 404 or not target:
+            model = target = ""  # nobody serves it: the client's invention gets no series of its own
+        key = (record.route, pool, model, target, status)
         requests = self._requests
         if key not in requests and len(requests) >= _SERIES:
             key = (record.route, pool, _OTHER, _OTHER, status)
@@ -176,7 +177,7 @@ class Metrics:
         page.one(
             "headgate_access_log_dropped_total",
             "counter",
-            "Lines that the access log has lost: the disk is full, or who reads it too slow.",
+            "Lines that the access log has lost.",
             self._dropped(),
         )
         page.family("headgate_config_reloads_total", "counter", "Readings of the manifests, by result.")

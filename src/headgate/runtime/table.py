@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 _SHOWN = 3  # of a list; the rest is counted
 _NARROWEST = 12  # names are cut in the middle, down to this, where a table is too wide
-_LAST = 30  # of the last column, what the others make room for
+_LAST = 66  # of the last column, what the others make room for
+_ITEM = 26  # of a list, where the table must fit somewhere
 _DETAILS = {  # what only JSON and YAML show
     "gateways": ("address", "port"),
     "pods": ("owner",),
@@ -20,7 +21,8 @@ def table(kind: str, rows: Sequence[Mapping[str, object]], *, indent: str = "", 
     cut, for it says what is wrong.
     """
     names = list(dict.fromkeys(name for row in rows for name in row if name not in _DETAILS.get(kind, ())))
-    columns = [[name.upper().replace("_", " "), *(_text(row.get(name)) for row in rows)] for name in names]
+    item = _ITEM if width else 0
+    columns = [[name.upper().replace("_", " "), *(_text(row.get(name), item) for row in rows)] for name in names]
     columns = [column for column in columns if any(column[1:])]
     widths = [max(map(len, column)) for column in columns]
     if width:
@@ -50,14 +52,15 @@ def _cut(text: str, room: int) -> str:
     return f"{text[: room - 1 - tail]}…{text[-tail:]}"
 
 
-def _text(value: object) -> str:
+def _text(value: object, item: int) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, list):
-        more = f" and {len(value) - _SHOWN} more" if len(value) > _SHOWN else ""
-        return ", ".join(map(str, value[:_SHOWN])) + more
+        shown = _SHOWN - 1 if item else _SHOWN
+        more = f" and {len(value) - shown} more" if len(value) > shown else ""
+        return ", ".join(_cut(str(one), item) for one in value[:shown]) + more
     return " ".join(str(value).split())
 
 

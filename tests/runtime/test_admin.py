@@ -1,0 +1,127 @@
+"""`headgate explain` for each way a request can go, and the admin face over it."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from headgate.exchange.record import Record
+from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.ledger import Ledger
+from headgate.fleet.prefix import PrefixIndex
+from headgate.pick.choose import choose
+from headgate.pick.decision import Ask, Decision
+from headgate.pick.profile import DEFAULT
+from headgate.pick.standing import Standing
+from headgate.runtime.admin import Admin, told
+from headgate.runtime.gateway import Gateway, Options
+from headgate.runtime.rows import ROWS, Seen
+from headgate.runtime.server import Request
+
+_A, _B = Endpoint("default/a-rank-0", "10.0.0.1", 8000), Endpoint("default/b-rank-0", "10.0.0.2", 8000)
+
+
+def _decision(*endpoints: Endpoint, exclude: frozenset[str] = frozenset()) -> Decision:
+    loads = {endpoint.name: Load(waiting=0, running=0, kv_usage=0.5) for endpoint in endpoints}
+    standing = Standing("default/pool", endpoints, loads, Ledger(), PrefixIndex())
+    return choose(Ask("m", exclude=exclude), standing, DEFAULT, lambda: 0.0)
+
+
+def _record(**fields: object) -> Record:
+    given = {"id": "one", "method": "POST", "path": "/v1/x", "host": "h", "peer": "p", "model": "m", "status": 200}
+    times = {"asked_at": 10.0, "sent_at": 10.0, "answered_at": 10.5, "ended_at": 12.0}
+    return Record(**(given | times | fields))  # type: ignore[arg-type]
+
+
+def _get(path: str, *records: Record, query: str = "") -> tuple[int, object]:
+    async def main() -> tuple[int, bytes]:
+        gateway = Gateway(Options(), lambda text: None, None)
+        gateway.recent.extend(records)
+        admin = Admin(lambda: Seen(gateway, (), ()), lambda: False)
+        answer = admin.handle(Request("GET", path, query, {}, b""))
+        return answer.status, answer.body
+
+    status, body = asyncio.run(main())
+    return status, json.loads(body) if body[:1] in (b"{", b"[") else body.decode()
+
+
+def test_a_request_that_was_sent_at_once() -> None:
+    text = told(_record(decisions=(_decision(_A, _B),), route="default/r/0/0"))
+    assert "answered  200 after 2.00 s\n" in text
+    assert "route     default/r/0/0\n" in text
+    assert "chosen    default/a-rank-0" in text
+    assert "waited" not in text
+    assert "try 1" not in text
+
+
+def test_a_request_that_was_refused_before_anybody_was_chosen() -> None:
+    text = told(
+        _record(status=404, error="The model `m` does not exist.", sent_at=0.0, answered_at=0.0, ended_at=10.001)
+    )
+    assert "answered  404 after 1.0 ms: The model `m` does not exist.\n" in text
+    assert "route     none\n" in text
+    assert "It never came to choosing an endpoint." in text
+
+
+def test_a_request_that_waited_and_one_that_did_so_in_vain() -> None:
+    assert "waited    1.50 s for an endpoint or an adapter\n" in told(_record(waited=True, sent_at=11.5))
+    vain = told(_record(waited=True, sent_at=0.0, answered_at=0.0, status=503, ended_at=40.0))
+    assert "waited    30.00 s for an endpoint or an adapter, in vain\n" in vain
+
+
+def test_a_request_that_was_sent_again() -> None:
+    decisions = (_decision(_A, _B), _decision(_A, _B, exclude=frozenset({"default/a-rank-0"})))
+    text = told(_record(tries=2, decisions=decisions))
+    first, second = text.index("try 1"), text.index("try 2")
+    assert first < text.index("chosen    default/a-rank-0") < second < text.index("chosen    default/b-rank-0")
+    assert "removed   by not-tried: default/a-rank-0" in text
+
+
+def test_a_model_under_another_name() -> None:
+    text = told(_record(target="m-v2", resolved_by="InferenceModel m", priority=1))
+    assert "model     m → m-v2 (by InferenceModel m), priority 1\n" in text
+
+
+def test_explain_in_json_has_the_access_logs_fields_and_each_decision() -> None:
+    status, found = _get("/explain/one", _record(status=500), _record(decisions=(_decision(_A, _B),)))
+    assert status == 200
+    assert isinstance(found, dict)
+    assert set(found) == {"request", "decisions"}
+    assert found["request"]["status"] == 200  # the latest of that id
+    assert [one["endpoint"] for one in found["decisions"][0]["candidates"]] == ["default/a-rank-0", "default/b-rank-0"]
+
+
+def test_what_is_not_known_is_said() -> None:
+    assert _get("/explain/two", _record()) == (
+        404,
+        {"error": "no request 'two' among the last 1; its id is in the answer's x-request-id header"},
+    )
+    status, found = _get("/get/nodes")
+    assert (status, found) == (404, {"error": f"there is no 'nodes' to get, but {', '.join(ROWS)}"})
+    assert _get("/elsewhere")[0] == 404
+
+
+def test_odd_request_ids_are_found() -> None:
+    odd = 'a b/%2F"ü'
+    assert _get("/explain/a%20b%2F%252F%22%C3%BC", _record(id=odd), query="text")[0] == 200
+
+
+def test_the_latest_requests_come_first() -> None:
+    status, found = _get("/requests", *(_record(id=str(number)) for number in range(150)))
+    assert status == 200
+    assert isinstance(found, list)
+    assert [one["id"] for one in found] == [str(number) for number in range(149, 49, -1)]
+
+
+def test_every_kind_is_a_list_of_rows_and_the_metrics_are_there_too() -> None:
+    for kind in ROWS:
+        assert _get(f"/get/{kind}") == (200, [])
+    assert "headgate_build_info" in str(_get("/metrics")[1])
+    assert _get("/healthz") == (200, "ok\n")
+    assert _get("/readyz") == (503, "not ready\n")
+
+
+def test_the_documented_kinds_are_those_that_there_are() -> None:
+    from headgate.cli.verbs import KINDS
+
+    assert tuple(ROWS) == KINDS
+    assert "4,096" in (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
