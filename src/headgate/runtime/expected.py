@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from headgate.api.snapshot import Snapshot
-from headgate.api.workload import PodSpec
+from headgate.api.workload import PodSpec, Volume
 from headgate.lora.config import read
 from headgate.plan.plan import Plan
 
@@ -18,7 +18,7 @@ def expected_adapters(snapshot: Snapshot, plan: Plan) -> dict[str, frozenset[str
     maps = {config.meta.key: config.data for config in snapshot.config_maps}
     wanted: dict[str, set[str]] = {name: set() for name in plan.pools}
     for namespace, labels, spec in _templates(snapshot):
-        names = {volume.config_map.name for volume in spec.volumes if volume.config_map is not None}
+        names = {name for volume in spec.volumes for name in _maps(volume)}
         adapters = {
             adapter
             for name in names
@@ -29,6 +29,13 @@ def expected_adapters(snapshot: Snapshot, plan: Plan) -> dict[str, frozenset[str
             if pool.namespace == namespace and pool.selector and pool.selector.items() <= labels.items():
                 wanted[pool.name] |= adapters
     return {name: frozenset(adapters) for name, adapters in wanted.items() if adapters}
+
+
+def _maps(volume: Volume) -> list[str]:
+    """The ConfigMaps that a volume shows as files."""
+    sources = volume.projected.sources if volume.projected is not None else ()
+    found = [volume.config_map, *(source.config_map for source in sources)]
+    return [one.name for one in found if one is not None]
 
 
 def _templates(snapshot: Snapshot) -> list[tuple[str, Mapping[str, str], PodSpec]]:
