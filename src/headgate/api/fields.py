@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from headgate.api import gateway, workload
 from headgate.api.written import core, inference
-from headgate.api.written.gateway import GatewayClassSpec, GatewaySpec, HTTPRouteSpec
+from headgate.api.written.gateway import GatewaySpec, HTTPRouteSpec
 from headgate.api.written.metadata import Named, ObjectMeta
 from headgate.api.written.policy import BackendDefault, Target
 from headgate.api.written.workload import VOLUME_SOURCES, DeploymentSpec, StatefulSetSpec
@@ -24,8 +24,7 @@ ACCEPTED: Mapping[type, frozenset[str]] = {
         "ownerReferences resourceVersion selfLink uid"
     ),
     Named: _names("apiVersion kind status"),
-    GatewayClassSpec: _names("description parametersRef"),
-    GatewaySpec: _names("allowedListeners backendTLS defaultScope infrastructure tls"),
+    GatewaySpec: _names("allowedListeners backendTLS defaultScope tls"),
     HTTPRouteSpec: _names("useDefaultGateways"),
     BackendDefault: _names("balancingMode capacityScalerPercent customMetrics dryRun scopes"),
     core.ServiceSpec: _names(

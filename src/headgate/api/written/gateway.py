@@ -1,12 +1,13 @@
 """GatewayClass, Gateway, HTTPRoute and ReferenceGrant (v1 and v1beta1 are written alike)."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headgate.api.formats import Controller, Hostname
+from headgate.api.formats import Controller, Group, Hostname, KindName, Label, LabelKey, LabelValue
 from headgate.api.gateway import (
     BackendRef,
     Gateway,
@@ -26,14 +27,35 @@ from headgate.api.tree import Tree
 from headgate.api.written.metadata import Spec
 
 
+class ParametersRef(Struct, frozen=True):
+    """What configures a cluster's own gateway: it has no effect here, and must be well formed all the same."""
+
+    group: Group
+    kind: KindName
+    name: Name
+
+
+class ClassParametersRef(ParametersRef, frozen=True):
+    namespace: Label | None = None
+
+
 class GatewayClassSpec(Struct, frozen=True, rename="camel"):
     controller_name: Controller
+    parameters_ref: ClassParametersRef | None = None
+    description: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+class Infrastructure(Struct, frozen=True, rename="camel"):
+    labels: Annotated[Mapping[LabelKey, LabelValue], msgspec.Meta(max_length=8)] = {}
+    annotations: Annotated[Mapping[LabelKey, str], msgspec.Meta(max_length=16)] = {}
+    parameters_ref: ParametersRef | None = None
 
 
 class GatewaySpec(Struct, frozen=True, rename="camel"):
     gateway_class_name: Name
     listeners: Annotated[tuple[Listener, ...], msgspec.Meta(min_length=1, max_length=64)]
     addresses: Annotated[tuple[GatewayAddress, ...], msgspec.Meta(max_length=16)] = ()
+    infrastructure: Infrastructure = Infrastructure()
 
 
 class HTTPRouteSpec(Struct, frozen=True, rename="camel"):
