@@ -32,7 +32,7 @@ from headgate.runtime.voice import Voice
 _RETRY_S = 1.0
 _LOOK_S = 0.05
 _ADAPTERS_S = 10.0
-_COLLECT = (20_000, 20, 100)
+_COLLECT = (100_000, 50, 100)
 _PATIENCE_S = 60.0  # after which is shown what is not ready yet
 _FILES = 65_536  # open files and sockets, where the system lets us: each request may need two
 _IN_TABLE = ("gateways", "routes", "pools", "endpoints", "models", "adapters")
