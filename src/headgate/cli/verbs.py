@@ -143,7 +143,7 @@ def get(arguments: argparse.Namespace) -> int:
         shown = [
             f"{kind.upper()}\n{table(kind, rows, indent='  ', width=width)}" for kind, rows in found.items() if rows
         ]
-        print("\n\n".join(shown))
+        print("\n\n".join(shown) or "There is nothing yet.")
     return 0
 
 

@@ -144,7 +144,7 @@ class Gateway:
         except OSError as error:
             why = why_not(error, *key)
             if self.unbound.get(key) != why:
-                self._say(f"Gateway {gateway} is not served at {place}: {why}")
+                self._say(f"Gateway {gateway} is not served at {place}: {why}. It is tried again each second.")
             self.unbound[key] = why
             return
         self.sockets[key] = (listening, server)
@@ -220,7 +220,7 @@ class Gateway:
 def why_not(error: OSError, address: str, port: int) -> str:
     """Why a socket can't be had, and what to do."""
     if error.errno == errno.EADDRINUSE:
-        return f"another process has port {port} there; it is tried again until that one ends"
+        return f"another process has port {port} there"
     if error.errno == errno.EACCES:
         return f"port {port} is for root only; without --privileged-ports it is served at port + 8000"
     if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):

@@ -6,7 +6,7 @@ import gc
 import resource
 import signal
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic, time
@@ -60,7 +60,7 @@ class System:
         self._said: set[str] = set()
         self._gateway = Gateway(options.gateway, self._say, log)
         self._pods = pods.Pods(options.pods, self._say, self._servers_changed)
-        self._admin = Admin(self._seen, self._ready)
+        self._admin = Admin(self._seen, lambda: not self._stopping.is_set() and not self._awaited())
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._announcing: asyncio.Task[None] | None = None
@@ -112,7 +112,7 @@ class System:
                 servers.append(await serve(self._admin.handle_metrics, host=host, port=port, server_name="headgate"))
             except OSError as error:
                 why = gateways.why_not(error, host, port)
-                self._say(f"There are no metrics at {host}:{port}: {why}. Another place, or off: --metrics")
+                self._say(f"There are no metrics at {host}:{port}: {why} (another place, or off: --metrics)")
         return servers
 
     # What the user wrote.
@@ -158,10 +158,12 @@ class System:
             reading = await asyncio.to_thread(read, self._sources, before.snapshot)
             self._take(reading)
             if reading.snapshot != before.snapshot:
+                awaited = self._awaited()
                 await self._apply(reading)
                 if self._announcing is not None:
                     self._announcing.cancel()
-                self._announcing = asyncio.get_running_loop().create_task(self._announce(bool(reading.errors)))
+                announce = self._announce(bool(reading.errors), awaited)
+                self._announcing = asyncio.get_running_loop().create_task(announce)
             elif before.errors and not reading.errors:
                 self._say("The mistakes are mended, and nothing has changed.")
 
@@ -187,18 +189,16 @@ class System:
     def _seen(self) -> Seen:
         return Seen(self._gateway, self._reading.statuses, self._pods.rows())
 
-    def _ready(self) -> bool:
-        """Every pod is up, or never will be; every endpoint that is up is let serve."""
-        if any(row.pending for row in self._pods.rows()):
-            return False
-        views = self._gateway.fleet.views.values()
+    def _awaited(self) -> set[str]:
+        """Pods that are not up and still may be, and endpoints that are up and not let serve."""
         up = self._gateway.fleet.endpoints()
-        return all(
-            endpoint.ready or not up[endpoint.name].ready
-            for view in views
+        endpoints = {
+            endpoint.name
+            for view in self._gateway.fleet.views.values()
             for endpoint in view.standing.endpoints
-            if endpoint.name in up
-        )
+            if not endpoint.ready and endpoint.name in up and up[endpoint.name].ready
+        }
+        return endpoints | {row.name for row in self._pods.rows() if row.pending}
 
     async def _until_ready(self) -> None:
         """Show the system when all of it is ready, or after a while what there is of it, and again when it is ready."""
@@ -223,20 +223,21 @@ class System:
         but = ", but for what is listed as not ready" if self._unready() else ""
         self._say(f"Ready after {monotonic() - began:.1f} s{but}. Changes of the files are followed. Ctrl-C stops it.")
 
-    async def _announce(self, partly: bool) -> None:
-        """Say when a change has come to its end: Pods may have to start first."""
+    async def _announce(self, partly: bool, before: set[str]) -> None:
+        """Say when a change has come to its end: Pods may have to start first. Those awaited `before` don't count."""
         began = monotonic()
         what = "What is right in the change" if partly else "The change"
-        if await self._ready_within(_PATIENCE_S):
+        if await self._ready_within(_PATIENCE_S, before):
             took = monotonic() - began
             self._say(f"{what} is in force{f' after {took:.1f} s' if took > 1 else ''}.")
         elif not self._stopping.is_set():
-            names = ", ".join(row.name for row in self._pods.rows() if row.pending)
-            self._say(f"{what} is in force, but {names or 'an endpoint'} is not ready after {_PATIENCE_S:.0f} s.")
+            names = ", ".join(sorted(self._awaited() - before))
+            self._say(f"{what} is in force, but not ready after {_PATIENCE_S:.0f} s: {names}")
 
-    async def _ready_within(self, seconds: float) -> bool:
+    async def _ready_within(self, seconds: float, but: Collection[str] = ()) -> bool:
+        """Whether all is ready in time, `but` for these."""
         began = monotonic()
-        while not self._ready():
+        while self._awaited().difference(but):
             if monotonic() - began > seconds or await self._stopped_within(_LOOK_S):
                 return False
         return True
@@ -317,7 +318,8 @@ def run(options: Options) -> int:
     sources = Sources(options.paths, recursive=options.recursive)
     seen = sources.fingerprint()
     reading = read(sources)
-    voice = Voice()
+    # Where the access log goes to standard output, that is for programs to read.
+    voice = Voice(aside=options.gateway.access_log == "-")
 
     async def main() -> int:
         # What is there now stays: the collector need not look at it again, nor look as often as small programs want.

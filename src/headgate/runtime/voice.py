@@ -11,10 +11,11 @@ _OUT, _ERR = 1, 2
 class Voice:
     """`say` writes a line to standard error, `show` a text to standard output. Neither waits, and neither fails.
 
-    Where nobody listens any more, what is said is lost.
+    Where nobody listens any more, what is said is lost. `aside`: what is shown goes to standard error too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, aside: bool = False) -> None:
+        self._out = _ERR if aside else _OUT
         self._texts: queue.SimpleQueue[tuple[int, str] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._speak, name="voice", daemon=True)
         self._thread.start()
@@ -23,7 +24,7 @@ class Voice:
         self._texts.put((_ERR, f"headgate: {text}\n"))
 
     def show(self, text: str) -> None:
-        self._texts.put((_OUT, text))
+        self._texts.put((self._out, text))
 
     def close(self, patience: float = 1.0) -> None:
         """Wait until everything is said, for at most `patience` seconds."""
