@@ -174,6 +174,7 @@ def test_a_state_directory_with_a_long_or_relative_name_will_do(tmp_path: Path) 
         (["up"], {}, 2, "which manifests?"),
         (["up", "x", "--engin", "sim"], {}, 2, "--engin is not known; did you mean --engine?"),
         (["up", "x", "--metrics", "here"], {}, 2, "write HOST:PORT, a port alone, or off"),
+        (["up", "x", "--address", "127.0.0.1:8080"], {}, 2, "write an address or a name, without a port"),
         (["up", "x", "--wait", "-1"], {}, 2, "must be 0 or more"),
         (["up", "x", "--wait", "nan"], {}, 2, "must be 0 or more"),
         (["up", "x", "--body-limit", "much"], {}, 2, "'much' is not a number"),

@@ -141,7 +141,9 @@ def _serving(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("serving")
     group.add_argument(
         "--address",
+        type=_address,
         default="127.0.0.1",
+        metavar="HOST",
         help="where gateways listen (default %(default)s); of two that want one port the second takes the next address",
     )
     group.add_argument(
@@ -204,6 +206,18 @@ def _number(text: str, kind: Callable[[str], float], least: int) -> float:
     if not least <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be {least} or more")
     return value
+
+
+def _address(text: str) -> str:
+    host = text.removeprefix("[").removesuffix("]")
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        if not host or ":" in host or "/" in host:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: write an address or a name, without a port; the Gateway's listeners have the ports"
+            ) from None
+    return host
 
 
 def _metrics(text: str) -> tuple[str, int] | None:

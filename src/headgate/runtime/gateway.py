@@ -23,6 +23,7 @@ from headgate.runtime.addresses import Assignment, Bound, assign
 from headgate.runtime.client import Client
 from headgate.runtime.fleet import Fleet
 from headgate.runtime.health import Health
+from headgate.runtime.memory import Packer
 from headgate.runtime.metrics import Metrics
 from headgate.runtime.scrape import Scraper
 
@@ -54,6 +55,7 @@ class Gateway:
         self.sockets: dict[tuple[str, int], tuple[Listening, asyncio.Server]] = {}
         self.unbound: dict[tuple[str, int], str] = {}  # sockets that could not be had, and why
         self.recent: deque[Record] = deque(maxlen=_REMEMBERED)
+        self._packer = Packer()
         self._ended: list[Record] = []  # since the last `settle`
         self.fleet = Fleet(self._pool_changed, asyncio.get_running_loop().call_later)
         self.plane = Plane(self.fleet.ledger, self.fleet.prefixes, self._done, options.bounds, self._waited_for)
@@ -208,8 +210,9 @@ class Gateway:
         """
         ended, self._ended = self._ended, []
         self.recent.extend(ended)
-        count = self.metrics.count
+        count, pack = self.metrics.count, self._packer.pack
         for record in ended:
+            pack(record)
             count(record)
         if self.log is not None:
             write = self.log.write
