@@ -134,15 +134,6 @@ def test_a_deployment_and_a_stateful_set_of_one_name_are_two_objects() -> None:
     assert reload(before, a=texts) == (before, ())
 
 
-def test_of_two_objects_of_one_name_the_first_counts_and_both_places_are_told() -> None:
-    after, problems = reload(first(), a=service("one", 80), b="\n" + service("one", 81))
-    assert after.services[0].ports[0].port == 80
-    assert [str(problem) for problem in problems] == [
-        "b.yaml:4: metadata.name: Service default/one is at a.yaml:1 already, and that one counts: "
-        "rename or remove one of them"
-    ]
-
-
 def test_a_taken_node_port_leaves_the_second_service_as_it_was() -> None:
     node = service("NAME", 80).replace("ports: [{port: 80}]", "type: NodePort, ports: [{port: 80, nodePort: 30080}]")
     before = first(a=node.replace("NAME", "one"), b=service("two", 80))
@@ -155,3 +146,39 @@ def test_the_same_texts_give_an_equal_snapshot() -> None:
     texts = {"a": model() + "---\n" + service("one", 80), "b": DEPLOYMENT.format(replicas=1, app="a")}
     before = first(**texts)
     assert reload(before, **texts) == (before, ())
+
+
+def _route(port: int) -> str:
+    return (
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: llm}\n"
+        f"spec:\n  rules: [{{backendRefs: [{{name: svc, port: {port}}}]}}]\n"
+    )
+
+
+def _ports(snapshot: Snapshot) -> list[int | None]:
+    return [ref.port for route in snapshot.routes for rule in route.rules for ref in rule.backend_refs]
+
+
+def test_of_an_object_in_two_files_the_last_by_name_counts_in_whatever_order_they_are_given() -> None:
+    texts = [Text("a.yaml", _route(1)), Text("b.yaml", _route(2))]
+    for given in (texts, texts[::-1]):
+        snapshot, problems = load(given)
+        assert _ports(snapshot) == [2]
+        assert [(p.severity, p.where.file) for p in problems] == [("warning", "a.yaml")]
+        assert "HTTPRoute default/llm is written again at b.yaml:1, which counts" in problems[0].message
+
+
+def test_where_the_last_has_errors_an_earlier_one_does_not_come_back() -> None:
+    texts = [Text("a.yaml", _route(1)), Text("b.yaml", _route(70_000))]
+    assert _ports(load(texts)[0]) == []
+    before, _ = load([Text("b.yaml", _route(2))])
+    assert _ports(load(texts, before)[0]) == [2]
+
+
+def test_where_the_file_of_the_last_is_no_yaml_any_more_an_earlier_one_does_not_come_back() -> None:
+    texts = [Text("a.yaml", _route(1)), Text("b.yaml", _route(2))]
+    before, _ = load(texts)
+    now, problems = load([texts[0], Text("b.yaml", "a: [")], before)
+    assert _ports(now) == [2]
+    assert [(p.severity, p.where.file) for p in problems] == [("warning", "a.yaml"), ("error", "b.yaml")]
+    assert _ports(load([texts[0]], now)[0]) == [1]

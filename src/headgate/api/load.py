@@ -19,7 +19,8 @@ def load(texts: Sequence[Text], before: Snapshot | None = None) -> tuple[Snapsho
     """The objects of all texts, and everything that is wrong with them, in the order of files and lines.
 
     An object with errors is left out; if `before` has it, it stays as it was there. Of objects with the same kind and
-    name the first counts. A text whose YAML is broken keeps what it gave before. Never raises for what texts contain.
+    name the last counts, by file name and then by line, as after `kubectl apply -f DIR`. A text whose YAML is broken
+    keeps what it gave before. Never raises for what texts contain.
     """
     found = [
         each
@@ -28,16 +29,22 @@ def load(texts: Sequence[Text], before: Snapshot | None = None) -> tuple[Snapsho
         for each in objects(document, text.file)
     ]
     problems = [problem for each in found for problem in each.problems]
-    first: dict[Identity, Found] = {}
-    for each in found:
-        if each.identity and first.setdefault(each.identity, each) is not each:
-            problems.append(_duplicate(each, first[each.identity]))
-
     old = _by_identity(before) if before else {}
     lost = {each.where.file for each in found if each.lost}
-    now = {identity: was for identity, was in old.items() if identity in first or was.meta.where.file in lost}
-    clashes = dict(across({identity: each.value for identity, each in first.items()}))
-    for identity, each in first.items():
+    last: dict[Identity, Found] = {}
+    for each in reversed(found):
+        if each.identity and last.setdefault(each.identity, each) is not each:
+            problems.append(_duplicate(each, last[each.identity].where, last[each.identity].value))
+
+    now = {identity: was for identity, was in old.items() if identity in last or was.meta.where.file in lost}
+    for identity, was in now.items():
+        if identity in last and last[identity].where.file < was.meta.where.file in lost:
+            # What counts is in a file that can't be read any more: an earlier one must not take its place meanwhile.
+            problems.append(_duplicate(last[identity], was.meta.where, was))
+            del last[identity]
+    in_order = dict(reversed(last.items()))
+    clashes = dict(across({identity: each.value for identity, each in in_order.items()}))
+    for identity, each in in_order.items():
         faults = [*_changed(each, old.get(identity)), *([clashes[identity]] if identity in clashes else [])]
         problems.extend(each.problem(fault) for fault in faults)
         if each.value is not None and not faults:
@@ -48,13 +55,14 @@ def load(texts: Sequence[Text], before: Snapshot | None = None) -> tuple[Snapsho
     return _snapshot(now, ignored), tuple(sorted(problems, key=_place))
 
 
-def _duplicate(each: Found, first: Found) -> Problem:
+def _duplicate(each: Found, where: Where, value: Any) -> Problem:
+    """`each` does not count, for the object is written again at `where`."""
     kind, name = each.identity or ("", "")
-    if each.value is not None and _anywhere(each.value) == _anywhere(first.value):
-        message = f"{kind} {name} is at {first.where} too, word for word: remove one of them"
-        return each.problem(Fault(("metadata", "name"), message, "warning"))
-    message = f"{kind} {name} is at {first.where} already, and that one counts: rename or remove one of them"
-    return each.problem(Fault(("metadata", "name"), message))
+    if each.value is not None and _anywhere(each.value) == _anywhere(value):
+        message = f"{kind} {name} is at {where} too, word for word: remove one of them"
+    else:
+        message = f"{kind} {name} is written again at {where}, which counts, as with kubectl apply: remove one of them"
+    return each.problem(Fault(("metadata", "name"), message, "warning"))
 
 
 def _anywhere(value: Any) -> Any:
