@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headgate.sim.cost import Cost
@@ -155,8 +155,18 @@ def test_the_same_requests_at_the_same_times_give_the_same_steps(
     assert run(Engine(config), arrivals) == run(Engine(config), arrivals)
 
 
+# The first sequence's block is needed for the third's last one, after the third has computed the same content anew.
+RECOMPUTED = [
+    (0.0, Work("first", 4, 1, (1,))),
+    (0.0, Work("filler", 28, 20)),
+    (0.0, Work("anew", 10, 20, (1,), cached=False)),
+    (0.0, Work("again", 5, 1, (1,))),
+]
+
+
 @settings(deadline=None)
 @given(works(adapters=("", "a")))
+@example(RECOMPUTED)
 def test_at_once_keeps_the_same_accounts_as_one_request_after_the_other(arrivals: list[tuple[float, Work]]) -> None:
     config = Config(block_size=SIZE, num_blocks=20, max_model_len=48, max_num_batched_tokens=1000, cost=Cost(base=0.01))
     stepped, instant = Engine(config), Engine(config)
@@ -167,6 +177,19 @@ def test_at_once_keeps_the_same_accounts_as_one_request_after_the_other(arrivals
         assert instant.at_once(work, 0.0).cached_tokens == timeline.cached_tokens
     assert instant.counts == stepped.counts
     assert instant.blocks.usage == stepped.blocks.usage == 0
+
+
+def test_content_stays_cached_until_its_last_copy_is_needed_for_something_else() -> None:
+    engine = Engine(Config(block_size=SIZE, num_blocks=20, max_model_len=48, cost=Cost(base=0.01)))
+    hits = [engine.at_once(work, 0.0).cached_tokens for _, work in RECOMPUTED]
+    assert hits == [0, 0, 0, 4]
+    stepped = Engine(engine.config)
+    for number, (_, work) in enumerate(RECOMPUTED):
+        run(stepped, [(float(number), work)])
+    assert stepped.counts.prefix_hits == 4
+    run(stepped, [(9.0, Work("all", 48, 32))])  # 79 tokens: every block there is
+    run(stepped, [(19.0, Work("late", 5, 1, (1,)))])
+    assert stepped.counts.prefix_hits == 4
 
 
 @settings(deadline=None)

@@ -3,6 +3,10 @@
 A block is free (nobody holds it), or held by one or more sequences. A free block may still be cached: its content is
 known by its key and it can be taken up again until it is needed for something else. Free blocks wait in the order in
 which they were given back, the tail of a sequence before its head, so that heads, which others share, live longest.
+
+The same content may be in several blocks: whoever computes it anew (all of a prompt, or its last block) has a copy of
+its own, and the content is cached until the last copy is needed for something else. Source: BlockHashToBlockMap in
+vllm/v1/core/block_pool.py.
 """
 
 from collections import OrderedDict
@@ -23,7 +27,7 @@ class Blocks:
         self._free: OrderedDict[Block, None] = OrderedDict.fromkeys(range(total))
         self._holders = [0] * total
         self._keys = [0] * total
-        self._cached: dict[Key, Block] = {}
+        self._cached: dict[Key, list[Block]] = {}  # never an empty list
 
     @property
     def free(self) -> int:
@@ -41,10 +45,10 @@ class Blocks:
         if self._caching:
             cached = self._cached
             for key in keys[:most]:
-                block = cached.get(key)
-                if block is None:
+                copies = cached.get(key)
+                if copies is None:
                     break
-                found.append(block)
+                found.append(copies[0])
         return found
 
     def take(self, shared: Sequence[Block], fresh: int) -> list[Block] | None:
@@ -62,18 +66,20 @@ class Blocks:
         taken = list(shared)
         for _ in range(fresh):
             block, _ = self._free.popitem(last=False)
-            key = self._keys[block]
-            if key:
-                del self._cached[key]
-                self._keys[block] = 0
+            if self._keys[block]:
+                self._forget(block)
             holders[block] = 1
             taken.append(block)
         return taken
 
     def know(self, block: Block, key: Key) -> None:
-        """The block is full, and its content has this key: others may share it from now on."""
-        if self._caching and key not in self._cached:
-            self._cached[key] = block
+        """The block, newly taken, is full now, and its content has this key: others may share it from now on."""
+        if self._caching:
+            copies = self._cached.get(key)
+            if copies is None:
+                self._cached[key] = [block]
+            else:
+                copies.append(block)
             self._keys[block] = key
 
     def give_back(self, blocks: Sequence[Block]) -> None:
@@ -87,3 +93,11 @@ class Blocks:
     def holders(self) -> list[int]:
         """How many hold each block: what the laws in the tests are about."""
         return list(self._holders)
+
+    def _forget(self, block: Block) -> None:
+        key = self._keys[block]
+        copies = self._cached[key]
+        copies.remove(block)
+        if not copies:
+            del self._cached[key]
+        self._keys[block] = 0
