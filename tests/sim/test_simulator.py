@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import http.client
 import json
+import os
 import re
 import signal
 import subprocess
@@ -161,6 +162,17 @@ def test_adapters_are_loaded_only_where_updating_is_allowed(tmp_path: Path) -> N
         assert [card["id"] for card in listed][1:] == ["a", "b"]
 
 
+def test_the_flags_of_the_inference_extensions_simulator_manifest_serve_its_adapter() -> None:
+    flags = ("--model", "meta-llama/Llama-3.1-8B-Instruct", "--max-loras", "2", "--speed", "0",
+             "--lora-modules", '{"name": "food-review-1"}')  # fmt: skip
+    with running(*flags) as simulator:
+        listed = json.loads(ask(simulator, "/v1/models")[1])["data"]
+        assert [(card["id"], card["root"]) for card in listed][1:] == [("food-review-1", "food-review-1")]
+        status, body = ask(simulator, "/v1/chat/completions", {**QUESTION, "model": "food-review-1"})
+        assert (status, json.loads(body)["model"]) == (200, "food-review-1")
+        assert 'vllm:lora_requests_info{max_lora="2",' in ask(simulator, "/metrics")[1].decode()
+
+
 def test_sigterm_lets_what_runs_finish_and_takes_nothing_new() -> None:
     with running("--speed", "5") as simulator, concurrent.futures.ThreadPoolExecutor(1) as pool:
         body = {**QUESTION, "max_tokens": 60, "ignore_eos": True, "stream": True}
@@ -200,7 +212,9 @@ def test_unknown_flags_are_named_in_one_warning() -> None:
         (["--enable-lora", "--lora-modules", "nonsense"], "'nonsense' is neither NAME=PATH nor a JSON object"),
         (["--enable-lora", "--lora-modules", '{"name": 5'], "is neither NAME=PATH nor a JSON object"),
         (["--enable-lora", "--lora-modules", "[1]"], "is neither NAME=PATH nor a JSON object"),
-        (["--lora-modules", "a=b"], "--lora-modules needs --enable-lora"),
+        (["--lora-modules", '{"path": "org/a"}'], "is neither NAME=PATH nor a JSON object with a name"),
+        (["--lora-modules", '{"name": ""}'], "is neither NAME=PATH nor a JSON object with a name"),
+        (["--lora-modules", '{"name": null}'], "is neither NAME=PATH nor a JSON object with a name"),
         (["--port", "x"], "invalid int value: 'x'"),
         (["--host", "203.0.113.1", "--port", "1"], "can't listen on 203.0.113.1:1"),
     ],
@@ -213,8 +227,11 @@ def test_flags_that_cannot_be_are_told_in_a_line(flags: list[str], said: str) ->
 
 
 def test_help_teaches() -> None:
-    told = subprocess.run([sys.executable, "-c", COMMAND, "--help"], capture_output=True, text=True, timeout=20).stdout
-    for word in ("--served-model-name", "--max-loras", "--speed", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "examples:"):
+    wide = {**os.environ, "COLUMNS": "120"}
+    command = [sys.executable, "-c", COMMAND, "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=20, env=wide).stdout
+    for word in ("--served-model-name", "--max-loras", "--speed", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "examples:",
+                 "(implied by --lora-modules)"):  # fmt: skip
         assert word in told
 
 

@@ -53,11 +53,12 @@ def parser() -> argparse.ArgumentParser:
     batching.add_argument("--tensor-parallel-size", "-tp", type=int, default=1, metavar="N", help="cards (%(default)s)")
     batching.add_argument("--enable-prefix-caching", action=argparse.BooleanOptionalAction, default=True)
     lora = made.add_argument_group("LoRA (the calls that load and unload: VLLM_ALLOW_RUNTIME_LORA_UPDATING=true)")
-    lora.add_argument("--enable-lora", action="store_true", help="serve adapters")
+    lora.add_argument("--enable-lora", action="store_true", help="serve adapters (implied by --lora-modules)")
     lora.add_argument("--max-loras", type=int, default=1, metavar="N", help="adapters per step (%(default)s)")
     lora.add_argument("--max-cpu-loras", type=int, default=0, metavar="N", help="adapters in memory (--max-loras)")
     lora.add_argument("--lora-modules", nargs="+", default=[], metavar="NAME=PATH",
-                      help='adapters from the start; or {"name": …, "path": …, "base_model_name": …}')  # fmt: skip
+                      help='adapters from the start; or {"name": …, "path": …, "base_model_name": …}, '
+                           "of which only the name is needed")  # fmt: skip
     return made
 
 
@@ -74,10 +75,8 @@ def settings(flags: argparse.Namespace) -> Settings | str:
     for text in flags.lora_modules:
         adapter = _adapter(text)
         if adapter is None:
-            return f"--lora-modules: {text!r} is neither NAME=PATH nor a JSON object with name and path"
+            return f"--lora-modules: {text!r} is neither NAME=PATH nor a JSON object with a name"
         adapters.append(adapter)
-    if adapters and not flags.enable_lora:
-        return "--lora-modules needs --enable-lora"
     config = Config(
         block_size=flags.block_size,
         num_blocks=_blocks(flags),
@@ -91,7 +90,9 @@ def settings(flags: argparse.Namespace) -> Settings | str:
     )
     updating = os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "0").strip().lower() in ("1", "true")
     names = tuple(flags.served_model_name) or (root,)
-    return Settings(names, root, config, flags.enable_lora, updating, tuple(adapters), at_once=not flags.speed)
+    # vLLM wants --enable-lora, but the Inference Extension's sim-deployment.yaml names its adapters without it.
+    lora = flags.enable_lora or bool(adapters)
+    return Settings(names, root, config, lora, updating, tuple(adapters), at_once=not flags.speed)
 
 
 def _blocks(flags: argparse.Namespace) -> int:
@@ -106,12 +107,20 @@ def _blocks(flags: argparse.Namespace) -> int:
     return max(blocks, least)
 
 
+class _Module(msgspec.Struct, frozen=True):
+    """An adapter in JSON, as --lora-modules has it. Without a path, the name stands for it."""
+
+    name: str
+    path: str | None = None
+    base_model_name: str | None = None
+
+
 def _adapter(text: str) -> tuple[str, str, str] | None:
     if text.startswith("{"):
         try:
-            module = msgspec.json.decode(text)
-            return str(module["name"]), str(module["path"]), str(module.get("base_model_name") or "")
-        except (msgspec.DecodeError, KeyError):
+            module = msgspec.json.decode(text, type=_Module)
+        except msgspec.DecodeError:
             return None
+        return (module.name, module.path or module.name, module.base_model_name or "") if module.name else None
     name, _, path = text.partition("=")
     return (name, path, "") if name and path else None
