@@ -2,12 +2,18 @@
 
 import json
 
+from hypothesis import given
+from hypothesis import strategies as st
 from playbook import Play, error, read, service, serving, to
 
 from headgate.exchange.events import Forward, Respond
-from headgate.plan.plan import Backend, Match, Model, Target
+from headgate.exchange.exchange import Exchange
+from headgate.exchange.router import Asking, find_route
+from headgate.exchange.site import reachable
+from headgate.plan.plan import Backend, Match, Model, Target, TextMatch
 
 SKY, GRASS = serving("sky", "cloud<sky"), serving("grass")
+BASE_SKY = Match("/", headers=(TextMatch("x-gateway-base-model-name", "sky"),))
 
 
 def listed(answer: object) -> list[dict]:
@@ -91,3 +97,65 @@ def test_a_service_with_a_route_of_its_own_for_it_keeps_it():
 def test_other_paths_and_methods_are_passed_on():
     assert isinstance(Play(to("a"), a=SKY).ask("POST /v1/models"), Forward)
     assert isinstance(Play(to("a"), a=SKY).ask("GET /v1/modelsx"), Forward)
+
+
+def test_what_is_reachable_is_found_out_once_until_a_view_is_another():
+    play = Play(to("a", hostnames=("*.example",)), a=SKY)
+    routes = play.site.router.routes_for("gw.example")
+    found = reachable(play.site, routes)
+    play.load("ns/a-0", waiting=3)
+    assert reachable(play.site, routes) is found
+    assert reachable(play.site, play.site.router.routes_for("other.example")) is found
+    play.pool("a", **SKY)
+    assert reachable(play.site, routes) is not found
+    play.pool("a", **GRASS)
+    assert list(reachable(play.site, routes)) == ["grass"]
+
+
+def test_the_base_of_a_model_that_becomes_known_shows_in_what_is_reachable():
+    play = Play(to("a", match=BASE_SKY), a=serving("cloud"))
+    routes = play.site.router.routes_for("gw.example")
+    assert list(reachable(play.site, routes)) == []
+    play.bases["cloud"] = "sky"
+    assert list(reachable(play.site, routes)) == ["cloud"]
+
+
+def test_clients_that_make_up_hosts_do_not_make_the_gateway_remember_more():
+    play = Play(to("a"), a=SKY)
+    for n in range(50):
+        error(play.ask(model="nope", host=f"h{n}.example"), 404)
+        play.exchange = Exchange(play.site)
+    assert len(play.site.reached) == 1
+
+
+ROUTES = st.lists(
+    st.builds(
+        lambda pool, path, models: to(pool, match=Match(path, headers=tuple(models))),
+        st.sampled_from(("a", "b")),
+        st.sampled_from(("/", "/v1", "/v1/chat/completions", "/v1/embeddings", "/x")),
+        st.lists(
+            st.builds(
+                TextMatch,
+                st.sampled_from(("x-gateway-model-name", "x-gateway-base-model-name", "x-team")),
+                st.sampled_from(("sky", "cloud", "grass")),
+                st.sampled_from(("exact", "regex")),
+            ),
+            max_size=2,
+        ),
+    ),
+    max_size=6,
+)
+
+
+@given(ROUTES)
+def test_a_model_is_reachable_when_a_request_for_it_gets_to_a_pool_that_offers_it(routes):
+    play = Play(*routes, a=SKY, b=GRASS)
+    compiled = play.site.router.routes_for("gw.example")
+    paths = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/")
+    expected = [
+        name
+        for name in ("cloud", "grass", "sky")
+        for found in [[find_route(compiled, Asking("POST", path, "", name, play.bases)) for path in paths]]
+        if any(route and name in play.views[route.backends[0].pool].served for route in found)
+    ]
+    assert list(reachable(play.site, compiled)) == expected

@@ -1,6 +1,7 @@
 """GET /v1/models, answered here: the union of what is reachable, in the form of the servers' own answers."""
 
 from collections.abc import Mapping
+from itertools import islice
 from urllib.parse import unquote
 
 import msgspec
@@ -44,9 +45,8 @@ def list_models(path: str, site: Site, routes: Routes) -> Respond | None:
 
 
 def unknown_model(name: str, models: Mapping[str, Served]) -> Respond:
-    """404 that names what is served."""
-    names = sorted(models)
-    known = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    """404 that names what is served; `models` is sorted."""
+    known = ", ".join(islice(models, _NAMED)) + (f" and {len(models) - _NAMED} more" if len(models) > _NAMED else "")
     wrong = f"The model `{name}` " + ("is not served on this route." if name in models else "does not exist.")
     return refuse(
         404,

@@ -75,9 +75,10 @@ class Router:
                 self._exact.setdefault(listener.hostname, []).extend(routes)
         self._wild.sort(key=lambda item: -len(item[0]))
         self._seen: dict[str, Routes | None] = {}
+        self._distinct: dict[tuple[int, ...], Routes] = {}
 
     def routes_for(self, host: str) -> Routes | None:
-        """The routes for a Host header (any case, with or without a port).
+        """The routes for a Host header (any case, with or without a port): for hosts of the same routes, one object.
 
         None when no listener has that name, or it is none (`hostname` tells).
         """
@@ -99,7 +100,8 @@ class Router:
             routes = next((own for suffix, own in self._wild if name.endswith(suffix)), self._any)
         if routes is None:
             return None
-        return tuple(route for hostnames, route in routes if not hostnames or any(_covers(h, name) for h in hostnames))
+        own = tuple([route for hostnames, route in routes if not hostnames or any(_covers(h, name) for h in hostnames)])
+        return self._distinct.setdefault(tuple(map(id, own)), own)
 
 
 def hostname(host: str) -> str | None:

@@ -4,18 +4,20 @@ The edge makes a new Site when the plan changes, and replaces a pool's view when
 change. An exchange reads it and changes nothing.
 """
 
+import operator
 from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import Struct
 
-from headgate.exchange.router import Asking, Router, Routes, find_route
+from headgate.exchange.router import Asking, CompiledRoute, Router, Routes, find_route
 from headgate.fleet.endpoint import Served
 from headgate.pick.profile import Profile
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Backend, Pool, Route
 
 CHAT = "/v1/chat/completions"
+_PATHS = (CHAT, "/v1/completions", "/v1/embeddings", "/")
 
 
 class PoolView(Struct):
@@ -72,10 +74,25 @@ class Way(Struct, frozen=True, gc=False):
     start: bytes
 
 
+class Reached(Struct, frozen=True):
+    """The models that can be reached through `routes`, for as long as these are the views and the models' bases.
+
+    `views` go with `pools`, None for a pool that is not there.
+    """
+
+    routes: Routes
+    pools: tuple[str, ...]
+    views: tuple[PoolView | None, ...]
+    names: tuple[str, ...]
+    bases: tuple[str | None, ...]
+    models: Mapping[str, Served]
+
+
 class Site(Struct):
     """`pools` is one mapping, kept current by the edge, that all sites share; `started` is Unix time in seconds.
 
-    `ways` remembers what was found out for earlier requests: the plan does not change under a Site.
+    `ways` and `reached` (by the routes' identity) remember what was found out for earlier requests: the plan does not
+    change under a Site.
     """
 
     router: Router
@@ -85,31 +102,66 @@ class Site(Struct):
     limits: Limits = Limits()
     started: int = 0
     ways: dict[tuple[bytes, bytes, bytes, str], Way] = msgspec.field(default_factory=dict)
+    reached: dict[int, Reached] = msgspec.field(default_factory=dict)
 
     def base_of(self, model: str) -> str:
         """The base model of an adapter, a base model's own name, or "" for a name that nobody knows."""
         return self.base_models.get(model, "")
 
 
-def reachable(site: Site, routes: Routes) -> dict[str, Served]:
+def reachable(site: Site, routes: Routes) -> Mapping[str, Served]:
     """The models that a client can ask for through these routes, by id, sorted.
 
     A model counts when a chat request for it (or any request, where no route takes chat) would get to a pool that
-    offers it: routes may let only some of a pool's models pass.
+    offers it: routes may let only some of a pool's models pass. Found out once, until the edge replaces a view: any
+    client can ask for what is not there, and shall not make that dear.
     """
-    pools = {b.pool for c in routes for b in c.route.backends if b.pool is not None and b.weight > 0}
-    views = [site.pools[name] for name in sorted(pools) if name in site.pools]
-    names = {name for view in views for name in (*view.served, *view.pool.models)}
+    known = site.reached.get(id(routes))
+    if known is None or not _holds(known, site):
+        known = site.reached[id(routes)] = _reach(site, routes)
+    return known.models
+
+
+def _holds(known: Reached, site: Site) -> bool:
+    return (
+        all(map(operator.is_, map(site.pools.get, known.pools), known.views))
+        and tuple(map(site.base_models.get, known.names)) == known.bases
+    )
+
+
+def _reach(site: Site, routes: Routes) -> Reached:
+    pools = tuple(sorted({b.pool for c in routes for b in c.route.backends if b.pool is not None and b.weight > 0}))
+    views = tuple(map(site.pools.get, pools))
+    names = sorted({name for view in views if view for name in (*view.served, *view.pool.models)})
     found: dict[str, Served] = {}
-    for name in sorted(names):
-        for path in (CHAT, "/v1/completions", "/v1/embeddings", "/"):
-            route = find_route(routes, Asking("POST", path, "", name, site.base_models))
+    for path in _PATHS:
+        for_all, for_one = _by_model(routes, path)
+        for name in names:
+            if name in found:
+                continue
+            taking = tuple([c for _, c in sorted((*for_all, *for_one.get(name, ())), key=lambda ranked: ranked[0])])
+            route = find_route(taking, Asking("POST", path, "", name, site.base_models))
             taken = () if route is None else route.backends
             view = next((v for b in taken if (v := site.pools.get(b.pool or "")) and v.offers(name)), None)
             if view is not None:
                 found[name] = _entry(site, view, name)
-                break
-    return found
+    bases = tuple(map(site.base_models.get, names))
+    return Reached(routes, pools, views, tuple(names), bases, {name: found[name] for name in names if name in found})
+
+
+_Ranked = tuple[int, CompiledRoute]
+
+
+def _by_model(routes: Routes, path: str) -> tuple[list[_Ranked], dict[str, list[_Ranked]]]:
+    """Those that take the path, with their ranks: for any model, and for one alone. Most routes are for one."""
+    for_all: list[_Ranked] = []
+    for_one: dict[str, list[_Ranked]] = {}
+    for rank, compiled in enumerate(routes):
+        if compiled.takes_path(path):
+            headers = compiled.route.match.headers
+            only = next((h.value for h in headers if h.name == "x-gateway-model-name" and h.kind == "exact"), None)
+            (for_all if only is None else for_one.setdefault(only, [])).append((rank, compiled))
+    return for_all, for_one
 
 
 def _entry(site: Site, view: PoolView, name: str) -> Served:
