@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 from workloads import (
     Running,
     config_map,
@@ -38,6 +39,7 @@ from headgate.api.workload import (
     VolumeMount,
 )
 from headgate.runtime.client import Client
+from headgate.runtime.pods.probes import Target, verdicts
 from headgate.runtime.pods.spawner import LOG_LIMIT
 
 EVERY_SECOND = Probe(http_get=HttpGet(port="http", path="/health"), period_seconds=1, failure_threshold=1)
@@ -212,6 +214,39 @@ def test_readiness_follows_the_probe_both_ways(tmp_path):
         assert pods.rows[0].restarts == 0
 
     run(tmp_path, story)
+
+
+def test_an_initial_delay_holds_back_neither_startup_nor_readiness(tmp_path):
+    async def story(pods: Running) -> None:
+        slow = msgspec.structs.replace(ALIVE, initial_delay_seconds=300)
+        by_command = Probe(exec=Exec((sys.executable, "-I", "-S", "-c", "")), initial_delay_seconds=300)
+        pods.apply(
+            pods=(
+                pod("asked", of=spec(server(startup_probe=slow, readiness_probe=slow))),
+                pod("told", of=spec(server(readiness_probe=by_command))),
+            )
+        )
+        await pods.until(lambda: pods.ready == 2)
+
+    run(tmp_path, story)
+
+
+def test_failures_count_only_after_the_initial_delay():
+    probe = Probe(tcp_socket=TcpSocket(1), initial_delay_seconds=1, period_seconds=1, failure_threshold=1)
+
+    async def first(*, eager: bool) -> tuple[bool, float]:
+        began = time.monotonic()
+        async for well, _ in verdicts(probe, Target("127.0.0.1", {}), eager=eager):
+            return well, time.monotonic() - began
+        raise AssertionError
+
+    async def both() -> list[tuple[bool, float]]:
+        return await asyncio.gather(first(eager=True), first(eager=False))
+
+    (started, after), (alive, later) = asyncio.run(both())
+    assert not started and not alive
+    assert after > 1.9  # the delay, and the period after which the first failure counts
+    assert 0.9 < later < 1.9
 
 
 def test_a_failing_liveness_probe_restarts_the_container(tmp_path):

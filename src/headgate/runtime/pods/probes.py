@@ -1,7 +1,8 @@
 """Is a container well? One question at a time (`ask`), and when the answers count (`Streak`, `verdicts`).
 
-Source: the Probe of the core/v1 API, and kubelet's prober. Two deviations: the first success is looked for every
-100 ms (except by exec, which costs a process), and a grpc probe only opens the connection.
+Source: the Probe of the core/v1 API, and kubelet's prober. Three deviations: the first success is looked for every
+100 ms (except by exec, which costs a process); it is looked for during initialDelaySeconds too, when only failures do
+not count; and a grpc probe only opens the connection.
 """
 
 import asyncio
@@ -99,25 +100,29 @@ class Streak(Struct, frozen=True):
 async def verdicts(probe: Probe, target: Target, *, eager: bool) -> AsyncIterator[tuple[bool, str]]:
     """Ask for ever: every change of the verdict, and each failure that upholds a bad one, with what is wrong.
 
-    `eager`: until the first success it asks every 100 ms, where asking is cheap. Otherwise it first asks after a
-    period: what a process says in its first millisecond is no reason to end it.
+    `eager` (startup, readiness): it asks from the first moment on, until the first success every 100 ms where asking is
+    cheap. A success counts at once, a failure only after initialDelaySeconds: that was written for how long a model
+    takes to load somewhere else. Otherwise (liveness) it first asks after that delay, or a period: what a process says
+    in its first millisecond is no reason to end it.
     """
     loop = asyncio.get_running_loop()
-    await asyncio.sleep(probe.initial_delay_seconds or (0 if eager else probe.period_seconds))
-    begun = counted = loop.time()
+    if not eager:
+        await asyncio.sleep(probe.initial_delay_seconds or probe.period_seconds)
+    begun = loop.time()
+    counted = begun + (probe.initial_delay_seconds if eager else 0)  # failures count from here on
     streak = Streak()
-    eager = eager and probe.exec is None
+    quick = eager and probe.exec is None
     while True:
         problem = await ask(probe, target)
         now = loop.time()
         good = not problem
         # While it starts, failures count once a period however often it was asked: thresholds mean what they say.
-        if good or not eager or now - counted >= probe.period_seconds:
+        if good or now - counted >= (probe.period_seconds if quick else 0):
             before, streak, counted = streak, streak.then(good, probe), now
             if streak.well is not None and (streak.well != before.well or not streak.well):
                 yield streak.well, problem
-        eager = eager and not good and now - begun < _EAGER_FOR
-        await asyncio.sleep(_EAGER_STEP if eager else probe.period_seconds)
+        quick = quick and not good and now - begun < _EAGER_FOR
+        await asyncio.sleep(_EAGER_STEP if quick else probe.period_seconds)
 
 
 async def accepts(ports: tuple[int, ...], address: str) -> None:
