@@ -154,6 +154,20 @@ def test_a_request_is_counted_under_its_labels() -> None:
     assert world.of("headgate_first_byte_seconds_bucket", le="0.4", **labels) == 1
 
 
+def test_series_are_in_order_whatever_came_first() -> None:
+    one, other = _World(), _World()
+    records = [_record(model=model, target=model, status=status) for model in "ba" for status in (503, 200)]
+    for record in records:
+        one.metrics.count(record)
+    for record in reversed(records):
+        other.metrics.count(record)
+
+    def names(world: _World) -> list[Sample]:
+        return [sample for sample in world.read() if sample[0].startswith("headgate_request")]
+
+    assert names(one) == names(other)
+
+
 def test_what_no_server_answered_is_counted_by_reason() -> None:
     world = _World()
     for status in (404, 404, 429, 503, 502, 451):

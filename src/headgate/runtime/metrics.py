@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping
+from operator import itemgetter
 from time import monotonic
 
 from headgate import __version__
@@ -113,11 +114,11 @@ class Metrics:
     def _of_requests(self, page: Page) -> None:
         page.family("headgate_requests_total", "counter", "Requests by route, pool, model and status.")
         names = ("route", "pool", "model", "target_model")
-        for (*texts, status), series in self._requests.items():
+        for (*texts, status), series in sorted(self._requests.items(), key=itemgetter(0)):
             labels = (*zip(names, texts, strict=True), ("code", str(status)))
             page.sample("headgate_requests_total", labels, series.count)
         page.family("headgate_refused_requests_total", "counter", "Requests that no server answered, by reason.")
-        for reason, count in self._refused.items():
+        for reason, count in sorted(self._refused.items()):
             page.sample("headgate_refused_requests_total", (("reason", reason),), count)
         families = (
             ("retries", "retries_total", "Times that a request was sent again, to another endpoint."),
@@ -125,15 +126,16 @@ class Metrics:
             ("bytes_in", "request_bytes_total", "Bytes of request bodies."),
             ("bytes_out", "response_bytes_total", "Bytes of answers' bodies."),
         )
+        in_order = sorted(self._traffic.items(), key=itemgetter(0))
         for field, name, text in families:
             page.family(f"headgate_{name}", "counter", text)
-            for key, traffic in self._traffic.items():
+            for key, traffic in in_order:
                 page.sample(f"headgate_{name}", _labels(key), getattr(traffic, field))
         page.family("headgate_request_duration_seconds", "histogram", "From the request's last byte to the answer's.")
-        for key, traffic in self._traffic.items():
+        for key, traffic in in_order:
             traffic.durations.write(page, "headgate_request_duration_seconds", _labels(key))
         page.family("headgate_first_byte_seconds", "histogram", "From the request's last byte to the answer's head.")
-        for key, traffic in self._traffic.items():
+        for key, traffic in in_order:
             traffic.first_bytes.write(page, "headgate_first_byte_seconds", _labels(key))
 
     def _of_pools(self, page: Page) -> None:
