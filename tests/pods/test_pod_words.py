@@ -39,6 +39,8 @@ from headgate.runtime.pods.programs import (
     engine_program,
     named_model,
     port,
+    reason,
+    refusal,
     repository,
     syncer_program,
 )
@@ -238,6 +240,9 @@ API = ("python3", "-m", "vllm.entrypoints.openai.api_server")
         ("registry.k8s.io/gateway-api-inference-extension/bbr:v1.0.0", (), (), "gateway"),
         ("ghcr.io/llm-d/llm-d-router-endpoint-picker:v0.9", (), (), "gateway"),
         ("ghcr.io/llm-d/llm-d-inference-scheduler:v0.4", (), (), "gateway"),
+        ("ghcr.io/llm-d/llm-d-routing-sidecar:v0.3.0", (), ("--port=8000", "--vllm-port=8200"), "router"),
+        ("ghcr.io/llm-d/llm-d-pd-sidecar:v1", (), (), "router"),
+        ("ghcr.io/llm-d/llm-d-router-disagg-sidecar:v1", (), (), "router"),
         ("lmcache/vllm-router", (), (), "unknown"),
         ("nginx:1.27", (), (), "unknown"),
         ("bbrowser/tool", ("sh",), (), "unknown"),
@@ -245,6 +250,17 @@ API = ("python3", "-m", "vllm.entrypoints.openai.api_server")
 )
 def test_an_image_and_a_command_say_what_a_container_is(image, command, args, kind):
     assert classify(Container("c", image=image, command=command, args=args), {}) == kind
+
+
+def test_a_command_of_a_vllm_image_that_can_not_run_here_is_named():
+    grpc = Container("c", image=VLLM, command=("python3", "-m", "vllm.entrypoints.grpc_server"), args=("--model", "m"))
+    assert classify(grpc, {}) == "unknown"
+    assert refusal(grpc).startswith(f"image {VLLM} can't run `python3 -m vllm.entrypoints.grpc_server` on this machine")
+    line = Container("c", image=VLLM, command=("sh", "-c", "set -e\n" + "sleep 1; " * 50))
+    assert "`sh -c set -e sleep 1;" in refusal(line)
+    assert len(reason(line)) < 200
+    assert reason(Container("c", image="nginx", command=("x",))) == "image nginx can't run on this machine"
+    assert reason(Container("c")) == "image (none) can't run on this machine"
 
 
 def test_a_command_runs_on_the_host_only_where_the_pod_says_so():

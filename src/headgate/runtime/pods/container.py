@@ -4,7 +4,7 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ from headgate.runtime.pods.launch import Launch, NotYet, prepare
 from headgate.runtime.pods.machine import Machine, must_not_fail
 from headgate.runtime.pods.probes import Target, accepts, ask, http_get, verdicts
 from headgate.runtime.pods.process import Process, SpawnError
-from headgate.runtime.pods.programs import classify, port, refusal
+from headgate.runtime.pods.programs import Kind, port, reason, refusal
 from headgate.runtime.pods.volumes import VolumeError, Volumes
 
 Restart = Literal["Always", "OnFailure", "Never"]
@@ -39,6 +39,8 @@ class Place(Struct, frozen=True):
     machine: Machine
     grace_seconds: float
     devices: dict[str, tuple[str, ...]]  # container → its GPUs, once the Pod has been given them
+    kind: Callable[[str], Kind]  # of a container, by its name; a new object may make an unknown one a picker
+    moved: Mapping[int, int]  # the engine's port → that of the routing sidecar which is left out
     simulated: bool  # one of them is a simulated vLLM, which needs no help from the others
     changed: Callable[[], None]
 
@@ -61,7 +63,7 @@ class ContainerLife:
         self._place = place
         self._who = who
         self._machine = place.machine
-        self._kind = classify(container, who.annotations)
+        self._kind = place.kind(container.name)
         self._stopping = False
         self._process: Process | None = None
         self._launch: Launch | None = None
@@ -89,17 +91,21 @@ class ContainerLife:
             await asyncio.wait({self.task})
 
     async def _live(self) -> int:
+        if self._kind == "unknown" and not self._place.simulated:
+            await self._known()
         if self._kind == "gateway":
             self._machine.say_once(f"image {self.container.image}: not started, its work is done by headgate")
             return await self._without_process("done by headgate")
+        if self._kind == "router":
+            moves = [f", which serves on its port {now} instead of {was}" for was, now in self._place.moved.items()]
+            self._machine.say_once(
+                f"image {self.container.image}: can't run here, left out beside vLLM{''.join(moves)}"
+                " (prefill and decode are not split)"
+            )
+            return await self._without_process("left out beside vLLM")
         if self._kind == "unknown":
-            if self._place.simulated:
-                self._machine.say_once(f"image {self.container.image}: can't run here, left out beside the simulator")
-                return await self._without_process("left out beside the simulator")
-            self._machine.say_once(refusal(self.container.image))
-            self.hindered = True
-            self._tell(message=f"image {self.container.image or '(none)'} can't run on this machine")
-            await asyncio.Event().wait()
+            self._machine.say_once(f"image {self.container.image}: can't run here, left out beside the simulator")
+            return await self._without_process("left out beside the simulator")
         backoff = Backoff()
         loop = asyncio.get_running_loop()
         while True:
@@ -114,6 +120,16 @@ class ContainerLife:
             self._say_ending(delay)
             await asyncio.sleep(delay)
             self.restarts += 1
+
+    async def _known(self) -> None:
+        """Return when it is something that can be had here: the objects may yet make its Pod a picker's."""
+        self._machine.say_once(refusal(self.container))
+        self.hindered = True
+        self._tell(message=reason(self.container))
+        while self._kind == "unknown":
+            await self._machine.news()
+            self._kind = self._place.kind(self.container.name)
+        self.hindered = False
 
     async def _without_process(self, why: str) -> int:
         self.started.set()

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -17,7 +17,8 @@ from headgate.runtime.pods.gpus import shares
 from headgate.runtime.pods.grace import Grace
 from headgate.runtime.pods.machine import Machine, must_not_fail
 from headgate.runtime.pods.ports import served
-from headgate.runtime.pods.programs import classify
+from headgate.runtime.pods.programs import Kind
+from headgate.runtime.pods.roles import is_picker, moved, roles
 from headgate.runtime.pods.volumes import VolumeError, Volumes, directory_name, stand_ins
 
 Phase = Literal["Pending", "Running", "Succeeded", "Failed", "Terminating"]
@@ -55,24 +56,26 @@ class PodLife:
         self._phase: Phase = "Pending"
         self._message = ""
         self._directory = machine.pods / directory_name(blueprint.namespace, blueprint.name, uid)
-        parts = (*spec.init_containers, *spec.containers)
-        kinds = {part.name: classify(part, blueprint.annotations) for part in parts}
+        kinds = self._kinds()
+        aside = moved(spec, kinds)
+        self._ports = {**claim.ports, **{was: claim.ports.get(now, now) for was, now in aside.items()}}
         own = [kinds[part.name] for part in spec.containers]
         simulated = machine.engine.kind == "sim" and "engine" in own
-        self._serves = any(kind != "gateway" for kind in own)
         real = ("host",) if machine.engine.kind == "sim" else ("host", "engine")
         self._shares = shares(spec, {name: kind for name, kind in kinds.items() if kind in real})
         self._devices: dict[str, tuple[str, ...]] = {}
         volumes = self._directory / "volumes"
         self._volumes = Volumes(volumes, spec, blueprint.namespace, secrets_optional=simulated)
         place = Place(
-            who=_identity(blueprint, uid, claim, machine),
+            who=_identity(blueprint, uid, claim.address, self._ports, machine),
             kin=self._kin,
             volumes=self._volumes,
             directory=self._directory,
             machine=machine,
             grace_seconds=spec.termination_grace_period_seconds,
             devices=self._devices,
+            kind=lambda name: self._kinds()[name],
+            moved=aside,
             simulated=simulated,
             changed=changed,
         )
@@ -132,7 +135,8 @@ class PodLife:
 
     def server(self) -> Server | None:
         """The Pod as pools see it; None where nothing of it is a process that could serve."""
-        if not self._serves:
+        kinds = self._kinds()
+        if all(kinds[part.name] == "gateway" for part in self.blueprint.spec.containers):
             return None
         ports = {p.name: p.container_port for c in self.blueprint.spec.containers for p in c.ports if p.name}
         for sidecar in self._sidecars:
@@ -144,7 +148,7 @@ class PodLife:
             labels=self.blueprint.labels,
             annotations=self.blueprint.annotations,
             ports=ports,
-            mapped=self.claim.ports,
+            mapped=self._ports,
             ready=self.ready and not self.deleting,
             draining=self.deleting,
         )
@@ -164,6 +168,12 @@ class PodLife:
             log=(speaks or self._main[0]).log,
             pending=self._phase in ("Pending", "Running") and not self.ready and not self._hindered(),
         )
+
+    def _kinds(self) -> dict[str, Kind]:
+        """What its containers are, by the newest objects."""
+        blueprint = self.blueprint
+        picker = is_picker(blueprint.namespace, blueprint.labels, self._machine.snapshot)
+        return roles(blueprint.spec, blueprint.annotations, picker=picker)
 
     def _hindered(self) -> bool:
         return bool(self._message) or any(life.hindered for life in (*self._main, *self._init))
@@ -248,17 +258,19 @@ class PodLife:
 def served_ports(blueprint: Blueprint) -> tuple[int, ...]:
     """The ports that need one of their own where Pods share an address."""
     spec = blueprint.spec
+    kinds = roles(spec, blueprint.annotations, picker=False)
     stay = (*spec.containers, *(part for part in spec.init_containers if part.restart_policy == "Always"))
-    return served(spec, {part.name: classify(part, blueprint.annotations) for part in stay})
+    found = served(spec, {part.name: kinds[part.name] for part in stay})
+    return tuple(sorted({*found, *moved(spec, kinds).values()}))
 
 
-def _identity(blueprint: Blueprint, uid: str, claim: Claim, machine: Machine) -> Identity:
+def _identity(blueprint: Blueprint, uid: str, address: str, ports: Mapping[int, int], machine: Machine) -> Identity:
     return Identity(
         name=blueprint.name,
         namespace=blueprint.namespace,
         uid=uid,
-        address=claim.address,
-        ports=claim.ports,
+        address=address,
+        ports=ports,
         labels=blueprint.labels,
         annotations=blueprint.annotations,
         node=machine.node,

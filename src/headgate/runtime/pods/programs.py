@@ -12,7 +12,7 @@ from headgate.runtime.pods.environment import expand
 RUN = "headgate.dev/run"
 DEFAULT_PORT = 8000  # vLLM's
 
-Kind = Literal["engine", "syncer", "gateway", "host", "unknown"]
+Kind = Literal["engine", "syncer", "gateway", "router", "host", "unknown"]
 
 
 class Engine(Struct, frozen=True):
@@ -39,11 +39,16 @@ _GATEWAYS = re.compile(
 )
 
 
+_ROUTERS = re.compile(r"(routing|pd|disagg)-sidecar")
+_NAMED = 80  # characters of a command that can't run here
+
+
 def classify(container: Container, annotations: Mapping[str, str]) -> Kind:
     """What a container is here, by image and command.
 
     `engine`: vLLM or its simulator. `syncer`: our LoRA syncer. `gateway`: an endpoint picker or body-based router,
-    which Headgate is itself. `host`: the user said that its command runs here. `unknown`: nothing here can run it.
+    which Headgate is itself. `router`: llm-d's routing sidecar, which splits prefill from decode. `host`: the user said
+    that its command runs here. `unknown`: nothing here can run it.
     """
     image = repository(container.image)
     words = (*container.command, *container.args)
@@ -57,6 +62,8 @@ def classify(container: Container, annotations: Mapping[str, str]) -> Kind:
         serves = _flags_of(words) is not None or (runs_vllm and not container.command)
     if serves:
         return "engine"
+    if _ROUTERS.search(image):
+        return "router"
     if _GATEWAYS.search(image.rpartition("/")[2]):
         return "gateway"
     return "host" if annotations.get(RUN) == "host" and words and container.command else "unknown"
@@ -124,13 +131,30 @@ def repository(image: str) -> str:
     return name.partition(":")[0]
 
 
-def refusal(image: str) -> str:
-    """What to tell about an image that nothing here can run."""
+def reason(container: Container) -> str:
+    """Why nothing here can run it: its image, or the command that a vLLM image was given."""
+    command = _command(container)
+    return f"image {container.image or '(none)'} can't run {f'`{command}` ' if command else ''}on this machine"
+
+
+def refusal(container: Container) -> str:
+    """What to tell about a container that nothing here can run."""
+    serving = "vLLM's OpenAI server (`vllm serve`)" if _command(container) else "vLLM"
     return (
-        f"image {image or '(none)'} can't run on this machine: Headgate runs vLLM, its simulator and the LoRA syncer "
+        f"{reason(container)}: Headgate runs {serving}, its simulator and the LoRA syncer "
         f'(annotate the Pod with `{RUN}: "host"` and give the container a command to run it as a local process, '
         "or run it yourself and give its address with `headgate.dev/address: HOST:PORT`)"
     )
+
+
+def _command(container: Container) -> str:
+    """What a vLLM image is to run in place of vLLM, without its flags; "" where there is no such thing."""
+    if "vllm" not in repository(container.image) or not container.command:
+        return ""
+    words = " ".join((*container.command, *container.args)).split()
+    flag = next((at for at, word in enumerate(words) if word.startswith("--")), len(words))
+    command = " ".join(words[:flag])
+    return command if len(command) <= _NAMED else command[:_NAMED] + "…"
 
 
 def _shell_line(words: Sequence[str]) -> str | None:
