@@ -334,3 +334,20 @@ def test_the_body_is_let_go_when_the_answer_begins():
     assert sys.getrefcount(body) > before, "it may have to be sent again"
     play.answers(200, JSON)
     assert sys.getrefcount(body) == before
+
+
+def test_a_503_says_once_why_nobody_took_the_request():
+    nobody = Play(to("p"), p=serving(endpoints=0))
+    assert error(nobody.ask(model="m"), 503)["message"] == "Pool p has no endpoints."
+
+    sick = Play(to("p"), p=serving("m", endpoints=1))
+    gone(sick, "p")
+    sick.now = until(sick.ask(model="m"))
+    assert error(sick.wakes(), 503)["message"] == "No endpoint of pool p is ready."
+
+    failing = Play(to("p"), p=serving("m", endpoints=1))
+    failing.ask(model="m")
+    failing.fails("refused")
+    failing.after(30)
+    failing.wakes()
+    assert error(failing.fails("refused"), 503)["message"] == "Every fit endpoint of pool p has failed on this request."

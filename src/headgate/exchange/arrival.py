@@ -9,7 +9,7 @@ from headgate.exchange.edits import edit_headers, location, rewrite_target
 from headgate.exchange.events import Asked, Respond
 from headgate.exchange.models import asks_for_models, list_models, unknown_model
 from headgate.exchange.record import Record
-from headgate.exchange.refuse import refuse
+from headgate.exchange.refuse import refuse, sentence
 from headgate.exchange.request import Request, read_request
 from headgate.exchange.resolve import resolve
 from headgate.exchange.router import Asking, Routes, find_route, hostname
@@ -126,7 +126,7 @@ def _for_pool(
         repeatable = event.method in _IDEMPOTENT
         prompt = b""
     elif reading.error:
-        return refuse(reading.status, _sentence(reading.error), param=reading.param)
+        return refuse(reading.status, sentence(reading.error), param=reading.param)
     else:
         objective = request.objective
         if objective or pool.models or pool.rules:
@@ -214,12 +214,8 @@ def _unrouted(record: Record, reading: Reading, site: Site, routes: Routes) -> R
     if not models:
         return refuse(404, f"No route here takes {record.method} {record.path}.")
     if reading.error:
-        return refuse(reading.status, _sentence(reading.error), param=reading.param)
+        return refuse(reading.status, sentence(reading.error), param=reading.param)
     if reading.model and reading.model not in models:
         return unknown_model(reading.model, models)
     model = f"for the model `{reading.model}`" if reading.model else "without a model"
     return refuse(404, f"No route here takes {record.method} {record.path} {model}.")
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."

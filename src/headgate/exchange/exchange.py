@@ -32,7 +32,7 @@ from headgate.exchange.events import (
 )
 from headgate.exchange.models import unknown_model
 from headgate.exchange.record import Record
-from headgate.exchange.refuse import error_event, refuse
+from headgate.exchange.refuse import error_event, refuse, sentence
 from headgate.exchange.request import answer_headers
 from headgate.exchange.restore import Restorer
 from headgate.exchange.site import PoolView, Site, reachable
@@ -111,7 +111,7 @@ class Exchange:
         decision = self._choose(view)
         if decision.endpoint is None:
             self._note(decision)
-            return self._wait(now, view, f"No endpoint of the pool {record.pool} is ready: {decision.why}.")
+            return self._wait(now, view, sentence(decision.why))
         return self._forward(decision, now)
 
     def _choose(self, view: PoolView) -> Decision:

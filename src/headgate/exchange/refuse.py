@@ -47,3 +47,8 @@ def refuse(
 def error_event(status: int, message: str, *, code: str | None = None) -> bytes:
     """An SSE event that ends a stream which has already begun, as vLLM ends its own."""
     return b"data: " + error_body(status, message, code=code) + b"\n\n"
+
+
+def sentence(text: str) -> str:
+    """A reason as a message of its own."""
+    return text[:1].upper() + text[1:] + "."
