@@ -106,9 +106,8 @@ class AccessLog:
     def __init__(self, to: str, say: Callable[[str], None]) -> None:
         self._path = None if to == "-" else Path(to)
         self._say = say
-        self._lines = (
-            bytearray()
-        )  # one buffer: small objects by the thousand push others out of the caches
+        # One buffer: small objects by the thousand push others out of the caches.
+        self._lines = bytearray()
         self._count = 0  # of lines in it
         self._clock = Clock()
         self._encode_into = msgspec.json.Encoder().encode_into
