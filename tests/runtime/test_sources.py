@@ -265,3 +265,24 @@ def _timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
+
+
+def test_paths_may_stand_in_one_word_with_commas_between_as_kubectl_takes_them(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml", "c,d.yaml"):
+        (tmp_path / name).write_text(f"# {name}")
+    texts, problems = read_texts([f"{tmp_path}/a.yaml,{tmp_path}/b.yaml", f"{tmp_path}/c,d.yaml"])
+    assert [Path(text.file).name for text in texts] == ["a.yaml", "b.yaml", "c,d.yaml"]
+    assert problems == ()
+
+
+def test_of_paths_with_commas_between_the_one_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("# a")
+    texts, problems = read_texts([f"{tmp_path}/a.yaml,{tmp_path}/no.yaml"])
+    assert [Path(text.file).name for text in texts] == ["a.yaml"]
+    assert [str(problem) for problem in problems] == [f"{tmp_path}/no.yaml: no such file or directory"]
+
+
+def test_a_url_is_to_be_downloaded_first() -> None:
+    url = "https://example.com/manifests.yaml"
+    _, problems = read_texts([url])
+    assert [str(problem) for problem in problems] == [f"{url}: can't be read: it is a URL; download it first"]

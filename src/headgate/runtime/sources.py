@@ -35,10 +35,11 @@ class Sources:
 
     Of a directory those files count that end in .yaml, .yml or .json and whose names don't begin with a dot: what
     editors and volumes keep beside their files is no manifest. A pipe can be read once; what it said is remembered.
+    `a.yaml,b.yaml` is two paths, as for kubectl, unless there is a file of that name.
     """
 
     def __init__(self, paths: Sequence[str], *, recursive: bool = False) -> None:
-        self._paths = tuple(dict.fromkeys(paths))
+        self._paths = tuple(dict.fromkeys(one for path in paths for one in _listed(path)))
         self._recursive = recursive
         self._known: dict[str, dict[str, Text]] = {}  # path as it was named → file → what it said last
 
@@ -64,6 +65,8 @@ class Sources:
     def _read(self, path: str, known: dict[str, Text], problems: list[Problem]) -> dict[str, Text]:
         if path == "-":
             return known or {"<stdin>": Text("<stdin>", _stdin())}
+        if path.startswith(("https://", "http://")):
+            raise ValueError("it is a URL; download it first")
         mode = os.stat(path).st_mode
         if not stat.S_ISDIR(mode):
             if known and not stat.S_ISREG(mode):
@@ -129,6 +132,10 @@ class Sources:
                     settled, moving_since = now, 0.0
                     changed()
             seen = now
+
+
+def _listed(path: str) -> list[str]:
+    return [path] if os.path.lexists(path) else [one for one in path.split(",") if one] or [path]
 
 
 class _Empty(ValueError):
