@@ -154,7 +154,7 @@ def test_loads_are_those_of_the_servers_own_metrics(gate: Running, client: OpenA
         gate.until(both_had_work, PATIENCE)
         assert sum(metric(row["address"], "vllm:num_requests_running") for row in busy.values()) > 0
     for row in busy.values():
-        assert row["adapters"] == "food-review"
+        assert row["adapters"] == ["food-review"]
         assert 1 <= row["running"] <= 8
         assert 0 < row["kv_usage"] < 0.1
 
