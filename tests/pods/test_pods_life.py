@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import time
 from pathlib import Path
 
 import msgspec
+import pytest
 from workloads import (
+    SERVER,
     Running,
     config_map,
     container,
@@ -40,6 +43,7 @@ from headgate.api.workload import (
 )
 from headgate.runtime.client import Client
 from headgate.runtime.pods.probes import Target, verdicts
+from headgate.runtime.pods.process import Spawner, SpawnError
 from headgate.runtime.pods.spawner import LOG_LIMIT
 
 EVERY_SECOND = Probe(http_get=HttpGet(port="http", path="/health"), period_seconds=1, failure_threshold=1)
@@ -461,6 +465,60 @@ def env(name: str, value: str):
     from headgate.api.workload import EnvVar
 
     return EnvVar(name, value)
+
+
+def test_a_state_directory_that_somebody_deletes_is_made_anew(tmp_path):
+    reads = "import os; open(os.environ['WORDS'] + '/a'); os.chdir(os.environ['EMPTY'])\n"
+    mounts = (VolumeMount("words", "/words"), VolumeMount("empty", "/empty"))
+    volumes = (Volume("words", "configMap", config_map=ConfigMapVolume("words")), Volume("empty"))
+    reader = container(
+        reads + SERVER,
+        ports=(ContainerPort(8000, "http"),),
+        readiness_probe=EVERY_SECOND,
+        volume_mounts=mounts,
+        env=(env("WORDS", "/words"), env("EMPTY", "/empty")),
+    )
+    shell = Container(
+        "c", "x", ("sh", "-c", "vllm serve m"), ports=(ContainerPort(8000, "http"),), readiness_probe=EVERY_SECOND
+    )
+    state = tmp_path / "state"
+
+    async def story(pods: Running) -> None:
+        objects = {"config_maps": (config_map("words", a="1"),), "pods": (pod("p", spec(reader, volumes=volumes)),)}
+        pods.apply(**objects)
+        await pods.until(lambda: pods.ready == 1)
+        shutil.rmtree(state)
+        for pid, line in processes(state).items():
+            if "http.server" in line or "spawner.py" in line:
+                os.kill(pid, signal.SIGKILL)
+        await pods.until(lambda: pods.rows[0].restarts == 1 and pods.ready == 1)
+        shutil.rmtree(state)
+        pods.apply(**objects, workloads=(workload(1, spec(shell), annotations={}),))
+        await pods.until(lambda: pods.ready == 2)
+        assert state.stat().st_mode & 0o777 == 0o700
+        assert (state / "token").read_text()
+        assert not any("no program" in text for text in pods.said)
+
+    run(state, story, speed=0.0)
+
+
+def test_what_is_missing_at_a_start_is_named(tmp_path):
+    async def story() -> None:
+        spawner = Spawner(sys.executable, tmp_path / "spawner.log", "test-of-names")
+        try:
+            for argv, cwd, log, missing in (
+                (("true",), f"{tmp_path}/no", "l", f"{tmp_path}/no: No such file or directory"),
+                (("true",), str(tmp_path), "no/l", f"{tmp_path}/no/l: No such file or directory"),
+                (("no-such-program",), str(tmp_path), "l", "no program 'no-such-program' on this machine"),
+                ((str(tmp_path),), str(tmp_path), "l", f"{tmp_path}: Permission denied"),
+            ):
+                with pytest.raises(SpawnError) as found:
+                    await spawner.start(argv, dict(os.environ), cwd, str(tmp_path / log))
+                assert str(found.value) == missing
+        finally:
+            await spawner.close()
+
+    asyncio.run(story())
 
 
 def test_two_that_run_beside_each_other_share_no_address(tmp_path):

@@ -146,6 +146,9 @@ class ContainerLife:
         place = self._place
         while True:
             try:
+                self._machine.restore()
+                place.directory.mkdir(mode=0o700, exist_ok=True)
+                place.volumes.restore(self._machine.snapshot)
                 mounts = place.volumes.mounts(self.container)
                 devices = place.devices.get(self.container.name, ())
                 return prepare(

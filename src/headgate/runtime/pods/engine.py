@@ -36,11 +36,11 @@ def find_engine(
     return Engine("sim", (*ours(python), "sim", *pace), why)
 
 
-def write_shims(directory: Path, engine: Engine, python: str) -> None:
+def write_shims(directory: Path, engine: Engine, python: str) -> tuple[Path, ...]:
     """Write `vllm`, `python` and `python3` that send vLLM to the engine and everything else to the real program.
 
     They come first on the PATH of shell lines. What would install software or fetch weights does nothing there: the
-    machine is the user's, and an image's build steps have no business in it.
+    machine is the user's, and an image's build steps have no business in it. Returns the paths of what was written.
     """
     directory.mkdir(parents=True, exist_ok=True)
     # The last of two ports counts, so this one gives way to the line's own.
@@ -78,6 +78,7 @@ exit 2
     )
     for name in _INSTALLERS:
         _script(directory / name, f'echo "headgate: {name} $*: not done on this machine" >&2\n')
+    return tuple(directory / name for name in ("vllm", "python", "python3", *_INSTALLERS))
 
 
 def _script(path: Path, body: str) -> None:

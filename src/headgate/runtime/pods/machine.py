@@ -11,6 +11,7 @@ from typing import Any
 
 from headgate.api.snapshot import Snapshot
 from headgate.runtime.pods.devices import Devices, find_devices
+from headgate.runtime.pods.engine import write_shims
 from headgate.runtime.pods.process import Spawner
 from headgate.runtime.pods.programs import Engine
 
@@ -28,12 +29,27 @@ class Machine:
         self.logs = directory / "logs"
         self.pods = directory / "pods"
         self.shims = directory / "bin"
-        for place in (directory, self.logs, self.pods):
-            place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.spawner = Spawner(self.python, self.logs / "spawner.log", _token(directory / "token"))
+        self._directory = directory
+        self._make_directories()
+        self._token = _token(directory / "token")
+        self._written = write_shims(self.shims, engine, self.python)
+        self.spawner = Spawner(self.python, self.logs / "spawner.log", self._token)
         self._say = say
         self._said: set[str] = set()
         self._news = asyncio.Event()
+
+    def restore(self) -> None:
+        """Make what was deleted since it was made, as cleaners of /tmp do: nothing starts without it."""
+        self._make_directories()
+        token = self._directory / "token"
+        if not token.exists():
+            token.write_text(self._token)
+        if not all(shim.exists() for shim in self._written):
+            write_shims(self.shims, self.engine, self.python)
+
+    def _make_directories(self) -> None:
+        for place in (self._directory, self.logs, self.pods):
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def say(self, text: str) -> None:
         self._say(text)

@@ -121,6 +121,8 @@ class PodLife:
         """The objects have changed: bring the volumes up to date. What is gone from them stays as it was."""
         if self._phase == "Running" or any(life.running for life in self._init):
             try:
+                self._machine.restore()
+                self._volumes.restore(self._machine.snapshot)
                 self._volumes.update(self._machine.snapshot)
             except (VolumeError, OSError) as error:
                 self._machine.say_once(f"{self.blueprint.key}: {error}; its volume stays as it was")
@@ -229,7 +231,8 @@ class PodLife:
             )
         while True:
             try:
-                self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._machine.restore()
+                self._directory.mkdir(mode=0o700, exist_ok=True)
                 self._volumes.update(self._machine.snapshot)
             except (VolumeError, OSError) as error:
                 self._machine.say_once(f"{self._kin} waits: {error}")

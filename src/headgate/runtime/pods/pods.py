@@ -16,7 +16,7 @@ from headgate.api.snapshot import Snapshot
 from headgate.fleet.endpoint import Server
 from headgate.runtime.pods.addresses import AddressError, Addresses
 from headgate.runtime.pods.controllers import Blueprint, bare_blueprints, reconcile
-from headgate.runtime.pods.engine import find_engine, write_shims
+from headgate.runtime.pods.engine import find_engine
 from headgate.runtime.pods.machine import Machine, must_not_fail
 from headgate.runtime.pods.outside import Outside
 from headgate.runtime.pods.pod import PodLife, PodRow, served_ports
@@ -116,9 +116,7 @@ class Pods:
         directory = Path(options.state_dir).absolute()
         shutil.rmtree(directory / "pods", ignore_errors=True)  # of a run that could not clean up
         engine = find_engine(options.engine, options.python, options.vllm_python, options.speed)
-        machine = Machine(directory, engine, options.python, self._say)
-        write_shims(machine.shims, engine, options.python)
-        return machine
+        return Machine(directory, engine, options.python, self._say)
 
     def _wake(self) -> None:
         self._dirty.set()

@@ -144,7 +144,8 @@ class Spawner:
                 os.chdir(cwd)
                 os.execvpe(argv[0], argv, env)
             except OSError as error:
-                os.write(report, str(error.errno).encode())
+                what = cwd if error.filename == cwd else argv[0]
+                os.write(report, os.fsencode(f"{error.errno} {what}"))
             finally:
                 os._exit(127)
         os.close(report)
@@ -153,7 +154,8 @@ class Spawner:
             said = pipe.read()
         if said:
             os.waitpid(pid, 0)
-            raise OSError(int(said), os.strerror(int(said)))
+            errno, _, what = os.fsdecode(said).partition(" ")
+            raise OSError(int(errno), os.strerror(int(errno)), what)
         return pid
 
     def reap(self) -> None:
@@ -244,9 +246,10 @@ def _signal(how, which: int, number: int) -> bool:  # type: ignore[no-untyped-de
 
 
 def _words(error: OSError, program: str) -> str:
-    if error.errno == 2:
+    what = error.filename or program
+    if error.errno == 2 and what == program:
         return f"no program {program!r} on this machine"
-    return f"{program}: {error.strerror}"
+    return f"{what}: {error.strerror}"
 
 
 def _processes() -> dict[int, tuple[int, int]]:

@@ -108,6 +108,19 @@ class Volumes:
                 publish(self._root / name, content)
                 self._written[name] = content
 
+    def restore(self, snapshot: Snapshot) -> None:
+        """Make anew what was deleted of them by others, if anything was. Raises VolumeError, as `update`."""
+        made = {volume.name: self._root / volume.name for volume in self._spec.volumes if volume.host_path is None}
+        lost = [
+            name
+            for name, place in made.items()
+            if not place.is_dir()
+            or (name in self._written and not all((place / file).exists() for file in self._written[name].files))
+        ]
+        if lost:
+            self._written = {name: content for name, content in self._written.items() if name not in lost}
+            self.update(snapshot)
+
     def mounts(self, container: Container) -> dict[str, str]:
         """mountPath → the real path, for one container. Raises VolumeError when a mount names no volume."""
         places: dict[str, str] = {}
