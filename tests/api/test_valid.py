@@ -61,7 +61,7 @@ def test_both_versions_of_a_pool_become_the_same_type() -> None:
     )
     assert gemma.picker is not None
     assert (gemma.picker.port, gemma.picker.failure_mode) == (9002, "FailClose")
-    assert (llama.version, llama.target_ports, llama.app_protocol) == ("v1", (8000, 8001), "kubernetes.io/h2c")
+    assert (llama.version, llama.target_ports, llama.app_protocol) == ("v1", (8000, 8001), "http")
     assert llama.selector == {"app": "llama", "example.com/tier": ""}
     assert llama.picker is not None
     assert (llama.picker.port, llama.picker.failure_mode) == (9002, "FailOpen")
@@ -215,6 +215,31 @@ spec:
     first, last = snapshot.routes[0].rules
     assert first.backend_refs == ()
     assert [ref.name for ref in last.backend_refs] == ["llama"]
+
+
+def test_a_service_that_speaks_http2_is_remarked_on_only_where_a_route_leads_to_it() -> None:
+    text = """
+apiVersion: v1
+kind: Service
+metadata: {name: NAME}
+spec:
+  selector: {app: NAME}
+  ports: [{name: one, port: 80, appProtocol: http2}, {name: two, port: 81}]
+"""
+    route = """
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: llm}
+spec:
+  rules: [{backendRefs: [{name: web, port: 80}, {name: picker, port: 81}, {name: nowhere, port: 80}]}]
+"""
+    services = text.replace("NAME", "web") + "---" + text.replace("NAME", "picker")
+    assert load([Text("in", services)])[1] == ()
+    snapshot, problems = load([Text("in", services + "---" + route)])
+    assert [(each.severity, each.object, each.field) for each in problems] == [
+        ("warning", "Service default/web", "spec.ports[0].appProtocol")
+    ]
+    assert [each.meta.name for each in snapshot.services] == ["picker", "web"]
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in VALID.glob("*.yaml")))

@@ -9,7 +9,7 @@ from headgate.api.fault import Fault
 from headgate.api.kinds import KINDS
 from headgate.api.meta import Problem, Where
 from headgate.api.objects import Found, Identity, objects
-from headgate.api.rules.across import across
+from headgate.api.rules.across import across, remarks
 from headgate.api.snapshot import Ignored, Snapshot
 from headgate.api.texts import Text, read
 from headgate.api.workload import Workload
@@ -43,7 +43,9 @@ def load(texts: Sequence[Text], before: Snapshot | None = None) -> tuple[Snapsho
             problems.append(_duplicate(last[identity], was.meta.where, was))
             del last[identity]
     in_order = dict(reversed(last.items()))
-    clashes = dict(across({identity: each.value for identity, each in in_order.items()}))
+    values = {identity: each.value for identity, each in in_order.items()}
+    clashes = dict(across(values))
+    problems.extend(in_order[identity].problem(fault) for identity, fault in remarks(values))
     for identity, each in in_order.items():
         faults = [*_changed(each, old.get(identity)), *([clashes[identity]] if identity in clashes else [])]
         problems.extend(each.problem(fault) for fault in faults)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from headgate.api.fault import Fault
 from headgate.api.meta import Meta
+from headgate.api.rules.protocol import told_of_http2
 from headgate.api.rules.sameness import repeated
 from headgate.api.written.inference import ModelSpec, ObjectiveSpec, PoolSpec, PoolSpecAlpha, RewriteSpec
 from headgate.api.written.metadata import Spec
@@ -17,6 +18,7 @@ def pool_v1(_: Meta, written: Spec[PoolSpec]) -> Iterator[Fault]:
     if ref and ref.kind == "Service" and ref.port is None:
         message = "missing: write `port: {number: 9002}`; a picker that is a Service needs it"
         yield Fault(("spec", "endpointPickerRef", "port"), message)
+    yield from told_of_http2(written.spec.app_protocol, ("spec", "appProtocol"))
 
 
 def pool_v1alpha2(_: Meta, __: Spec[PoolSpecAlpha]) -> Iterator[Fault]:
