@@ -2,7 +2,7 @@
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from playbook import Play, error, read, service, serving, to
 
@@ -147,6 +147,7 @@ ROUTES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(ROUTES)
 def test_a_model_is_reachable_when_a_request_for_it_gets_to_a_pool_that_offers_it(routes):
     play = Play(*routes, a=SKY, b=GRASS)
