@@ -1,6 +1,11 @@
 """Options of this test suite."""
 
+import hypothesis
 import pytest
+
+# How long an example takes says more about the neighbours of this machine than about the code.
+hypothesis.settings.register_profile("headgate", deadline=None)
+hypothesis.settings.load_profile("headgate")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

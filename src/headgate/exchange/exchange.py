@@ -169,6 +169,7 @@ class Exchange:
             if again is not None:
                 return again
         self.state = State.RELAYING
+        record.error = ""  # of an earlier try: `tries` tells that there was one
         self._body = b""  # nothing is sent again from here on, and a stream may last for long
         record.status, record.answered_at = event.status, event.now
         headers, length, kind = answer_headers(event.headers)
