@@ -28,7 +28,7 @@ from headgate.api.workload import (
 )
 from headgate.runtime.client import Client
 from headgate.runtime.pods.roles import is_picker, moved, roles
-from headgate.runtime.sources import read_texts
+from headgate.runtime.sources import Sources
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MODEL_SERVER = {
@@ -64,7 +64,7 @@ def edited(objects: Snapshot, before: str, after: str) -> Snapshot:
 
 
 def test_the_guides_manifest_comes_up_without_its_secret_and_loads_adapters_as_they_are_written(tmp_path):
-    objects, _ = load(read_texts([str(EXAMPLES / "vllm-llama3")])[0])
+    objects, _ = load(Sources([str(EXAMPLES / "vllm-llama3")]).read()[0])
     base = "meta-llama/Llama-3.1-8B-Instruct"
 
     async def story(pods: Running) -> None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from headgate.runtime.sources import Sources, read_texts
+from headgate.runtime.sources import Sources
 
 
 def _said(paths: list[Path | str], **options: bool) -> tuple[dict[str, str], list[str]]:
-    texts, problems = read_texts([str(path) for path in paths], **options)
+    texts, problems = Sources([str(path) for path in paths], **options).read()
     return {Path(text.file).name: text.text for text in texts}, [str(problem) for problem in problems]
 
 
@@ -50,7 +50,7 @@ def test_a_mounted_config_map_is_read_once(tmp_path: Path) -> None:
 def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("a")
-    texts, problems = read_texts([str(file), str(tmp_path), f"{tmp_path}/./a.yaml"])
+    texts, problems = Sources([str(file), str(tmp_path), f"{tmp_path}/./a.yaml"]).read()
     assert len(texts) == 1
     assert not problems
 
@@ -124,7 +124,7 @@ def test_standard_input_and_pipes_are_read_once_and_remembered() -> None:
 
 
 def test_standard_input_that_is_closed_is_said() -> None:
-    script = "from headgate.runtime.sources import read_texts; print(*read_texts(['-'])[1])"
+    script = "from headgate.runtime.sources import Sources; print(*Sources(['-']).read()[1])"
     done = subprocess.run(
         ["/bin/sh", "-c", f'exec "{sys.executable}" -c "{script}" <&-'], capture_output=True, text=True, timeout=20
     )
@@ -270,19 +270,19 @@ def _timed(work: Callable[[], object]) -> float:
 def test_paths_may_stand_in_one_word_with_commas_between_as_kubectl_takes_them(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml", "c,d.yaml"):
         (tmp_path / name).write_text(f"# {name}")
-    texts, problems = read_texts([f"{tmp_path}/a.yaml,{tmp_path}/b.yaml", f"{tmp_path}/c,d.yaml"])
+    texts, problems = Sources([f"{tmp_path}/a.yaml,{tmp_path}/b.yaml", f"{tmp_path}/c,d.yaml"]).read()
     assert [Path(text.file).name for text in texts] == ["a.yaml", "b.yaml", "c,d.yaml"]
     assert problems == ()
 
 
 def test_of_paths_with_commas_between_the_one_that_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("# a")
-    texts, problems = read_texts([f"{tmp_path}/a.yaml,{tmp_path}/no.yaml"])
+    texts, problems = Sources([f"{tmp_path}/a.yaml,{tmp_path}/no.yaml"]).read()
     assert [Path(text.file).name for text in texts] == ["a.yaml"]
     assert [str(problem) for problem in problems] == [f"{tmp_path}/no.yaml: no such file or directory"]
 
 
 def test_a_url_is_to_be_downloaded_first() -> None:
     url = "https://example.com/manifests.yaml"
-    _, problems = read_texts([url])
+    _, problems = Sources([url]).read()
     assert [str(problem) for problem in problems] == [f"{url}: can't be read: it is a URL; download it first"]

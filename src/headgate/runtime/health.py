@@ -1,15 +1,14 @@
 """Active health checks, for pools that ask for them."""
 
-import asyncio
 from collections.abc import Callable, Iterable
 from time import monotonic
 
 from headgate.fleet.endpoint import Endpoint
 from headgate.plan.plan import HealthCheck
 from headgate.runtime.client import Client, ClientError
+from headgate.runtime.rounds import Rounds
 
 _STARTING_S = 1.0  # the longest pause between checks of an endpoint that was not healthy yet
-_AT_ONCE = 64
 
 
 class _Target:
@@ -37,23 +36,15 @@ class Health:
         self._client = client
         self._on_change = on_change
         self._targets: dict[str, _Target] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._started = False
+        self._rounds = Rounds(self._tick)
 
     def start(self) -> None:
         """Begin; from inside the event loop."""
-        self._started = True
-        self._soon()
+        self._rounds.start()
 
     async def stop(self) -> None:
         """Check nothing more."""
-        self._started = False
-        if self._timer is not None:
-            self._timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._rounds.stop()
 
     def watch(self, checks: Iterable[tuple[Endpoint, HealthCheck]]) -> None:
         """These are all checks; of two for one endpoint the first. One that is new or differs starts over, at once."""
@@ -65,31 +56,22 @@ class Health:
             if target is None or _what(target.endpoint, target.check) != _what(endpoint, check):
                 target = _Target(endpoint, check, monotonic())
             self._targets[endpoint.name] = target
-        self._soon()
+        self._rounds.soon()
 
-    def _soon(self) -> None:
-        if self._started:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_later(0, self._tick)
-
-    def _tick(self) -> None:
-        now = monotonic()
+    def _tick(self, now: float) -> float:
         next_at = now + 1.0
         for target in self._targets.values():
             if not target.running:
-                if target.due_at <= now and len(self._tasks) < _AT_ONCE:
+                if target.due_at <= now and not self._rounds.full:
                     self._begin(target, now)
                 next_at = min(next_at, max(target.due_at, now + 0.05))
-        self._timer = asyncio.get_running_loop().call_later(next_at - now, self._tick)
+        return next_at
 
     def _begin(self, target: _Target, now: float) -> None:
         target.running = True
         interval = target.check.interval_s
         target.due_at = now + (interval if target.ever else min(interval, _STARTING_S))
-        task = asyncio.get_running_loop().create_task(self._turn(target))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._rounds.begin(self._turn(target))
 
     async def _turn(self, target: _Target) -> None:
         try:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.read import read, read_models
 from headgate.runtime.client import Client, ClientError
+from headgate.runtime.rounds import Rounds
 
 _IDLE_S = 1.0  # between two asks when there is no traffic; half of what saturation calls stale
 _BUSY_FOR_S = 1.0  # traffic that was seen counts this long
@@ -18,7 +19,6 @@ _BACK_OFF_S = 2.0  # the longest pause after failures
 _ABSENT_S = 30.0  # between two asks for what answered 404
 _REFRESH_S = 0.1  # the least between two asks for models, whoever wants them
 _TIMEOUT_S = 1.0
-_AT_ONCE = 64
 _FULL_S = 0.005  # until it is looked again whether one of them has answered
 _GOLDEN = 0.618034  # its multiples, modulo 1, spread evenly however many there are
 
@@ -86,24 +86,16 @@ class Scraper:
         self._busy = busy
         self._busy_until = float("-inf")
         self._targets: dict[str, _Target] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
-        self._started = False
+        self._rounds = Rounds(self._tick)
         self._seen = 0  # endpoints ever watched
 
     def start(self) -> None:
         """Begin; from inside the event loop."""
-        self._started = True
-        self._soon()
+        self._rounds.start()
 
     async def stop(self) -> None:
         """Ask nothing more. The client stays open."""
-        self._started = False
-        if self._timer is not None:
-            self._timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._rounds.stop()
 
     def watch(self, endpoints: Iterable[Endpoint]) -> None:
         """These are all endpoints to ask. One that is new, or has moved to another address, is asked at once."""
@@ -118,7 +110,7 @@ class Scraper:
         for target in before.values():
             if _place(target.endpoint) not in kept:
                 self._client.forget(*_place(target.endpoint))
-        self._soon()
+        self._rounds.soon()
 
     def refresh(self, endpoints: Iterable[str]) -> None:
         """Ask these (by name) for their models now, if that was not done in the last 0.1 s: something has changed."""
@@ -126,7 +118,7 @@ class Scraper:
             target = self._targets.get(name)
             if target is not None:
                 target.models.wanted = True
-        self._soon()
+        self._rounds.soon()
 
     @property
     def errors(self) -> dict[str, str]:
@@ -139,14 +131,7 @@ class Scraper:
 
     # When.
 
-    def _soon(self) -> None:
-        if self._started:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_later(0, self._tick)
-
-    def _tick(self) -> None:
-        now = monotonic()
+    def _tick(self, now: float) -> float:
         if self._busy():
             self._busy_until = now + _BUSY_FOR_S
         fast = min(_IDLE_S, max(self._interval, len(self._targets) / _PER_SECOND))
@@ -165,13 +150,11 @@ class Scraper:
                     self._ask(target, question)
                 elif due_at < next_at:
                     next_at = due_at
-        if len(self._tasks) >= _AT_ONCE:
-            next_at = now + _FULL_S
-        self._timer = asyncio.get_running_loop().call_later(next_at - now, self._tick)
+        return now + _FULL_S if self._rounds.full else next_at
 
     def _ask(self, target: _Target, *questions: _Question) -> None:
         """Unless too many are under way: then one of the next ticks will."""
-        if len(self._tasks) >= _AT_ONCE:
+        if self._rounds.full:
             return
         now = monotonic()
         for question in questions:
@@ -182,9 +165,7 @@ class Scraper:
             self._seen += 1
             for question in questions:
                 question.asked_at -= self._interval * (self._seen * _GOLDEN % 1.0)
-        task = asyncio.get_running_loop().create_task(self._turn(target, questions))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._rounds.begin(self._turn(target, questions))
 
     # What.
 

@@ -25,11 +25,6 @@ Fingerprint = tuple[tuple[str, int, int, int], ...]
 _File = tuple[str, os.stat_result | OSError]
 
 
-def read_texts(paths: Sequence[str], *, recursive: bool = False) -> tuple[tuple[Text, ...], tuple[Problem, ...]]:
-    """What stands there now, and what could not be read."""
-    return Sources(paths, recursive=recursive).read()
-
-
 class Sources:
     """What the user named: files, directories (the manifests in them, and below them if `recursive`), `-` for stdin.
 
