@@ -8,6 +8,7 @@ play.answers(200, JSON)        → the next …
 import json
 from typing import Any, NamedTuple
 
+from headgate.exchange.answer import read_answer
 from headgate.exchange.events import (
     Answered,
     Asked,
@@ -25,6 +26,7 @@ from headgate.exchange.events import (
     Woken,
 )
 from headgate.exchange.exchange import Exchange
+from headgate.exchange.request import read_request
 from headgate.exchange.router import Router
 from headgate.exchange.site import Limits, PoolView, Site
 from headgate.fleet.endpoint import Endpoint, Load, Served
@@ -78,10 +80,19 @@ def read(forward: Command) -> Line:
     return Line(method, target, dict(pairs), [name for name, _ in pairs])
 
 
+def pairs(command: Respond | Relay) -> Headers:
+    """The headers of an answer."""
+    if isinstance(command, Respond):
+        return command.headers
+    lines = command.lines.split(b"\r\n")
+    assert not lines.pop()
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines)]
+
+
 def header(command: Command, name: str) -> str | None:
     """Of an answer."""
     assert isinstance(command, Respond | Relay), command
-    found = [value.decode() for key, value in command.headers if key == name.encode()]
+    found = [value.decode() for key, value in pairs(command) if key == name.encode()]
     assert len(found) < 2, found
     return found[0] if found else None
 
@@ -187,11 +198,18 @@ class Play:
         pairs += headers if isinstance(headers, list) else list((headers or {}).items())
         raw = [(name.encode(), value.encode("latin-1")) for name, value in pairs]
         return self.exchange.feed(
-            Asked(method.encode(), target.encode(), raw, content, b"id-1", b"192.0.2.7", scheme, self.now, http10)
+            Asked(
+                read_request(method.encode(), target.encode(), raw, http10=http10),
+                content,
+                b"id-1",
+                b"192.0.2.7",
+                scheme,
+                self.now,
+            )
         )
 
     def answers(self, status: int = 200, headers: Headers = JSON) -> Command:
-        return self.exchange.feed(Answered(status, list(headers), self.now))
+        return self.exchange.feed(Answered(read_answer(status, list(headers)), self.now))
 
     def chunk(self, data: bytes) -> bytes:
         command = self.exchange.feed(Chunk(data))

@@ -2,10 +2,11 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from playbook import JSON, STREAM, Play, serving, to
+from playbook import JSON, STREAM, Play, pairs, serving, to
 
 from headgate.exchange.events import Abort, Asked, Command, Cut, Forward, Relay, Respond, Send, Wait
 from headgate.exchange.exchange import Exchange, State
+from headgate.exchange.request import read_request
 from headgate.plan.plan import Backend, Match, Model, Redirect, Target, TextMatch
 
 MODELS = {
@@ -98,7 +99,9 @@ def test_every_exchange_ends_with_one_answer_and_raises_nothing(request, data):
     method, target, headers, body = request
     play = Play(*ROUTES, **POOLS)
     hosts = [] if any(name == b"host" for name, _ in headers) else [(b"host", b"a.example")]
-    command = play.exchange.feed(Asked(method, target, hosts + headers, body, b"id", b"peer", b"http", play.now))
+    command = play.exchange.feed(
+        Asked(read_request(method, target, hosts + headers), body, b"id", b"peer", b"http", play.now)
+    )
     begun = 0
     for _ in range(2000):
         begun += isinstance(command, Relay | Respond)
@@ -116,7 +119,7 @@ def test_every_exchange_ends_with_one_answer_and_raises_nothing(request, data):
     assert play.record.status
     assert play.record.ended_at == play.now
     if isinstance(command, Respond):
-        assert b"\r" not in b"".join(name + value for name, value in command.headers)
+        assert b"\r" not in b"".join(name + value for name, value in pairs(command))
 
 
 @settings(max_examples=300, deadline=None)
@@ -129,7 +132,9 @@ def test_requests_before_it_change_nothing_for_a_request(requests):
     ) -> Command:
         method, target, headers, body = request
         hosts = [] if any(name == b"host" for name, _ in headers) else [(b"host", b"a.example")]
-        return exchange.feed(Asked(method, target, hosts + headers, body, b"id", b"peer", b"http", play.now))
+        return exchange.feed(
+            Asked(read_request(method, target, hosts + headers), body, b"id", b"peer", b"http", play.now)
+        )
 
     used = Play(*ROUTES, **POOLS)
     for request in [*requests, *requests]:

@@ -11,30 +11,28 @@
 Headers are (name, value) pairs of bytes, names in lower case. Times are seconds of one monotonic clock.
 """
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
 from headgate.fleet.endpoint import Endpoint
 
+if TYPE_CHECKING:
+    from headgate.exchange.answer import AnswerHead
+    from headgate.exchange.request import RequestHead
+
 Headers = list[tuple[bytes, bytes]]
 
 
 class Asked(Struct, frozen=True, gc=False):
-    """A request with its whole body. `peer` is the client's address, `id` is used where the client sent none.
+    """A request with its whole body. `peer` is the client's address, `id` is used where the client sent none."""
 
-    `http10`: it came as HTTP/1.0, and may lack a Host header.
-    """
-
-    method: bytes
-    target: bytes  # as in the request line: path and query
-    headers: Headers
+    head: "RequestHead"
     body: bytes
     id: bytes
     peer: bytes = b""
     scheme: bytes = b"http"
     now: float = 0.0
-    http10: bool = False
 
 
 class Woken(Struct, frozen=True, gc=False):
@@ -42,8 +40,7 @@ class Woken(Struct, frozen=True, gc=False):
 
 
 class Answered(Struct, frozen=True, gc=False):
-    status: int
-    headers: Headers
+    head: "AnswerHead"
     now: float = 0.0
 
 
@@ -105,14 +102,14 @@ class Respond(Struct, frozen=True, gc=False):
 
 
 class Relay(Struct, frozen=True, gc=False):
-    """Pass the answer on. `headers` has neither framing nor hop-by-hop headers.
+    """Pass the answer on. `lines` are its headers as they go over the wire, without framing and hop-by-hop ones.
 
     `length` is the body's length when it is known and stays as it is. With `edit` every piece of the body goes through
     the exchange.
     """
 
     status: int
-    headers: Headers
+    lines: bytes
     length: int | None
     edit: bool = False
 

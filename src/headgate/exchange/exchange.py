@@ -8,9 +8,11 @@ new ──Asked──→ sent ──Answered──→ relaying ──Ended──
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
-from headgate.exchange.arrival import receive
+from msgspec import Struct, field
+
+from headgate.exchange.arrival import Job, receive
 from headgate.exchange.edits import edit_headers
 from headgate.exchange.events import (
     Abort,
@@ -33,7 +35,7 @@ from headgate.exchange.events import (
 from headgate.exchange.models import unknown_model
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import error_event, refuse, sentence
-from headgate.exchange.request import answer_headers
+from headgate.exchange.request import wire
 from headgate.exchange.restore import Restorer
 from headgate.exchange.site import PoolView, Site, reachable
 from headgate.pick.choose import choose
@@ -56,28 +58,18 @@ class State(Enum):
     DONE = "done"
 
 
-class Exchange:
+class Exchange(Struct, eq=False):
     """Feed it events in the order in which they happen; do what it says. `record` tells what happened so far."""
 
-    __slots__ = (
-        "_body",
-        "_excluded",
-        "_job",
-        "_restorer",
-        "_site",
-        "_sse",
-        "_wait_until",
-        "record",
-        "state",
-    )
-
-    def __init__(self, site: Site) -> None:
-        self.state = State.NEW
-        self.record = Record()
-        self._site = site
-        self._excluded: frozenset[str] = frozenset()
-        self._restorer: Restorer | None = None
-        self._sse = False
+    _site: Site
+    record: Record = field(default_factory=Record)
+    state: State = State.NEW
+    _job: Job = cast(Job, None)  # from Asked on it is there
+    _body: bytes = b""
+    _wait_until: float = 0.0
+    _excluded: frozenset[str] = frozenset()
+    _restorer: Restorer | None = None
+    _sse: bool = False
 
     def feed(self, event: Event) -> Command:
         """The one thing to do next."""
@@ -104,7 +96,7 @@ class Exchange:
             if ask.model in view.declared:
                 why = f"No endpoint of the pool {record.pool} serves the model `{ask.model}` at the moment."
                 return self._wait(now, view, why)
-            return self._respond(unknown_model(record.model, reachable(site, self._job.routes)), now)
+            return self._respond(unknown_model(record.model, reachable(site, self._job.way.routes)), now)
         if ask.priority < 0 and view.standing.endpoints and saturation(view.standing, now) >= 1.0:
             message = f"The pool {record.pool} is saturated, and this request's priority ({ask.priority}) is below 0."
             return self._respond(refuse(429, message, code="saturated", headers=_SATURATED), now)
@@ -139,8 +131,8 @@ class Exchange:
         record.endpoint = endpoint.name
         record.sent_at = now
         deadline = job.ends
-        if job.route.backend_timeout_s:
-            ends = now + job.route.backend_timeout_s
+        if job.way.route.backend_timeout_s:
+            ends = now + job.way.route.backend_timeout_s
             deadline = ends if deadline is None else min(ends, deadline)
         return Forward(endpoint, job.head, self._body, job.ask.prefix, deadline, job.repeatable)
 
@@ -163,26 +155,26 @@ class Exchange:
     # The answer.
 
     def _answered(self, event: Answered) -> Command:
-        record, route, backend = self.record, self._job.route, self._job.backend
-        if event.status == 404 and self._unlisted_now():
+        record, head = self.record, event.head
+        if head.status == 404 and self._unlisted_now():
             again = self._elsewhere(event.now)
             if again is not None:
                 return again
         self.state = State.RELAYING
         record.error = ""  # of an earlier try: `tries` tells that there was one
         self._body = b""  # nothing is sent again from here on, and a stream may last for long
-        record.status, record.answered_at = event.status, event.now
-        headers, length, kind = answer_headers(event.headers)
-        record.streamed = self._sse = kind.startswith(b"text/event-stream")
-        if backend.response is not None or route.response is not None:
-            headers = edit_headers(headers, backend.response, route.response)
-        headers.append((b"x-request-id", record.id.encode("latin-1")))
+        record.status, record.answered_at = head.status, event.now
+        record.streamed = self._sse = head.streamed
+        way, lines = self._job.way, head.lines
+        if way.backend.response is not None or way.route.response is not None:
+            lines = wire(edit_headers(head.headers, way.backend.response, way.route.response))
+        lines = b"%bx-request-id: %b\r\n" % (lines, record.id.encode("latin-1"))
         if self._site.limits.debug_headers:
-            headers.append((b"x-gateway-destination-endpoint-served", record.address.encode()))
-        if record.target != record.model and (self._sse or b"json" in kind):
+            lines += b"x-gateway-destination-endpoint-served: %b\r\n" % record.address.encode()
+        if record.target != record.model and head.names_model:
             self._restorer = Restorer(record.target, record.model, lines=self._sse)
-            return Relay(event.status, headers, None, edit=True)
-        return Relay(event.status, headers, length)
+            return Relay(head.status, lines, None, edit=True)
+        return Relay(head.status, lines, head.length)
 
     def _unlisted_now(self) -> bool:
         """Whether 404 may mean that the server has just lost an adapter which others still serve."""

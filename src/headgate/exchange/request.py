@@ -1,13 +1,13 @@
-"""The request's headers: what they tell the gateway, what is passed on to the server, and what is set anew.
+"""The request's head: what it tells the gateway, what is passed on to the server, and what is set anew.
 
 Sources: RFC 9110 §7.6.1 (hop-by-hop headers); Inference Extension, endpoint picker protocol (headers of the gateway).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from headgate.exchange.events import Asked, Headers, Respond
+from headgate.exchange.events import Headers, Respond
 from headgate.exchange.refuse import refuse
 from headgate.exchange.target import Target, read_target
 
@@ -82,54 +82,72 @@ _NOT_ALLOWED = {
 }
 
 
-class Request(Struct, frozen=True, gc=False):
-    """`kept` is what is passed on; `told` is what the gateway reads, of which a header that came twice is one list.
+class RequestHead(Struct, frozen=True, eq=False, gc=False):
+    """A request's head, read: all of it that follows from its bytes alone, so that equal heads need one reading.
 
-    `refusal` answers what is no request that anybody could serve.
+    `kept` are the headers that are passed on; `lines` is the same as it goes over the wire, but for `compressions`,
+    which say how the answer may be compressed. `refusal` answers what is no request that anybody could serve.
     """
 
+    method: bytes
+    raw: bytes  # the target as in the request line: path and query
+    headers: Headers  # all of them, as they came
+    http10: bool  # it came as HTTP/1.0, and may lack a Host header
     target: Target
+    host: bytes
     kept: Headers
-    told: Mapping[bytes, bytes]
-    id: bytes
+    lines: bytes
+    compressions: bytes
+    kind: bytes  # the Content-Type
+    encoding: str  # the body's Content-Encoding, "" where it is as it is
+    forwarded_for: bytes  # as the client sent it, with a comma behind it; b"" where it did not
+    id: bytes  # b"" where the client sent none
+    objective: str
     refusal: Respond | None = None
 
-    @property
-    def objective(self) -> str:
-        told = self.told
-        value = told.get(b"x-llm-d-inference-objective") or told.get(b"x-gateway-inference-objective", b"")
-        return value.decode("latin-1")
 
-    @property
-    def encoding(self) -> str:
-        """The body's Content-Encoding, "" where it is as it is."""
-        value = self.told.get(b"content-encoding", b"").decode("latin-1").strip()
-        return "" if value.lower() == "identity" else value
-
-
-def read_request(event: Asked) -> Request:
+def read_request(method: bytes, raw: bytes, headers: Headers, *, http10: bool = False) -> RequestHead:
     kept: Headers = []
-    keep = kept.append
     told: dict[bytes, bytes] = {}
-    for pair in event.headers:
+    for pair in headers:
         name = pair[0]
         use = _USES.get(name)
         if use is None:
-            keep(pair)
+            kept.append(pair)
         elif use:
             if use == _READ_AND_KEEP:
-                keep(pair)
+                kept.append(pair)
             told[name] = pair[1] if name not in told else b"%b, %b" % (told[name], pair[1])
-    kept = _without_nominated(kept, told)
-    own = told.get(b"x-request-id", b"")
-    target = read_target(event.target)
-    refusal = None
-    if target.error or target.asterisk or b"host" not in told or b", " in told[b"host"] or event.method in _NOT_ALLOWED:
-        refusal = _refusal(event, target, told.get(b"host"))
-    return Request(target, kept, told, own if 0 < len(own) <= _LONGEST_ID else event.id, refusal)
+    kept = without_nominated(kept, told)
+    target, host, own = read_target(raw), told.get(b"host"), told.get(b"x-request-id", b"")
+    forwarded_for = told.get(b"x-forwarded-for")
+    objective = told.get(b"x-llm-d-inference-objective") or told.get(b"x-gateway-inference-objective", b"")
+    encoding = told.get(b"content-encoding", b"").decode("latin-1").strip()
+    return RequestHead(
+        method,
+        raw,
+        headers,
+        http10,
+        target,
+        host or b"",
+        kept,
+        wire(pair for pair in kept if pair[0] != b"accept-encoding"),
+        wire(pair for pair in kept if pair[0] == b"accept-encoding"),
+        told.get(b"content-type", b""),
+        "" if encoding.lower() == "identity" else encoding,
+        b"" if forwarded_for is None else forwarded_for + b", ",
+        own if len(own) <= _LONGEST_ID else b"",
+        objective.decode("latin-1"),
+        _refusal(method, target, host, http10=http10),
+    )
 
 
-def _without_nominated(kept: Headers, told: Mapping[bytes, bytes]) -> Headers:
+def wire(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Header lines, each with its end."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])
+
+
+def without_nominated(kept: Headers, told: Mapping[bytes, bytes]) -> Headers:
     """Without the headers that the header Connection names."""
     connection = told.get(b"connection")
     if connection is None or connection in (b"keep-alive", b"close", b"Keep-Alive"):
@@ -138,39 +156,17 @@ def _without_nominated(kept: Headers, told: Mapping[bytes, bytes]) -> Headers:
     return [pair for pair in kept if pair[0] not in names]
 
 
-def _refusal(event: Asked, target: Target, host: bytes | None) -> Respond | None:
-    if event.method in _NOT_ALLOWED:
-        return refuse(405, _NOT_ALLOWED[event.method], code="method_not_allowed", headers=_ALLOWED, close=True)
-    if host is None and not event.http10:
+def _refusal(method: bytes, target: Target, host: bytes | None, *, http10: bool) -> Respond | None:
+    if method in _NOT_ALLOWED:
+        return refuse(405, _NOT_ALLOWED[method], code="method_not_allowed", headers=_ALLOWED, close=True)
+    if host is None and not http10:
         return refuse(400, "A request must have a Host header, from HTTP/1.1 on.", close=True)
     if host is not None and b", " in host:
         return refuse(400, "A request must have one Host header; this one has several.", close=True)
     if target.error:
         return refuse(400, target.error)
     if target.asterisk:
-        if event.method == b"OPTIONS":  # asks about the gateway as a whole, RFC 9110 §9.3.7
+        if method == b"OPTIONS":  # asks about the gateway as a whole, RFC 9110 §9.3.7
             return Respond(204, _ALLOWED, b"")
         return refuse(400, "The request target * is for OPTIONS alone.")
     return None
-
-
-def answer_headers(headers: Headers) -> tuple[Headers, int | None, bytes]:
-    """A server's headers without framing and hop-by-hop ones, its Content-Length if it has one, its Content-Type."""
-    length: int | None = None
-    kind = b""
-    told: dict[bytes, bytes] = {}
-    kept: Headers = []
-    for pair in headers:
-        name = pair[0]
-        if name == b"content-length":
-            length = int(pair[1])
-        elif name not in _NOT_FROM_SERVERS:
-            kept.append(pair)
-            if name == b"content-type":
-                kind = pair[1]
-        elif name == b"connection":
-            told[name] = pair[1] if name not in told else b"%b, %b" % (told[name], pair[1])
-    return _without_nominated(kept, told), length, kind
-
-
-_NOT_FROM_SERVERS = HOP_BY_HOP | OURS | {b"x-request-id"}

@@ -30,6 +30,18 @@ def resolve(pool: Pool, model: str, objective: str, dice: Callable[[], float]) -
     return Resolution(model, priority)
 
 
+def settled(pool: Pool, model: str) -> Resolution | None:
+    """What `resolve` says for every request of the model without an objective; None where it throws dice."""
+    declared = pool.models.get(model)
+    if len(declared.targets if declared is not None else ()) > 1 or any(len(rule.targets) > 1 for rule in pool.rules):
+        return None
+    return resolve(pool, model, "", _no_dice)
+
+
+def _no_dice() -> float:
+    return 0.0
+
+
 def weighted(targets: Sequence[Target], dice: Callable[[], float]) -> str:
     """One target's model, by weight."""
     if len(targets) == 1:

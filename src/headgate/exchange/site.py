@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
+from headgate.exchange.resolve import Resolution
 from headgate.exchange.router import Asking, CompiledRoute, Router, Routes, find_route
 from headgate.fleet.endpoint import Served
 from headgate.pick.profile import Profile
@@ -61,7 +62,8 @@ class Limits(Struct, frozen=True):
 class Way(Struct, frozen=True, gc=False):
     """What requests of one method, target, host and model have in common, where their other headers change nothing.
 
-    `start` is the request line and the Host header for the server.
+    `start` is the request line and the Host header for the server; `resolution` that of the model, None where it takes
+    dice; `edited` says that the route wants request headers or the target changed.
     """
 
     method: str
@@ -72,6 +74,8 @@ class Way(Struct, frozen=True, gc=False):
     backend: Backend
     pool: str
     start: bytes
+    resolution: Resolution | None = None
+    edited: bool = False
 
 
 class Reached(Struct, frozen=True):

@@ -3,7 +3,8 @@
 import asyncio
 from typing import cast
 
-from headgate.exchange.events import Respond
+from headgate.exchange.events import Asked, Respond
+from headgate.exchange.exchange import Exchange
 from headgate.exchange.refuse import refuse
 from headgate.exchange.site import Site
 from headgate.proxy.answer import CONTINUE, connection, whole
@@ -69,7 +70,7 @@ class Downstream(asyncio.Protocol):
         self.transport.set_write_buffer_limits(high=_WRITE_AHEAD)
         peer = transport.get_extra_info("peername")
         address = peer[0].encode() if isinstance(peer, tuple) else b"unix"
-        self._reader = RequestReader(self.plane.bounds, address, self.plane.next_id)
+        self._reader = RequestReader(self.plane.bounds, address, self.plane.next_id, self.plane.request_heads)
         self.plane.connections.add(self)
         if self.leaving:
             self._end()  # it came just as the gateway left
@@ -80,10 +81,22 @@ class Downstream(asyncio.Protocol):
         if self._ending or self._refusal is not None:
             return  # read all the same: closing with bytes unread would take the answer from the client
         self._touched = self.plane.now
-        if not self._reader.busy:
+        reader = self._reader
+        if not (reader.in_head or reader.in_body):
+            if self._turn is None and not self._paused:
+                known = reader.whole(data)
+                if known is not None:
+                    self._begin(*known)
+                    return
             self._began = self._touched
-        self._refusal = self._reader.feed(data)
+        self._refusal = reader.feed(data)
         self._proceed()
+
+    def _begin(self, asked: Asked, keep_alive: bool) -> None:
+        plane = self.plane
+        exchange = Exchange(self.listening.site)
+        self._turn = turn = Turn(self, plane, self.transport, exchange, asked.head, keep_alive, plane.now)
+        turn.begin(asked)
 
     def _proceed(self) -> None:
         """Begin what waits, in the order in which it came, as far as that can be done now."""
@@ -92,9 +105,7 @@ class Downstream(asyncio.Protocol):
         self._proceeding = True
         requests = self._reader.requests
         while requests and self._turn is None and not self._paused and not self._ending:
-            asked, keep_alive = requests.popleft()
-            self._turn = Turn(self, asked, keep_alive)
-            self._turn.begin(asked)
+            self._begin(*requests.popleft())
         self._proceeding = False
         if requests or not self._reading:
             self._read_on()
@@ -132,8 +143,8 @@ class Downstream(asyncio.Protocol):
         """Answer what is no request. The client may still be sending it: it is heard out, so that it reads this."""
         request_id = self.plane.next_id()
         record = self._reader.record(refusal, request_id)
-        framing = (b"x-request-id: %b" % request_id, *connection(keep_alive=False, http10=False))
-        self.transport.write(whole(refusal, record.method.encode(), self.plane.date, *framing))
+        framing = b"x-request-id: %b\r\n" % request_id + connection(False, False)
+        self.transport.write(whole(refusal, record.method.encode(), self.plane.date, framing))
         self._ending = True
         if self.transport.can_write_eof():
             self.transport.write_eof()  # the sweep closes it, if the client does not

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from headgate.exchange.record import Record
+from headgate.exchange.request import RequestHead
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
+from headgate.proxy.heads import Heads
 from headgate.proxy.upstream import Upstreams
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Plane:
         self.bounds = bounds
         self._waited_for = waited_for
         self.upstreams = Upstreams()
+        self.request_heads = Heads[tuple[RequestHead, bool]]()
         self.connections: set[Downstream] = set()
         self.parked: dict[str, set[Turn]] = {}
         self.now = monotonic()  # moves with the sweep, as the date does: good enough, and free to read

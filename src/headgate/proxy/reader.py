@@ -14,6 +14,8 @@ import httptools
 from headgate.exchange.events import Asked, Headers, Respond
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import refuse
+from headgate.exchange.request import RequestHead, read_request
+from headgate.proxy.heads import Heads
 from headgate.proxy.plane import Bounds
 
 _WATCHED = frozenset({b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
@@ -28,6 +30,7 @@ class RequestReader:
 
     `requests` holds those that are whole, each with whether the connection may be kept after its answer. `in_head` and
     `in_body` say in which part of a request the bytes ended; `expects` that the client waits for `100 Continue`.
+    `_plain`: nothing but its length frames the request that was read last.
     """
 
     __slots__ = (
@@ -37,10 +40,12 @@ class RequestReader:
         "_framing",
         "_head_size",
         "_headers",
+        "_heads",
         "_http10",
         "_next_id",
         "_offer",
         "_parser",
+        "_plain",
         "_refusal",
         "_told",
         "_url",
@@ -52,12 +57,15 @@ class RequestReader:
         "requests",
     )
 
-    def __init__(self, bounds: Bounds, peer: bytes, next_id: Callable[[], bytes]) -> None:
+    def __init__(
+        self, bounds: Bounds, peer: bytes, next_id: Callable[[], bytes], heads: Heads[tuple[RequestHead, bool]]
+    ) -> None:
         self.requests: deque[tuple[Asked, bool]] = deque()
         self.in_head = self.in_body = self.expects = False
         self._bounds = bounds
         self.peer = peer
         self._next_id = next_id
+        self._heads = heads
         self._parser = httptools.HttpRequestParser(self)
         self._refusal: Respond | None = None
         self._url = b""
@@ -85,8 +93,29 @@ class RequestReader:
             ended_at=now,
         )
 
+    def whole(self, data: bytes) -> tuple[Asked, bool] | None:
+        """The request that `data` is, where it is one, whole and with a head that is known; None: feed it.
+
+        Between two requests only: the parser never hears of it.
+        """
+        known, at, length = self._heads.find(data)
+        if known is None or len(data) != at + length or length > self._bounds.body:
+            return None
+        head, keep_alive = known
+        return Asked(head, data[at:], head.id or self._next_id(), self.peer, b"http", monotonic()), keep_alive
+
     def feed(self, data: bytes) -> Respond | None:
         """A refusal ends the connection, once the requests before it are answered: feed nothing more after it."""
+        fresh = not self.busy
+        requests = self.requests
+        before = len(requests)
+        refusal = self._feed(data)
+        if fresh and refusal is None and not self.busy and len(requests) == before + 1 and self._plain:
+            asked, keep_alive = requests[-1]
+            self._heads.learn(data, (asked.head, keep_alive))
+        return refusal
+
+    def _feed(self, data: bytes) -> Respond | None:
         if self.in_body:
             self._wire_size += len(data)
         else:
@@ -128,7 +157,9 @@ class RequestReader:
         lines = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._url, version)]
         lines += [b"%b: %b" % pair for pair in self._headers if pair[0] != b"upgrade"]
         self._parser = httptools.HttpRequestParser(self)
-        return self.feed(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        refusal = self._feed(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        self._plain = False  # its bytes are not those that came
+        return refusal
 
     # What httptools calls.
 
@@ -138,6 +169,7 @@ class RequestReader:
         self._body_size = 0
         self.in_head = True
         self._told = False
+        self._plain = True
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -156,7 +188,9 @@ class RequestReader:
         if name == b"content-length":
             if int(value) > self._bounds.body:
                 self._fail(self._body_too_large())
-        elif name == b"transfer-encoding":
+            return
+        self._plain = False
+        if name == b"transfer-encoding":
             self._framing = value.lower()
         elif name == b"expect":
             self._told = True
@@ -196,15 +230,12 @@ class RequestReader:
             return
         body = self._body
         asked = Asked(
-            self._parser.get_method(),
-            self._url,
-            self._headers,
+            read_request(self._parser.get_method(), self._url, self._headers, http10=self._http10),
             body[0] if len(body) == 1 else b"".join(body),
             self._next_id(),
             self.peer,
             b"http",
             monotonic(),
-            self._http10,
         )
         body.clear()  # it may be large, and the next request may be long in coming
         self.requests.append((asked, self._parser.should_keep_alive()))

@@ -1,10 +1,14 @@
 """One request's turn on its client's connection: the exchange runs, servers are asked, the answer is written."""
 
+import asyncio
 import socket
 import struct
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from msgspec import Struct, field
+
+from headgate.exchange.answer import AnswerHead
 from headgate.exchange.events import (
     Answered,
     Asked,
@@ -15,7 +19,6 @@ from headgate.exchange.events import (
     Failed,
     Forward,
     Gone,
-    Headers,
     Relay,
     Respond,
     Send,
@@ -23,53 +26,37 @@ from headgate.exchange.events import (
     Woken,
 )
 from headgate.exchange.exchange import Exchange
-from headgate.proxy.answer import LAST_CHUNK, bodiless, connection, head, whole
+from headgate.exchange.request import RequestHead
+from headgate.proxy.answer import LAST_CHUNK, bodiless, connection, status_line, whole
 from headgate.proxy.upstream import Reason, Sending
 
 if TYPE_CHECKING:
     from headgate.proxy.downstream import Downstream
+    from headgate.proxy.plane import Plane
 
 
-class Turn:
+class Turn(Struct, eq=False):
     """Does what its exchange says; tells its connection when it is over. It is the `Owner` of what it sends.
 
     `keep_alive`: the connection goes on after the answer.
     """
 
-    __slots__ = (
-        "_chunked",
-        "_client",
-        "_deadline",
-        "_edit",
-        "_exchange",
-        "_http10",
-        "_in_flight_at",
-        "_length",
-        "_method",
-        "_out",
-        "_plane",
-        "_pool",
-        "_sending",
-        "_sent",
-        "_touched",
-        "_transport",
-        "keep_alive",
-    )
-
-    def __init__(self, client: "Downstream", asked: Asked, keep_alive: bool) -> None:
-        self.keep_alive = keep_alive
-        self._client = client
-        self._plane = client.plane
-        self._transport = client.transport
-        self._method, self._http10 = asked.method, asked.http10
-        self._exchange = Exchange(client.listening.site)
-        self._sending: Sending | None = None
-        self._in_flight_at = ""  # the endpoint that the ledger counts this request for
-        self._pool = ""  # the pool that it waits for
-        self._deadline: float | None = None
-        self._touched = self._plane.now  # when anything last moved
-        self._out: list[bytes] = []
-        self._sent = 0
+    _client: "Downstream"
+    _plane: "Plane"
+    _transport: asyncio.Transport
+    _exchange: Exchange
+    _head: RequestHead
+    keep_alive: bool
+    _touched: float  # when anything last moved
+    _sending: Sending | None = None
+    _in_flight_at: str = ""  # the endpoint that the ledger counts this request for
+    _pool: str = ""  # the pool that it waits for
+    _deadline: float | None = None
+    _edit: bool = False
+    _length: int | None = None
+    _chunked: bool = False
+    _out: list[bytes] = field(default_factory=list)
+    _sent: int = 0
 
     def begin(self, asked: Asked) -> None:
         """It may be over when this returns."""
@@ -90,15 +77,14 @@ class Turn:
         self._in_flight_at = endpoint.name
         plane.ledger.take(endpoint.name)
         plane.prefixes.record(command.rungs, endpoint.name)
-        self._sending = plane.upstreams.send(
-            self, endpoint, command.head, command.body, no_body=self._method == b"HEAD", repeat=command.repeat
-        )
+        no_body = self._head.method == b"HEAD"
+        self._sending = plane.upstreams.send(self, endpoint, command.head, command.body, no_body, command.repeat)
 
     def _respond(self, response: Respond) -> None:
         self.keep_alive = self.keep_alive and not response.close and not self._client.leaving
-        framing = connection(keep_alive=self.keep_alive, http10=self._http10)
-        self._transport.write(whole(response, self._method, self._plane.date, *framing))
-        self._sent = 0 if self._method == b"HEAD" else len(response.body)
+        framing = connection(self.keep_alive, self._head.http10)
+        self._transport.write(whole(response, self._head.method, self._plane.date, framing))
+        self._sent = 0 if self._head.method == b"HEAD" else len(response.body)
         self._finish()
 
     def _finish(self) -> None:
@@ -109,8 +95,35 @@ class Turn:
 
     # From the server (proxy.upstream.Owner).
 
-    def answered(self, status: int, headers: Headers) -> None:
-        command = self._exchange.feed(Answered(status, headers, monotonic()))
+    def whole(self, answer: AnswerHead, body: bytes) -> None:
+        exchange, now = self._exchange, monotonic()
+        self._sending = None
+        self._give_back()
+        command = exchange.feed(Answered(answer, now))
+        if type(command) is not Relay:
+            self._do(command)
+            return
+        if command.edit:
+            body = cast(Send, exchange.feed(Chunk(body))).data
+        rest = cast(Send, exchange.feed(Ended(now))).data
+        if rest:
+            body += rest
+        self._sent = len(body)
+        self.keep_alive = self.keep_alive and not self._client.leaving
+        self._transport.write(
+            b"%b%bcontent-length: %d\r\n%b\r\n%b"
+            % (
+                status_line(command.status),
+                command.lines,
+                self._sent,
+                connection(self.keep_alive, self._head.http10),
+                body,
+            )
+        )
+        self._finish()
+
+    def answered(self, answer: AnswerHead) -> None:
+        command = self._exchange.feed(Answered(answer, monotonic()))
         if type(command) is not Relay:
             self._let_go()
             self._do(command)
@@ -118,19 +131,19 @@ class Turn:
         self._edit = command.edit
         self._length = command.length
         self._chunked = False
-        framing: tuple[bytes, ...] = ()
+        framing = b""
         if command.length is not None:
-            if status != 204:
-                framing = (b"content-length: %d" % command.length,)
-        elif not bodiless(self._method, status):
-            if self._http10:
+            if command.status != 204:
+                framing = b"content-length: %d\r\n" % command.length
+        elif not bodiless(self._head.method, command.status):
+            if self._head.http10:
                 self.keep_alive = False
             else:
                 self._chunked = True
-                framing = (b"transfer-encoding: chunked",)
+                framing = b"transfer-encoding: chunked\r\n"
         self.keep_alive = self.keep_alive and not self._client.leaving
-        framing += connection(keep_alive=self.keep_alive, http10=self._http10)
-        self._out.append(head(status, command.headers, *framing))
+        framing += connection(self.keep_alive, self._head.http10)
+        self._out.append(b"%b%b%b\r\n" % (status_line(command.status), command.lines, framing))
 
     def body(self, data: bytes) -> None:
         self._touched = self._plane.now

@@ -5,9 +5,12 @@ from collections.abc import Callable
 from typing import Literal, Protocol, cast
 
 import httptools
+from msgspec import Struct
 
+from headgate.exchange.answer import AnswerHead, read_answer
 from headgate.exchange.events import Headers
 from headgate.fleet.endpoint import Endpoint
+from headgate.proxy.heads import Heads
 
 _CONNECT_S = 3.0
 _IDLE_S = 60.0
@@ -20,7 +23,8 @@ Reason = Literal["refused", "reset", "timeout", "garbage"]
 class Owner(Protocol):
     """Who waits for an answer. `failed` comes at most once, and nothing after it; so does `ended`."""
 
-    def answered(self, status: int, headers: Headers) -> None: ...
+    def whole(self, answer: AnswerHead, body: bytes) -> None: ...  # all at once, or as follows
+    def answered(self, answer: AnswerHead) -> None: ...
     def body(self, data: bytes) -> None: ...
     def ended(self) -> None: ...
     def flush(self) -> None: ...
@@ -34,15 +38,16 @@ class Upstreams:
         self._idle: dict[tuple[str, int], list[Upstream]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
         self._now = 0.0
+        self.heads = Heads[AnswerHead]()
 
     def send(
-        self, owner: Owner, endpoint: Endpoint, head: bytes, body: bytes, *, no_body: bool = False, repeat: bool = True
+        self, owner: Owner, endpoint: Endpoint, head: bytes, body: bytes, no_body: bool, repeat: bool
     ) -> "Sending":
         """Send a request; the answer comes to `owner`.
 
         `no_body`: the answer has none whatever it says (HEAD). `repeat`: it may be sent twice.
         """
-        sending = Sending(self, owner, (endpoint.address, endpoint.port), head, body, no_body, repeat)
+        sending = Sending((endpoint.address, endpoint.port), self, head, body, no_body, repeat, owner)
         idle = self._idle.get(sending.key)
         while idle:
             upstream = idle.pop()
@@ -108,29 +113,17 @@ class Upstreams:
         self._idle.clear()
 
 
-class Sending:
+class Sending(Struct, eq=False):
     """A request on its way to one endpoint. Its owner is None once the owner wants nothing more of it."""
 
-    __slots__ = ("_upstreams", "body", "head", "key", "no_body", "owner", "repeat", "upstream")
-
-    def __init__(
-        self,
-        upstreams: Upstreams,
-        owner: Owner,
-        key: tuple[str, int],
-        head: bytes,
-        body: bytes,
-        no_body: bool,
-        repeat: bool,
-    ) -> None:
-        self._upstreams = upstreams
-        self.owner: Owner | None = owner
-        self.key = key
-        self.head = head
-        self.body = body
-        self.no_body = no_body
-        self.repeat = repeat
-        self.upstream: Upstream | None = None
+    key: tuple[str, int]
+    _upstreams: Upstreams
+    head: bytes
+    body: bytes
+    no_body: bool
+    repeat: bool
+    owner: Owner | None
+    upstream: "Upstream | None" = None
 
     def abort(self) -> None:
         """The owner wants no answer any more: the server must notice, so that it can free what it holds."""
@@ -167,8 +160,10 @@ class Upstream(asyncio.Protocol):
         "_answering",
         "_complete",
         "_feed",
+        "_head",
         "_head_size",
         "_headers",
+        "_heads",
         "_keep_alive",
         "_parser",
         "_reused",
@@ -193,6 +188,8 @@ class Upstream(asyncio.Protocol):
         self._reused = self._keep_alive = False
         self._started = self._answering = self._complete = self._spoilt = False
         self._parser = httptools.HttpResponseParser(self)
+        self._head: AnswerHead | None = None
+        self._heads = upstreams.heads
         self._feed: Callable[[bytes], None] = self._parser.feed_data
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -203,6 +200,7 @@ class Upstream(asyncio.Protocol):
         self._sending = sending
         self._reused = reused
         self._started = self._answering = self._complete = False
+        self._head = None
         self._head_size = 0
         if len(sending.body) > 16384:
             self.transport.writelines((sending.head, sending.body))
@@ -214,7 +212,13 @@ class Upstream(asyncio.Protocol):
         if sending is None:
             self.transport.abort()  # nobody asked
             return
-        self._started = True
+        fresh = not self._started
+        if fresh:
+            self._started = True
+            known, at, length = self._heads.find(data)
+            if known is not None and len(data) == at + length and not sending.no_body:
+                self._whole(sending, known, data[at:])
+                return
         if not self._answering:
             self._head_size += len(data)
         try:
@@ -232,6 +236,8 @@ class Upstream(asyncio.Protocol):
             self._spoilt = True
         owner = sending.owner
         if self._complete:
+            if fresh and self._keep_alive and not self._spoilt and not sending.no_body:
+                self._learn(data)
             self._release()
             if owner is not None:
                 sending.owner = None
@@ -240,6 +246,20 @@ class Upstream(asyncio.Protocol):
             self._end_with("garbage", f"more than {_HEAD} bytes of headers")
         elif owner is not None:
             owner.flush()
+
+    def _learn(self, data: bytes) -> None:
+        """The answer came in one piece. One of a status that has no body may carry a length all the same."""
+        head = self._head
+        if head is not None and head.length is not None and head.status not in (204, 304):
+            self._heads.learn(data, head)
+
+    def _whole(self, sending: Sending, head: AnswerHead, body: bytes) -> None:
+        """The parser never hears of it: for the next answer it stands where it stood."""
+        self._keep_alive = True
+        self._release()
+        owner, sending.owner = sending.owner, None
+        if owner is not None:
+            owner.whole(head, body)
 
     def _release(self) -> None:
         sending, self._sending = self._sending, None
@@ -300,7 +320,8 @@ class Upstream(asyncio.Protocol):
         if sending.no_body:
             self._complete = True
         sending.body = b""  # it may be large, and the answer may take long
-        sending.owner.answered(status, self._headers)
+        self._head = read_answer(status, self._headers)
+        sending.owner.answered(self._head)
 
     def on_body(self, data: bytes) -> None:
         sending = self._sending

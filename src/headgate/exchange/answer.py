@@ -1,0 +1,42 @@
+"""The answer's headers: what is passed on to the client, and what they tell the gateway."""
+
+from msgspec import Struct
+
+from headgate.exchange.events import Headers
+from headgate.exchange.request import HOP_BY_HOP, OURS, wire, without_nominated
+
+_NOT_PASSED_ON = HOP_BY_HOP | OURS | {b"x-request-id", b"content-length"}
+
+
+class AnswerHead(Struct, frozen=True, eq=False, gc=False):
+    """An answer's status and headers, read: all that follows from its bytes alone.
+
+    `headers` has neither framing nor hop-by-hop ones; `lines` is the same as it goes over the wire.
+    """
+
+    status: int
+    headers: Headers
+    lines: bytes
+    length: int | None  # the Content-Length, None where there is none
+    streamed: bool  # an event stream
+    names_model: bool  # its body is of a kind that may name the model
+
+
+def read_answer(status: int, headers: Headers) -> AnswerHead:
+    length: int | None = None
+    kind = b""
+    told: dict[bytes, bytes] = {}
+    kept: Headers = []
+    for pair in headers:
+        name = pair[0]
+        if name not in _NOT_PASSED_ON:
+            kept.append(pair)
+            if name == b"content-type":
+                kind = pair[1]
+        elif name == b"content-length":
+            length = int(pair[1])
+        elif name == b"connection":
+            told[name] = pair[1] if name not in told else b"%b, %b" % (told[name], pair[1])
+    kept = without_nominated(kept, told)
+    streamed = kind.startswith(b"text/event-stream")
+    return AnswerHead(status, kept, wire(kept), length, streamed, streamed or b"json" in kind)
