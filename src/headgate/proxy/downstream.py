@@ -119,7 +119,7 @@ class Downstream(asyncio.Protocol):
             self._refuse(self._refusal)
         elif reader.expects:
             reader.expects = False
-            self.transport.write(CONTINUE)
+            self.plane.outbox.write(self.transport, CONTINUE)
         elif not reader.busy and self.leaving:
             self._end()
 
@@ -144,6 +144,7 @@ class Downstream(asyncio.Protocol):
         request_id = self.plane.next_id()
         record = self._reader.record(refusal, request_id)
         framing = b"x-request-id: %b\r\n" % request_id + connection(False, False)
+        self.plane.outbox.flush()
         self.transport.write(whole(refusal, record.method.encode(), self.plane.date, framing))
         self._ending = True
         if self.transport.can_write_eof():
@@ -168,6 +169,7 @@ class Downstream(asyncio.Protocol):
         self._ending = True
         self._touched = self.plane.now
         self._reader.requests.clear()
+        self.plane.outbox.flush()
         self.transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:

@@ -16,6 +16,7 @@ from headgate.exchange.request import RequestHead
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.proxy.heads import Heads
+from headgate.proxy.outbox import Outbox
 from headgate.proxy.upstream import Upstreams
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Plane:
         self.done = done
         self.bounds = bounds
         self._waited_for = waited_for
-        self.upstreams = Upstreams()
+        self.outbox = Outbox()
+        self.upstreams = Upstreams(self.outbox)
         self.request_heads = Heads[tuple[RequestHead, bool]]()
         self.connections: set[Downstream] = set()
         self.parked: dict[str, set[Turn]] = {}

@@ -83,9 +83,12 @@ class Turn(Struct, eq=False):
     def _respond(self, response: Respond) -> None:
         self.keep_alive = self.keep_alive and not response.close and not self._client.leaving
         framing = connection(self.keep_alive, self._head.http10)
-        self._transport.write(whole(response, self._head.method, self._plane.date, framing))
+        self._write(whole(response, self._head.method, self._plane.date, framing))
         self._sent = 0 if self._head.method == b"HEAD" else len(response.body)
         self._finish()
+
+    def _write(self, data: bytes) -> None:
+        self._plane.outbox.write(self._transport, data)
 
     def _finish(self) -> None:
         record = self._exchange.record
@@ -110,7 +113,7 @@ class Turn(Struct, eq=False):
             body += rest
         self._sent = len(body)
         self.keep_alive = self.keep_alive and not self._client.leaving
-        self._transport.write(
+        self._write(
             b"%b%bcontent-length: %d\r\n%b\r\n%b"
             % (
                 status_line(command.status),
@@ -160,7 +163,7 @@ class Turn(Struct, eq=False):
     def flush(self) -> None:
         out = self._out
         if out:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self._write(out[0] if len(out) == 1 else b"".join(out))
             out.clear()
 
     def ended(self) -> None:
@@ -196,6 +199,7 @@ class Turn(Struct, eq=False):
         reset = not (told or self._chunked or self._length is not None or self._transport.is_closing())
         self._finish()
         if reset:
+            self._plane.outbox.flush()
             raw = self._transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()

@@ -11,10 +11,12 @@ from headgate.exchange.answer import AnswerHead, read_answer
 from headgate.exchange.events import Headers
 from headgate.fleet.endpoint import Endpoint
 from headgate.proxy.heads import Heads
+from headgate.proxy.outbox import Outbox
 
 _CONNECT_S = 3.0
 _IDLE_S = 60.0
 _IDLE_PER_ENDPOINT = 256
+_COPIED = 16 << 10  # bytes of a body up to which copying it costs less than a second piece to write
 _HEAD = 256 << 10  # bytes before the answer's body
 
 Reason = Literal["refused", "reset", "timeout", "garbage"]
@@ -34,7 +36,8 @@ class Owner(Protocol):
 class Upstreams:
     """The connections of one event loop, by endpoint address."""
 
-    def __init__(self) -> None:
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
         self._idle: dict[tuple[str, int], list[Upstream]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
         self._now = 0.0
@@ -165,6 +168,7 @@ class Upstream(asyncio.Protocol):
         "_headers",
         "_heads",
         "_keep_alive",
+        "_outbox",
         "_parser",
         "_reused",
         "_sending",
@@ -190,6 +194,7 @@ class Upstream(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._head: AnswerHead | None = None
         self._heads = upstreams.heads
+        self._outbox = upstreams.outbox
         self._feed: Callable[[bytes], None] = self._parser.feed_data
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -202,10 +207,10 @@ class Upstream(asyncio.Protocol):
         self._started = self._answering = self._complete = False
         self._head = None
         self._head_size = 0
-        if len(sending.body) > 16384:
+        if len(sending.body) > _COPIED:
             self.transport.writelines((sending.head, sending.body))
         else:
-            self.transport.write(sending.head + sending.body)
+            self._outbox.write(self.transport, sending.head + sending.body)
 
     def data_received(self, data: bytes) -> None:
         sending = self._sending
