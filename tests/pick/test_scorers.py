@@ -22,7 +22,7 @@ def scores(scorer, loads, *, model="m", sent=(), prefix=(), index=None):
     for name, count in zip(NAMES, sent, strict=False):
         ledger.counts[name] = count
     among = Candidates([endpoint(name) for name in NAMES[: len(loads)]], loads, ledger, index or PrefixIndex())
-    return list(SCORERS[scorer](Ask(model, prefix), among, among.in_flight()))
+    return list(SCORERS[scorer](Ask(model, prefix), among, among.in_flight(), among.depths(among.in_flight())))
 
 
 def waiting(*counts):

@@ -11,8 +11,8 @@ from headgate.fleet.prefix import PrefixIndex
 class Candidates:
     """Those that may serve a request, side by side: item N of each sequence is about endpoint N.
 
-    `waiting` is what each reported (0 where it did not), `longest` the most of it, `reported` its waiting and running
-    together. The ledger and the index are the live ones.
+    `waiting` is what each reported (0 where it did not), `reported` its waiting and running together. The ledger and
+    the index are the live ones; `prefixes` is for the scorer of prefixes to remember scores in.
     """
 
     __slots__ = (
@@ -21,9 +21,9 @@ class Candidates:
         "index",
         "ledger",
         "loads",
-        "longest",
         "names",
         "ones",
+        "prefixes",
         "reported",
         "waiting",
         "zeros",
@@ -38,10 +38,10 @@ class Candidates:
         self.index = index
         self.names = tuple(endpoint.name for endpoint in endpoints)
         self.waiting = tuple(load.waiting or 0 for load in loads)
-        self.longest = max(self.waiting, default=0)
         self.reported = tuple((load.waiting or 0) + (load.running or 0) for load in loads)
         self.ones = (1.0,) * len(self.names)
         self.zeros = (0.0,) * len(self.names)
+        self.prefixes: dict[object, tuple[float, ...]] = {}
         # One call in C reads all counts; it gives a tuple only for two keys and more.
         self._counts_of = itemgetter(*self.names) if len(self.names) > 1 else None
 
@@ -51,3 +51,11 @@ class Candidates:
             counts: tuple[int, ...] = self._counts_of(self.ledger.counts)
             return counts
         return tuple(self.ledger.counts[name] for name in self.names)
+
+    def depths(self, sent: Sequence[int]) -> list[int]:
+        """The waiting requests at each, with those of ours that no metric knows yet.
+
+        Of our own requests in flight, those beyond what the endpoint reported as running or waiting were sent since:
+        they count as waiting, or a burst between two scrapes would all go to the endpoint that was the best before it.
+        """
+        return [w + c - r if c > r else w for w, c, r in zip(self.waiting, sent, self.reported, strict=True)]

@@ -1,6 +1,6 @@
 """What is asked of the picker, and what it answers with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -23,30 +23,70 @@ class Term(Struct, frozen=True, gc=False):
 
     scorer: str
     weight: float
-    scores: tuple[float, ...]
+    scores: Sequence[float]
+
+
+class Basis(Struct, frozen=True):
+    """What decisions of one moment about one model have in common.
+
+    `candidates` are what the filters left, `loads` theirs as they were known then. `scorers` follows the profile: name,
+    weight, and the scores, or None where each decision has its own. `base` sums up the scores that are known, weighted.
+    With one candidate there is nothing to score, and both are empty.
+    """
+
+    pool: str
+    profile: str
+    candidates: Sequence[Endpoint]
+    loads: Sequence[Load]
+    removed: Mapping[str, tuple[str, ...]]  # by each filter that removed endpoints, in the order of the profile
+    scorers: tuple[tuple[str, float, Sequence[float] | None], ...] = ()
+    base: tuple[float, ...] = ()
 
 
 class Decision(Struct, frozen=True, gc=False):
     """Who serves a request, and why: everything that logs, `explain` and the tests want to know.
 
-    `endpoint` is None when every endpoint was filtered out; `emptied` then names the filter that removed the last one
-    ("" where the pool has no endpoints at all), and `why` says it for people. `removed` maps each filter that removed
-    endpoints to their names, in the order of the profile. `totals` are the sums of weight × score; with one candidate
-    there is nothing to score, and `terms` and `totals` are empty.
+    A request keeps only what is its own, `in_flight` and the scores that depend on it; the rest is worked out when
+    somebody asks. `endpoint` is None when every endpoint was filtered out; `emptied` then names the filter that removed
+    the last one ("" where the pool has no endpoints at all), and `why` says it for people.
     """
 
-    pool: str
+    basis: Basis
     endpoint: Endpoint | None
-    candidates: tuple[Endpoint, ...] = ()
-    totals: tuple[float, ...] = ()
-    terms: tuple[Term, ...] = ()
-    removed: Mapping[str, tuple[str, ...]] = {}
+    in_flight: Sequence[int] = ()  # our own requests at each candidate, before this one
+    scored: tuple[Sequence[float], ...] = ()  # for each scorer of the basis without scores, in order
     tied: int = 1  # how many shared the best total: the dice chose among them
     why: str = ""
     emptied: str = ""
-    profile: str = ""
-    loads: tuple[Load, ...] = ()  # of the candidates, as they were known then
-    in_flight: tuple[int, ...] = ()  # our own requests at each of them, before this one
+
+    @property
+    def candidates(self) -> Sequence[Endpoint]:
+        return self.basis.candidates
+
+    @property
+    def loads(self) -> Sequence[Load]:
+        return self.basis.loads
+
+    @property
+    def removed(self) -> Mapping[str, tuple[str, ...]]:
+        return self.basis.removed
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """All scorers' parts, in the order of the profile."""
+        own = iter(self.scored)
+        return tuple(
+            [Term(name, weight, next(own) if scores is None else scores) for name, weight, scores in self.basis.scorers]
+        )
+
+    @property
+    def totals(self) -> tuple[float, ...]:
+        """The sum of weight × score for each candidate; empty where there was nothing to score."""
+        totals = self.basis.base
+        weights = [weight for _, weight, scores in self.basis.scorers if scores is None]
+        for weight, scores in zip(weights, self.scored, strict=True):
+            totals = tuple([total + weight * score for total, score in zip(totals, scores, strict=True)])
+        return totals
 
     @property
     def fallbacks(self) -> tuple[Endpoint, ...]:
@@ -54,8 +94,9 @@ class Decision(Struct, frozen=True, gc=False):
 
         Worked out when somebody asks: few requests need one.
         """
-        if self.endpoint is None or len(self.totals) < 2:
+        totals = self.totals
+        if self.endpoint is None or len(totals) < 2:
             return ()
-        count, winner = len(self.totals), self.candidates.index(self.endpoint)
-        places = sorted(range(1, count), key=lambda step: -self.totals[(winner + step) % count])
+        count, winner = len(totals), self.candidates.index(self.endpoint)
+        places = sorted(range(1, count), key=lambda step: -totals[(winner + step) % count])
         return tuple(self.candidates[(winner + step) % count] for step in places[:2])

@@ -11,34 +11,32 @@ from headgate.fleet.endpoint import Load, Served
 from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
 
+_PREFIXES_REMEMBERED = 1024
 _FULL_QUEUE = 5  # what utilization-detector calls full (queueDepthThreshold)
 
 Scores = Sequence[float]
 Sent = Sequence[int]  # our own requests in flight, for each candidate
-Scorer = Callable[[Ask, Candidates, Sent], Scores]
+Depths = Sequence[int]  # the requests that wait at each of them, as `Candidates.depths` counts them
+Scorer = Callable[[Ask, Candidates, Sent, Depths], Scores]
 
 
-def queue(ask: Ask, among: Candidates, sent: Sent) -> Scores:
-    """(max − q) / (max − min) of the waiting requests; all equal: 1.
-
-    Of our own requests in flight, those beyond what the endpoint reported as running or waiting were sent since: they
-    count as waiting, or a burst between two scrapes would all go to the endpoint that was the best before it.
-    """
-    return _fewest_best(_depths(among, sent), among)
+def queue(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
+    """(max − q) / (max − min) of the waiting requests; all equal: 1."""
+    return _fewest_best(depths, among)
 
 
-def running(ask: Ask, among: Candidates, sent: Sent) -> Scores:
+def running(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
     """(max − r) / (max − min) of the running requests; all equal: 1."""
     return _fewest_best([load.running or 0 for load in among.loads], among)
 
 
-def active(ask: Ask, among: Candidates, sent: Sent) -> Scores:
+def active(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
     """(max − c) / max of our own requests in flight; 1 where there are none."""
     most = max(sent)
     return tuple([(most - count) / most for count in sent]) if most else among.ones
 
 
-def kv_cache(ask: Ask, among: Candidates, sent: Sent) -> Scores:
+def kv_cache(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
     """1 − usage. Unknown usage earns the mean of the known ones: neither an advantage nor a punishment."""
     known = [1.0 - load.kv_usage for load in among.loads if load.kv_usage is not None]
     if not known:
@@ -47,7 +45,7 @@ def kv_cache(ask: Ask, among: Candidates, sent: Sent) -> Scores:
     return tuple([mean if load.kv_usage is None else 1.0 - load.kv_usage for load in among.loads])
 
 
-def lora_affinity(ask: Ask, among: Candidates, sent: Sent) -> Scores:
+def lora_affinity(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
     """For a request of an adapter: 1 where it is active, 0.8 where a slot is free, 0.6 where it waits for one, else 0.
 
     A base model needs no slot: 1 wherever it is one, and everywhere if no endpoint knows it as an adapter.
@@ -71,25 +69,28 @@ def lora_affinity(ask: Ask, among: Candidates, sent: Sent) -> Scores:
     return tuple(scores) if known else among.ones
 
 
-def prefix(ask: Ask, among: Candidates, sent: Sent) -> Scores:
+def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
     """The part of the prompt, up to its last rung, that the endpoint has seen already, from the first byte on.
 
     0 where 5 requests more are waiting than at the shortest queue. Weighing more than the queue as it does, a prefix
     that everybody shares would else keep a whole burst at the first endpoint that saw it; so the sixth goes elsewhere,
     and then that endpoint knows it too.
     """
-    found = among.index.match(ask.prefix)
-    if not found:
+    index, rungs = among.index, ask.prefix
+    groups = index.groups(rungs)
+    if not groups:
         return among.zeros
-    total = ask.prefix[-1][0]
-    get = found.get
-    if among.longest + max(sent) < _FULL_QUEUE:
-        return tuple([get(name, 0) / total for name in among.names])
-    depths = _depths(among, sent)
+    key = (groups, rungs[-1][0], index.admitted)
+    scores = among.prefixes.get(key)
+    if scores is None:
+        found, total = index.named(groups), rungs[-1][0]
+        if len(among.prefixes) >= _PREFIXES_REMEMBERED:
+            among.prefixes.clear()
+        scores = among.prefixes[key] = tuple([found.get(name, 0) / total for name in among.names])
     full = min(depths) + _FULL_QUEUE
-    return tuple(
-        [get(name, 0) / total if depth < full else 0.0 for name, depth in zip(among.names, depths, strict=True)]
-    )
+    if max(depths) < full:
+        return scores
+    return tuple([score if depth < full else 0.0 for score, depth in zip(scores, depths, strict=True)])
 
 
 SCORERS: dict[str, Scorer] = {
@@ -106,12 +107,7 @@ SCORERS: dict[str, Scorer] = {
 STEADY_SCORERS = frozenset({"kv-cache-utilization-scorer", "lora-affinity-scorer", "running-requests-size-scorer"})
 
 
-def _depths(among: Candidates, sent: Sent) -> list[int]:
-    """The waiting requests, with those of ours that no metric knows yet."""
-    return [w + c - r if c > r else w for w, c, r in zip(among.waiting, sent, among.reported, strict=True)]
-
-
-def _fewest_best(counts: list[int], among: Candidates) -> Scores:
+def _fewest_best(counts: Sequence[int], among: Candidates) -> Scores:
     least, most = min(counts), max(counts)
     if least == most:
         return among.ones

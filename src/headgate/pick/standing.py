@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.candidates import Candidates
-from headgate.pick.decision import Ask, Decision, Term
+from headgate.pick.decision import Ask, Basis, Decision
 from headgate.pick.filters import SELDOM_FILTERS, STEADY_FILTERS, sift
 from headgate.pick.profile import Profile
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
@@ -19,18 +20,17 @@ _REMEMBERED = STEADY_FILTERS | SELDOM_FILTERS
 
 
 class Field(Struct, frozen=True, eq=False):
-    """What the filters leave for a model, and as much of its scores as will hold until the next Standing.
+    """What there is to choose from for a model, as far as it will hold until the next Standing.
 
-    `scorers` follows the profile: each with its name, its weight, and its Term where that is known already. `base`
-    sums up those terms. `settled` is the decision where there is nothing to choose: no candidate, or one.
+    `lively` are the scorers, with their weights, whose scores each request has of its own. `among` is None where there
+    is nothing to choose, no candidate or one; then `settled` is the decision.
     """
 
     profile: Profile
-    candidates: Candidates
-    removed: Mapping[str, tuple[str, ...]]
-    scorers: tuple[tuple[Scorer, str, float, Term | None], ...]
-    base: tuple[float, ...]
-    settled: Decision | None
+    basis: Basis
+    lively: tuple[tuple[Scorer, float], ...]
+    among: Candidates | None
+    settled: Decision
 
 
 class Standing:
@@ -75,36 +75,29 @@ class Standing:
 
 def _survey(standing: Standing, ask: Ask, profile: Profile) -> Field:
     endpoints, loads, removed = sift(ask, standing.endpoints, standing.loads, profile.filters)
-    candidates = Candidates(endpoints, loads, standing.ledger, standing.index)
+    basis = Basis(standing.pool, profile.name, tuple(endpoints), tuple(loads), removed)
+    settled = _settle(ask, basis)
     if len(endpoints) < 2:
-        settled = _settle(standing.pool, ask, profile, candidates, removed)
-        return Field(profile, candidates, removed, (), (), settled)
-    scorers: list[tuple[Scorer, str, float, Term | None]] = []
-    base = [0.0] * len(endpoints)
+        return Field(profile, basis, (), None, settled)
+    among = Candidates(endpoints, loads, standing.ledger, standing.index)
+    scorers: list[tuple[str, float, Sequence[float] | None]] = []
+    base = among.zeros
     for name, weight in profile.scorers:
-        scorer, term = SCORERS[name], None
+        scores = None
         if name in STEADY_SCORERS:
-            term = Term(name, weight, tuple(scorer(ask, candidates, ())))
-            base = [total + weight * score for total, score in zip(base, term.scores, strict=True)]
-        scorers.append((scorer, name, weight, term))
-    return Field(profile, candidates, removed, tuple(scorers), tuple(base), None)
+            scores = SCORERS[name](ask, among, (), ())
+            base = tuple([total + weight * score for total, score in zip(base, scores, strict=True)])
+        scorers.append((name, weight, scores))
+    lively = tuple([(SCORERS[name], weight) for name, weight in profile.scorers if name not in STEADY_SCORERS])
+    return Field(profile, replace(basis, scorers=tuple(scorers), base=base), lively, among, settled)
 
 
-def _settle(
-    pool: str, ask: Ask, profile: Profile, candidates: Candidates, removed: Mapping[str, tuple[str, ...]]
-) -> Decision:
-    endpoint = candidates.endpoints[0] if candidates.endpoints else None
-    emptied = "" if endpoint or not removed else list(removed)[-1]
-    return Decision(
-        pool=pool,
-        endpoint=endpoint,
-        candidates=candidates.endpoints,
-        removed=removed,
-        why="the only candidate" if endpoint else _nobody(pool, ask.model, emptied),
-        emptied=emptied,
-        profile=profile.name,
-        loads=candidates.loads,
-    )
+def _settle(ask: Ask, basis: Basis) -> Decision:
+    """The decision where there is no choice."""
+    endpoint = basis.candidates[0] if basis.candidates else None
+    emptied = "" if endpoint or not basis.removed else list(basis.removed)[-1]
+    why = "the only candidate" if endpoint else _nobody(basis.pool, ask.model, emptied)
+    return Decision(basis, endpoint, why=why, emptied=emptied)
 
 
 def _nobody(pool: str, model: str, emptied: str) -> str:

@@ -1,8 +1,9 @@
 """`explain`: a Decision → plain values for JSON; `render`: the same as text for people."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from headgate.pick.decision import Decision
+from headgate.pick.decision import Decision, Term
 
 
 def explain(decision: Decision) -> dict[str, Any]:
@@ -13,41 +14,41 @@ def explain(decision: Decision) -> dict[str, Any]:
     are endpoint names or None.
     """
     chosen = decision.endpoint.name if decision.endpoint else None
-    places = list(range(len(decision.candidates)))
-    if decision.totals:
-        places.sort(key=lambda place: _order(decision, place))
+    places, totals, terms = list(range(len(decision.candidates))), decision.totals, decision.terms
+    if totals:
+        places.sort(key=lambda place: _order(decision, totals[place], place))
     return {
-        "pool": decision.pool,
-        "profile": decision.profile,
+        "pool": decision.basis.pool,
+        "profile": decision.basis.profile,
         "chosen": chosen,
         "address": decision.endpoint.hostport if decision.endpoint else None,
         "why": _why(decision),
         "tied": decision.tied,
         "runner_up": decision.fallbacks[0].name if decision.fallbacks else None,
         "fallbacks": [endpoint.name for endpoint in decision.fallbacks],
-        "candidates": [_candidate(decision, place) for place in places],
+        "candidates": [_candidate(decision, totals, terms, place) for place in places],
         "removed": {name: list(endpoints) for name, endpoints in decision.removed.items()},
     }
 
 
-def _order(decision: Decision, place: int) -> tuple[float, bool, str]:
+def _order(decision: Decision, total: float, place: int) -> tuple[float, bool, str]:
     endpoint = decision.candidates[place]
-    return -decision.totals[place], endpoint is not decision.endpoint, endpoint.name
+    return -total, endpoint is not decision.endpoint, endpoint.name
 
 
-def _candidate(decision: Decision, place: int) -> dict[str, Any]:
+def _candidate(decision: Decision, totals: Sequence[float], terms: Sequence[Term], place: int) -> dict[str, Any]:
     endpoint, load = decision.candidates[place], decision.loads[place]
     return {
         "endpoint": endpoint.name,
         "address": endpoint.hostport,
-        "total": decision.totals[place] if decision.totals else None,
+        "total": totals[place] if totals else None,
         "scores": {
             term.scorer: {
                 "score": term.scores[place],
                 "weight": term.weight,
                 "points": term.weight * term.scores[place],
             }
-            for term in decision.terms
+            for term in terms
         },
         "load": {"waiting": load.waiting, "running": load.running, "kv_usage": load.kv_usage},
         "in_flight": decision.in_flight[place] if decision.in_flight else None,

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from headgate.exchange.record import Record
 from headgate.fleet.endpoint import Load
-from headgate.pick.decision import Decision, Term
+from headgate.pick.decision import Basis, Decision
 
 _FEW = 16  # candidates: up to here the objects as they are cost less than packing them
 _NONE = -1
@@ -21,8 +21,8 @@ class Packer:
     """
 
     def __init__(self) -> None:
-        self._seen: tuple[Load, ...] = ()  # the last loads, and what became of them: requests of one moment share them
-        self._packed: tuple[Load, ...] = ()
+        self._seen: Basis | None = None  # the last one, and what became of it: requests of one moment share it
+        self._packed: Basis | None = None
 
     def pack(self, record: Record) -> None:
         decisions = record.decisions
@@ -30,21 +30,19 @@ class Packer:
             record.decisions = tuple([self._pack(decision) for decision in decisions])
 
     def _pack(self, decision: Decision) -> Decision:
-        if decision.loads is not self._seen:
-            self._seen = decision.loads
-            self._packed = cast(tuple[Load, ...], _Loads(decision.loads))
-        terms = [Term(term.scorer, term.weight, _numbers(term.scores)) for term in decision.terms]
+        basis = decision.basis
+        if basis is not self._seen or self._packed is None:
+            scorers = [(name, weight, scores and array("d", scores)) for name, weight, scores in basis.scorers]
+            loads = cast(Sequence[Load], _Loads(basis.loads))
+            base = cast(tuple[float, ...], array("d", basis.base))
+            self._packed = replace(basis, loads=loads, scorers=tuple(scorers), base=base)
+            self._seen = basis
         return replace(
             decision,
-            totals=_numbers(decision.totals),
-            terms=tuple(terms),
-            loads=self._packed,
-            in_flight=cast(tuple[int, ...], array("i", decision.in_flight)),
+            basis=self._packed,
+            scored=tuple([array("d", scores) for scores in decision.scored]),
+            in_flight=array("i", decision.in_flight),
         )
-
-
-def _numbers(scores: Sequence[float]) -> tuple[float, ...]:
-    return cast(tuple[float, ...], array("d", scores))
 
 
 class _Loads:
