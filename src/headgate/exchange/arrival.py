@@ -115,6 +115,8 @@ def _find_way(event: Asked, site: Site, record: Record, reading: Reading) -> Way
         backend.pool,
         _start(head.method, target.text, host),
         settled(site.pools[backend.pool].pool, reading.model),
+        site.base_models.get(reading.model, ""),
+        _model_lines(site, reading.model),
         edited=any(edit is not None for edit in (route.request, backend.request, route.rewrite)),
     )
 
@@ -160,7 +162,7 @@ def _head(event: Asked, site: Site, record: Record, way: Way, length: int, *, ra
         start, lines, own = _edited(event, site, record, way, ray=ray), b"", b""
     else:
         start, lines = way.start, head.lines
-        own = _model_lines(site, model) if model else b""
+        own = way.own if site.base_models.get(model, "") == way.base else _model_lines(site, model)
         if record.target == model:  # else what comes back has to be read
             lines += head.compressions
     framing = b"content-length: %d\r\n" % length if length or head.method not in _BODILESS else b""
@@ -177,6 +179,8 @@ def _head(event: Asked, site: Site, record: Record, way: Way, length: int, *, ra
 
 
 def _model_lines(site: Site, model: str) -> bytes:
+    if not model:
+        return b""
     base = site.base_models.get(model, "").encode()
     return b"x-gateway-model-name: %b\r\nx-gateway-base-model-name: %b\r\n" % (model.encode(), base)
 

@@ -28,7 +28,17 @@ class Reading(Struct, frozen=True, gc=False):
 NOTHING = Reading()
 
 
+class _Usual(Struct, gc=False):
+    model: str | None = None
+    stream: bool | None = None
+    messages: Raw | UnsetType = UNSET
+    prompt: Raw | UnsetType = UNSET
+    input: Raw | UnsetType = UNSET
+
+
 class _Body(Struct, gc=False):
+    """The same, whatever the types are."""
+
     model: Raw | UnsetType = UNSET
     stream: Raw | UnsetType = UNSET
     messages: Raw | UnsetType = UNSET
@@ -36,6 +46,7 @@ class _Body(Struct, gc=False):
     input: Raw | UnsetType = UNSET
 
 
+_decode_usual = msgspec.json.Decoder(_Usual).decode
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -65,6 +76,16 @@ def _kind(content_type: bytes) -> bytes:
 
 def _read_json(body: bytes) -> Reading:
     try:
+        found = _decode_usual(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_unusual(body)
+    model = found.model or ""
+    return _wrong_name(model) or Reading(model, found.stream is True, _prompt(found))
+
+
+def _read_unusual(body: bytes) -> Reading:
+    """A body that is wrong, or has something else where a name is expected."""
+    try:
         found = _decode(body)
     except msgspec.ValidationError:
         return Reading(error="the body must be a JSON object")
@@ -79,19 +100,19 @@ def _read_json(body: bytes) -> Reading:
             model = _decode_text(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return Reading(error="model must be a string, the name of a model", param="model")
-        if wrong := _wrong_name(model):
-            return wrong
+    stream = found.stream
+    return _wrong_name(model) or Reading(model, stream is not UNSET and bytes(stream) == b"true", _prompt(found))
+
+
+def _prompt(found: _Usual | _Body) -> bytes | memoryview:
     prompt = found.messages
     if prompt is UNSET:
         prompt = found.prompt
         if prompt is UNSET:
             prompt = found.input
-    stream = found.stream
-    return Reading(
-        model,
-        stream is not UNSET and bytes(stream) == b"true",
-        b"" if prompt is UNSET else memoryview(prompt),
-    )
+            if prompt is UNSET:
+                return b""
+    return memoryview(prompt)
 
 
 def _read_form(content_type: bytes, body: bytes) -> Reading:

@@ -63,7 +63,8 @@ class Way(Struct, frozen=True, gc=False):
     """What requests of one method, target, host and model have in common, where their other headers change nothing.
 
     `start` is the request line and the Host header for the server; `resolution` that of the model, None where it takes
-    dice; `edited` says that the route wants request headers or the target changed.
+    dice; `own` the header lines that name the model, as long as `base` is its base model; `edited` says that the route
+    wants request headers or the target changed.
     """
 
     method: str
@@ -74,7 +75,9 @@ class Way(Struct, frozen=True, gc=False):
     backend: Backend
     pool: str
     start: bytes
-    resolution: Resolution | None = None
+    resolution: Resolution | None
+    base: str
+    own: bytes
     edited: bool = False
 
 

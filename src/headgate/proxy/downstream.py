@@ -158,10 +158,13 @@ class Downstream(asyncio.Protocol):
         turn, self._turn = self._turn, None
         assert turn is not None
         self._began = self._touched = self.plane.now
-        if turn.keep_alive:
-            self._proceed()
-        else:
+        if not turn.keep_alive:
             self._end()
+        elif self._reader.rests and self._reading and self._refusal is None:
+            if self.leaving:
+                self._end()
+        else:
+            self._proceed()
 
     # The connection.
 

@@ -77,6 +77,11 @@ class RequestReader:
         """Whether a request has begun and is not whole."""
         return self.in_head or self.in_body
 
+    @property
+    def rests(self) -> bool:
+        """Whether nothing has come that is not answered, or being answered."""
+        return not (self.requests or self.in_head or self.in_body)
+
     def record(self, refusal: Respond, request_id: bytes) -> Record:
         """What is known of the request that `feed` refused."""
         known = self.busy and self._url
