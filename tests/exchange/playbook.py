@@ -20,9 +20,11 @@ from headgate.exchange.events import (
     Gone,
     Headers,
     Relay,
+    Reply,
     Respond,
     Send,
     Wait,
+    Whole,
     Woken,
 )
 from headgate.exchange.exchange import Exchange
@@ -80,7 +82,7 @@ def read(forward: Command) -> Line:
     return Line(method, target, dict(pairs), [name for name, _ in pairs])
 
 
-def pairs(command: Respond | Relay) -> Headers:
+def pairs(command: Respond | Reply | Relay) -> Headers:
     """The headers of an answer."""
     if isinstance(command, Respond):
         return command.headers
@@ -91,7 +93,7 @@ def pairs(command: Respond | Relay) -> Headers:
 
 def header(command: Command, name: str) -> str | None:
     """Of an answer."""
-    assert isinstance(command, Respond | Relay), command
+    assert isinstance(command, Respond | Reply | Relay), command
     found = [value.decode() for key, value in pairs(command) if key == name.encode()]
     assert len(found) < 2, found
     return found[0] if found else None
@@ -210,6 +212,9 @@ class Play:
 
     def answers(self, status: int = 200, headers: Headers = JSON) -> Command:
         return self.exchange.feed(Answered(read_answer(status, list(headers)), self.now))
+
+    def answers_whole(self, body: bytes, status: int = 200, headers: Headers = JSON) -> Command:
+        return self.exchange.feed(Whole(read_answer(status, list(headers)), body, self.now))
 
     def chunk(self, data: bytes) -> bytes:
         command = self.exchange.feed(Chunk(data))

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playbook import JSON, STREAM, Play, pairs, serving, to
 
-from headgate.exchange.events import Abort, Asked, Command, Cut, Forward, Relay, Respond, Send, Wait
+from headgate.exchange.events import Abort, Asked, Command, Cut, Forward, Relay, Reply, Respond, Send, Wait
 from headgate.exchange.exchange import Exchange, State
 from headgate.exchange.request import read_request
 from headgate.plan.plan import Backend, Match, Model, Redirect, Target, TextMatch
@@ -53,7 +53,7 @@ REQUESTS = st.tuples(
 )
 FAILURES = st.sampled_from(["refused", "reset", "timeout", "garbage"])
 HEADERS = st.sampled_from([JSON, STREAM, [], [(b"connection", b"x-a"), (b"x-a", b"1")]])
-FINAL = (Respond, Cut, Abort, Send)
+FINAL = (Respond, Reply, Cut, Abort, Send)
 
 
 def shake(data: st.DataObject, play: Play) -> None:
@@ -78,7 +78,10 @@ def step(data: st.DataObject, play: Play, last: Command) -> Command:
     if isinstance(last, Forward):
         if data.draw(st.booleans()):
             return play.fails(data.draw(FAILURES))
-        return play.answers(data.draw(st.sampled_from([200, 204, 404, 500])), data.draw(HEADERS))
+        status, headers = data.draw(st.sampled_from([200, 204, 404, 500])), data.draw(HEADERS)
+        if data.draw(st.booleans()):
+            return play.answers_whole(data.draw(st.binary(max_size=20)), status, headers)
+        return play.answers(status, headers)
     if isinstance(last, Wait):
         play.now = max(play.now, last.until) if data.draw(st.booleans()) else play.now
         return play.wakes()
@@ -104,7 +107,7 @@ def test_every_exchange_ends_with_one_answer_and_raises_nothing(request, data):
     )
     begun = 0
     for _ in range(2000):
-        begun += isinstance(command, Relay | Respond)
+        begun += isinstance(command, Relay | Reply | Respond)
         if isinstance(command, FINAL):
             break
         assert play.exchange.state is not State.DONE

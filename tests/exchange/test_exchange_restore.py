@@ -6,8 +6,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from playbook import JSON, STREAM, Play, serving, to
 
+from headgate.exchange.events import Relay, Reply
 from headgate.exchange.restore import Restorer
+from headgate.plan.plan import Model, Target
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=20)
 
@@ -79,3 +82,22 @@ def test_names_with_any_characters_are_found(served):
     for text in (json.dumps(served), json.dumps(served, ensure_ascii=False), json.dumps(served).replace("/", "\\/")):
         whole = restored(served, r"\1 asked\g<0>", [b'{"model":' + text.encode() + b"}"], lines=False)
         assert json.loads(whole) == {"model": r"\1 asked\g<0>"}
+
+
+@given(st.binary(max_size=200), st.integers(0, 200), st.sampled_from([JSON, STREAM]))
+def test_an_answer_that_comes_whole_is_edited_like_one_that_comes_in_pieces(noise, cut, kind):
+    answer = noise[:100] + b'{"model": "v1"}\n\n' + noise[100:]
+    at_once, piecewise = renaming(), renaming()
+    reply, relay = at_once.answers_whole(answer, headers=kind), piecewise.answers(headers=kind)
+    assert isinstance(reply, Reply)
+    assert isinstance(relay, Relay)
+    assert reply.lines == relay.lines
+    assert reply.body == piecewise.chunk(answer[:cut]) + piecewise.chunk(answer[cut:]) + piecewise.ends()
+    assert at_once.record == piecewise.record
+
+
+def renaming() -> Play:
+    """A request for `chat` that its server knows as v1."""
+    play = Play(to("p"), p=serving("v1", models={"chat": Model("chat", targets=(Target("v1"),))}))
+    play.ask(model="chat")
+    return play

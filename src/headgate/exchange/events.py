@@ -2,7 +2,8 @@
 
     Asked ──→ Forward | Wait | Respond         the request is whole
     Woken ──→ Forward | Wait | Respond         the pool has changed, or the time of a Wait is over
-    Answered → Relay | Forward                 the server's status and headers are here
+    Whole ───→ Reply | Forward                 the server's answer is here, all of it
+    Answered → Relay | Forward                 or its status and headers are, and then:
     Chunk ───→ Send                            a piece of the answer's body (only after Relay with `edit`)
     Ended ───→ Send                            the answer's body is whole
     Failed ──→ Forward | Wait | Respond | Cut  the server can't be reached, reset, or took too long
@@ -44,6 +45,12 @@ class Answered(Struct, frozen=True, gc=False):
     now: float = 0.0
 
 
+class Whole(Struct, frozen=True, gc=False):
+    head: "AnswerHead"
+    body: bytes
+    now: float = 0.0
+
+
 class Chunk(Struct, frozen=True, gc=False):
     data: bytes
 
@@ -64,7 +71,7 @@ class Gone(Struct, frozen=True, gc=False):
     now: float = 0.0
 
 
-Event = Asked | Woken | Answered | Chunk | Ended | Failed | Gone
+Event = Asked | Woken | Whole | Answered | Chunk | Ended | Failed | Gone
 
 
 class Forward(Struct, frozen=True, gc=False):
@@ -114,6 +121,14 @@ class Relay(Struct, frozen=True, gc=False):
     edit: bool = False
 
 
+class Reply(Struct, frozen=True, gc=False):
+    """The whole answer; `lines` as in Relay."""
+
+    status: int
+    lines: bytes
+    body: bytes
+
+
 class Send(Struct, frozen=True, gc=False):
     """Bytes of the body, edited; may be empty."""
 
@@ -130,4 +145,4 @@ class Abort(Struct, frozen=True, gc=False):
     """Stop what runs at the server."""
 
 
-Command = Forward | Wait | Respond | Relay | Send | Cut | Abort
+Command = Forward | Wait | Respond | Reply | Relay | Send | Cut | Abort

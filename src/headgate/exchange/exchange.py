@@ -1,6 +1,7 @@
 """One request's way through the gateway, as a state machine: events in, one command out for each.
 
 new ──Asked──→ sent ──Answered──→ relaying ──Ended──→ done
+                 ╰──────────────Whole──────────────────↗
        │  ↑      │ Failed: again, elsewhere
        ↓  │      ↓
      waiting ←── (nobody can serve it now) ──Woken──→ …
@@ -12,6 +13,7 @@ from typing import Any, cast
 
 from msgspec import Struct, field
 
+from headgate.exchange.answer import AnswerHead
 from headgate.exchange.arrival import Job, receive
 from headgate.exchange.edits import edit_headers
 from headgate.exchange.events import (
@@ -27,9 +29,11 @@ from headgate.exchange.events import (
     Forward,
     Gone,
     Relay,
+    Reply,
     Respond,
     Send,
     Wait,
+    Whole,
     Woken,
 )
 from headgate.exchange.models import unknown_model
@@ -154,33 +158,48 @@ class Exchange(Struct, eq=False):
 
     # The answer.
 
+    def _whole(self, event: Whole) -> Command:
+        head, body = event.head, event.body
+        if head.status == 404 and (again := self._unlisted(event.now)) is not None:
+            return again
+        lines = self._begin_answer(head, event.now)
+        if self._restorer is not None:
+            body = self._restorer.feed(body) + self._restorer.end()
+        self._finish(event.now)
+        return Reply(head.status, lines, body)
+
     def _answered(self, event: Answered) -> Command:
-        record, head = self.record, event.head
-        if head.status == 404 and self._unlisted_now():
-            again = self._elsewhere(event.now)
-            if again is not None:
-                return again
-        self.state = State.RELAYING
-        record.error = ""  # of an earlier try: `tries` tells that there was one
-        self._body = b""  # nothing is sent again from here on, and a stream may last for long
-        record.status, record.answered_at = head.status, event.now
-        record.streamed = self._sse = head.streamed
-        way, lines = self._job.way, head.lines
-        if way.backend.response is not None or way.route.response is not None:
-            lines = wire(edit_headers(head.headers, way.backend.response, way.route.response))
-        lines = b"%bx-request-id: %b\r\n" % (lines, record.id.encode("latin-1"))
-        if self._site.limits.debug_headers:
-            lines += b"x-gateway-destination-endpoint-served: %b\r\n" % record.address.encode()
-        if record.target != record.model and head.names_model:
-            self._restorer = Restorer(record.target, record.model, lines=self._sse)
+        head = event.head
+        if head.status == 404 and (again := self._unlisted(event.now)) is not None:
+            return again
+        lines = self._begin_answer(head, event.now)
+        if self._restorer is not None:
             return Relay(head.status, lines, None, edit=True)
         return Relay(head.status, lines, head.length)
 
-    def _unlisted_now(self) -> bool:
-        """Whether 404 may mean that the server has just lost an adapter which others still serve."""
+    def _begin_answer(self, head: AnswerHead, now: float) -> bytes:
+        """From here on the answer is the client's. Its header lines."""
+        record, way, lines = self.record, self._job.way, head.lines
+        self.state = State.RELAYING
+        record.error = ""  # of an earlier try: `tries` tells that there was one
+        self._body = b""  # nothing is sent again from here on, and a stream may last for long
+        record.status, record.answered_at = head.status, now
+        record.streamed = self._sse = head.streamed
+        if record.target != record.model and head.names_model:
+            self._restorer = Restorer(record.target, record.model, lines=head.streamed)
+        if way.backend.response is not None or way.route.response is not None:
+            lines = wire(edit_headers(head.headers, way.backend.response, way.route.response))
+        if self._site.limits.debug_headers:
+            lines += b"x-gateway-destination-endpoint-served: %b\r\n" % record.address.encode()
+        return b"%bx-request-id: %b\r\n" % (lines, record.id.encode("latin-1"))
+
+    def _unlisted(self, now: float) -> Forward | None:
+        """404 may mean that the server has just lost an adapter which others still serve: ask one of those."""
         model = self._job.ask.model
         view = self._site.pools.get(self.record.pool)
-        return bool(model) and view is not None and model in view.served and self.record.tries < self._site.limits.tries
+        if not model or view is None or model not in view.served or self.record.tries >= self._site.limits.tries:
+            return None
+        return self._elsewhere(now)
 
     def _elsewhere(self, now: float) -> Forward | None:
         """The same request to another endpoint, where there is one that is fit."""
@@ -254,6 +273,7 @@ class Exchange(Struct, eq=False):
 _FEED: dict[type[Event], Callable[[Exchange, Any], Command]] = {
     Asked: Exchange._asked,
     Woken: Exchange._woken,
+    Whole: Exchange._whole,
     Answered: Exchange._answered,
     Chunk: Exchange._chunk,
     Ended: Exchange._ended,

@@ -2,12 +2,14 @@
 
 Who keeps a connection says the same again and again: a client's requests differ in their bodies, and in how long those
 are; a server's answers in the same, and once a second in their date. The same bytes mean the same, so they are read
-once: looking them up costs 0.6 µs, reading them (llhttp's callbacks, what follows from each header, the lines to pass
-on) 10 to 15 µs.
+once. Reading one costs 10 to 15 µs (llhttp's callbacks, what follows from each header, the lines to pass on), finding
+it here 0.6 µs, and comparing it with the last one of its connection 0.3 µs.
 """
 
 import re
 from typing import Generic, TypeVar
+
+from msgspec import Struct
 
 T = TypeVar("T")
 
@@ -16,55 +18,76 @@ _LONGEST = 4096  # bytes of a head that is remembered
 _REMEMBERED = 1024
 _SEEN_ONCE = 16_384
 
-_NOTHING: tuple[None, int, int] = (None, 0, 0)
+
+class Known(Struct, Generic[T], frozen=True, eq=False):
+    """A head: its bytes up to the digits of its Content-Length, and those behind; all in `start` where it has none."""
+
+    start: bytes
+    rest: bytes
+    said: T
+
+    def spans(self, data: bytes) -> int:
+        """Where the body begins, if `data` is a whole message with this head; else 0."""
+        start = self.start
+        if not data.startswith(start):
+            return 0
+        if not self.rest:
+            return len(start) if len(data) == len(start) else 0
+        end = data.find(b"\r", len(start), len(start) + 11)
+        digits = data[len(start) : end]
+        if end < 0 or not digits.isdigit() or not data.startswith(self.rest, end):
+            return 0
+        at = end + len(self.rest)
+        return at if len(data) - at == int(digits) else 0
 
 
 class Heads(Generic[T]):
     """Bounded, and kept from the second time on: heads that are all different are only counted.
 
-    A head is known by its bytes without the digits of its Content-Length. No other head comes to the same bytes: one
+    A head is found by its bytes without the digits of its Content-Length. No other head comes to the same bytes: one
     that has this header twice, or empty, is never learnt.
     """
 
     __slots__ = ("_once", "_sized", "_unsized")
 
     def __init__(self) -> None:
-        self._sized: dict[bytes, T] = {}
-        self._unsized: dict[bytes, T] = {}
+        self._sized: dict[bytes, Known[T]] = {}
+        self._unsized: dict[bytes, Known[T]] = {}
         self._once: set[int] = set()
 
-    def find(self, data: bytes) -> tuple[T | None, int, int]:
-        """What the head at the beginning of `data` says, where its body begins, and its Content-Length (0 for none)."""
+    def find(self, data: bytes) -> Known[T] | None:
+        """The head at the beginning of `data`. Ask what it finds whether the whole of `data` is one message."""
         end = data.find(b"\r\n\r\n")
         if end < 0:
-            return _NOTHING
+            return None
         length = _LENGTH.search(data, 0, end + 2)
         if length is None:
-            return self._unsized.get(data[:end]), end + 4, 0
+            return self._unsized.get(data[: end + 4])
         start, stop = length.span(1)
-        return self._sized.get(data[:start] + data[stop:end]), end + 4, int(data[start:stop])
+        return self._sized.get(data[:start] + data[stop : end + 4])
 
     def learn(self, data: bytes, said: T) -> None:
         """`data` is one whole message, framed by its Content-Length or by having no body; its head says this."""
-        end = data.find(b"\r\n\r\n")
-        if not 0 <= end <= _LONGEST:
+        end = data.find(b"\r\n\r\n") + 4
+        if not 4 <= end <= _LONGEST:
             return
-        length = _LENGTH.search(data, 0, end + 2)
+        length = _LENGTH.search(data, 0, end - 2)
         if length is None:
-            if len(data) == end + 4:
-                self._keep(self._unsized, data[:end], said)
-            return
-        start, stop = length.span(1)
-        if len(data) == end + 4 + int(data[start:stop]):
-            self._keep(self._sized, data[:start] + data[stop:end], said)
+            start = stop = end
+        else:
+            start, stop = length.span(1)
+        known = Known(data[:start], data[stop:end], said)
+        if known.spans(data):
+            self._keep(self._unsized if length is None else self._sized, known)
 
-    def _keep(self, known: dict[bytes, T], key: bytes, said: T) -> None:
+    def _keep(self, among: dict[bytes, Known[T]], known: Known[T]) -> None:
+        key = known.start + known.rest
         mark = hash(key)
         if mark not in self._once:
             if len(self._once) >= _SEEN_ONCE:
                 self._once.clear()
             self._once.add(mark)
             return
-        if len(known) >= _REMEMBERED:
-            known.clear()
-        known[key] = said
+        if len(among) >= _REMEMBERED:
+            among.clear()
+        among[key] = known

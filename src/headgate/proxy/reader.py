@@ -15,7 +15,7 @@ from headgate.exchange.events import Asked, Headers, Respond
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import refuse
 from headgate.exchange.request import RequestHead, read_request
-from headgate.proxy.heads import Heads
+from headgate.proxy.heads import Heads, Known
 from headgate.proxy.plane import Bounds
 
 _WATCHED = frozenset({b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
@@ -42,6 +42,7 @@ class RequestReader:
         "_headers",
         "_heads",
         "_http10",
+        "_last",
         "_next_id",
         "_offer",
         "_parser",
@@ -66,6 +67,7 @@ class RequestReader:
         self.peer = peer
         self._next_id = next_id
         self._heads = heads
+        self._last: Known[tuple[RequestHead, bool]] | None = None  # of this connection
         self._parser = httptools.HttpRequestParser(self)
         self._refusal: Respond | None = None
         self._url = b""
@@ -103,10 +105,15 @@ class RequestReader:
 
         Between two requests only: the parser never hears of it.
         """
-        known, at, length = self._heads.find(data)
-        if known is None or len(data) != at + length or length > self._bounds.body:
+        known = self._last
+        if known is None or not (at := known.spans(data)):
+            known = self._heads.find(data)
+            if known is None or not (at := known.spans(data)):
+                return None
+            self._last = known
+        if len(data) - at > self._bounds.body:
             return None
-        head, keep_alive = known
+        head, keep_alive = known.said
         return Asked(head, data[at:], head.id or self._next_id(), self.peer, b"http", monotonic()), keep_alive
 
     def feed(self, data: bytes) -> Respond | None:

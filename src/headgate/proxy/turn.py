@@ -20,9 +20,11 @@ from headgate.exchange.events import (
     Forward,
     Gone,
     Relay,
+    Reply,
     Respond,
     Send,
     Wait,
+    Whole,
     Woken,
 )
 from headgate.exchange.exchange import Exchange
@@ -65,6 +67,8 @@ class Turn(Struct, eq=False):
     def _do(self, command: Command) -> None:
         if type(command) is Forward:
             self._forward(command)
+        elif type(command) is Reply:
+            self._reply(command)
         elif type(command) is Respond:
             self._respond(command)
         elif type(command) is Wait:
@@ -99,29 +103,17 @@ class Turn(Struct, eq=False):
     # From the server (proxy.upstream.Owner).
 
     def whole(self, answer: AnswerHead, body: bytes) -> None:
-        exchange, now = self._exchange, monotonic()
         self._sending = None
         self._give_back()
-        command = exchange.feed(Answered(answer, now))
-        if type(command) is not Relay:
-            self._do(command)
-            return
-        if command.edit:
-            body = cast(Send, exchange.feed(Chunk(body))).data
-        rest = cast(Send, exchange.feed(Ended(now))).data
-        if rest:
-            body += rest
+        self._do(self._exchange.feed(Whole(answer, body, monotonic())))
+
+    def _reply(self, reply: Reply) -> None:
+        body = reply.body
         self._sent = len(body)
         self.keep_alive = self.keep_alive and not self._client.leaving
+        framing = connection(self.keep_alive, self._head.http10)
         self._write(
-            b"%b%bcontent-length: %d\r\n%b\r\n%b"
-            % (
-                status_line(command.status),
-                command.lines,
-                self._sent,
-                connection(self.keep_alive, self._head.http10),
-                body,
-            )
+            b"%b%bcontent-length: %d\r\n%b\r\n%b" % (status_line(reply.status), reply.lines, self._sent, framing, body)
         )
         self._finish()
 

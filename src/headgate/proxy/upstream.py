@@ -10,7 +10,7 @@ from msgspec import Struct
 from headgate.exchange.answer import AnswerHead, read_answer
 from headgate.exchange.events import Headers
 from headgate.fleet.endpoint import Endpoint
-from headgate.proxy.heads import Heads
+from headgate.proxy.heads import Heads, Known
 from headgate.proxy.outbox import Outbox
 
 _CONNECT_S = 3.0
@@ -168,6 +168,7 @@ class Upstream(asyncio.Protocol):
         "_headers",
         "_heads",
         "_keep_alive",
+        "_last",
         "_outbox",
         "_parser",
         "_reused",
@@ -194,6 +195,7 @@ class Upstream(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._head: AnswerHead | None = None
         self._heads = upstreams.heads
+        self._last: Known[AnswerHead] | None = None
         self._outbox = upstreams.outbox
         self._feed: Callable[[bytes], None] = self._parser.feed_data
 
@@ -220,9 +222,7 @@ class Upstream(asyncio.Protocol):
         fresh = not self._started
         if fresh:
             self._started = True
-            known, at, length = self._heads.find(data)
-            if known is not None and len(data) == at + length and not sending.no_body:
-                self._whole(sending, known, data[at:])
+            if self._whole(sending, data):
                 return
         if not self._answering:
             self._head_size += len(data)
@@ -258,13 +258,25 @@ class Upstream(asyncio.Protocol):
         if head is not None and head.length is not None and head.status not in (204, 304):
             self._heads.learn(data, head)
 
-    def _whole(self, sending: Sending, head: AnswerHead, body: bytes) -> None:
-        """The parser never hears of it: for the next answer it stands where it stood."""
+    def _whole(self, sending: Sending, data: bytes) -> bool:
+        """Whether `data` is all of an answer, with a head that is known: then it is passed on.
+
+        The parser never hears of it: for the next answer it stands where it stood.
+        """
+        known = self._last
+        if known is None or not (at := known.spans(data)):
+            known = self._heads.find(data)
+            if known is None or not (at := known.spans(data)):
+                return False
+            self._last = known
+        if sending.no_body:
+            return False
         self._keep_alive = True
         self._release()
         owner, sending.owner = sending.owner, None
         if owner is not None:
-            owner.whole(head, body)
+            owner.whole(known.said, data[at:])
+        return True
 
     def _release(self) -> None:
         sending, self._sending = self._sending, None
