@@ -58,4 +58,4 @@ class Candidates:
         Of our own requests in flight, those beyond what the endpoint reported as running or waiting were sent since:
         they count as waiting, or a burst between two scrapes would all go to the endpoint that was the best before it.
         """
-        return [w + c - r if c > r else w for w, c, r in zip(self.waiting, sent, self.reported, strict=True)]
+        return [w + c - r if c > r else w for w, c, r in zip(self.waiting, sent, self.reported)]  # noqa: B905 - dear

@@ -1,6 +1,6 @@
 """`choose`: Ask, Standing, Profile, dice → Decision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from headgate.pick.decision import Ask, Decision
 from headgate.pick.profile import Profile
@@ -18,13 +18,15 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
         return field.settled
     sent = among.in_flight()
     depths = among.depths(sent)
-    basis, scored = field.basis, []
-    totals = basis.base
+    basis = field.basis
+    totals: Sequence[float] = basis.base
+    scored = []
     for scorer, weight in field.lively:
         scores = scorer(ask, among, sent, depths)
         scored.append(scores)
         if scores is not among.zeros:
-            totals = tuple([total + weight * score for total, score in zip(totals, scores, strict=True)])
+            # They are as long as each other; to have it checked costs a third of the addition.
+            totals = [total + weight * score for total, score in zip(totals, scores)]  # noqa: B905
 
     best = max(totals)
     tied = totals.count(best)

@@ -90,7 +90,7 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
     full = min(depths) + _FULL_QUEUE
     if max(depths) < full:
         return scores
-    return tuple([score if depth < full else 0.0 for score, depth in zip(scores, depths, strict=True)])
+    return [score if depth < full else 0.0 for score, depth in zip(scores, depths)]  # noqa: B905 - dear
 
 
 SCORERS: dict[str, Scorer] = {
@@ -112,7 +112,7 @@ def _fewest_best(counts: Sequence[int], among: Candidates) -> Scores:
     if least == most:
         return among.ones
     span = most - least
-    return tuple([(most - count) / span for count in counts])
+    return [(most - count) / span for count in counts]
 
 
 def _served(load: Load, model: str) -> Served | None:
