@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 from typing import Any
@@ -37,46 +38,42 @@ def _run(arguments: argparse.Namespace, *, launch: bool, **of_pods: Any) -> int:
     if not paths:
         return _no_paths()
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    # Until the event loop takes them over nothing runs, and nothing is left. An exception would not do: one that is
+    # raised in the middle of an import may be swallowed.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    from headgate.proxy.plane import Bounds
+    from headgate.runtime import gateway as gateways
+    from headgate.runtime import instance, pods
+    from headgate.runtime import up as system
+    from headgate.runtime.pods.engine import find_engine
 
-    # Until the event loop takes them over.
-    signal.signal(signal.SIGTERM, interrupt)
+    if of_pods.get("engine") == "vllm" and (problem := find_engine("vllm", sys.executable).problem):
+        return complain(problem)
     try:
-        from headgate.proxy.plane import Bounds
-        from headgate.runtime import gateway as gateways
-        from headgate.runtime import instance, pods
-        from headgate.runtime import up as system
-        from headgate.runtime.pods.engine import find_engine
-
-        if of_pods.get("engine") == "vllm" and (problem := find_engine("vllm", sys.executable).problem):
-            return complain(problem)
-        try:
-            directory, lock = instance.claim(arguments.name)
-        except instance.Unusable as error:
-            return complain(str(error))
-        log = arguments.access_log or (str(directory / "access.log") if launch else "-")
-        with lock:
-            return system.run(
-                system.Options(
-                    paths=paths,
-                    recursive=arguments.recursive,
-                    directory=directory,
-                    gateway=gateways.Options(
-                        address=arguments.address,
-                        privileged_ports=arguments.privileged_ports,
-                        debug_headers=arguments.debug_headers,
-                        access_log="" if log == "off" else log,
-                        bounds=Bounds(body=arguments.body_limit << 20),
-                        wait_s=arguments.wait,
-                    ),
-                    pods=pods.Options(state_dir=str(directory), launch=launch, **of_pods),
-                    metrics=arguments.metrics,
-                    grace_s=arguments.grace,
-                )
+        directory, lock = instance.claim(arguments.name)
+    except instance.Unusable as error:
+        return complain(str(error))
+    log = arguments.access_log or (str(directory / "access.log") if launch else "-")
+    with lock:
+        return system.run(
+            system.Options(
+                paths=paths,
+                recursive=arguments.recursive,
+                directory=directory,
+                gateway=gateways.Options(
+                    address=arguments.address,
+                    privileged_ports=arguments.privileged_ports,
+                    debug_headers=arguments.debug_headers,
+                    access_log="" if log == "off" else log,
+                    bounds=Bounds(body=arguments.body_limit << 20),
+                    wait_s=arguments.wait,
+                ),
+                pods=pods.Options(state_dir=str(directory), launch=launch, **of_pods),
+                metrics=arguments.metrics,
+                grace_s=arguments.grace,
             )
-    except KeyboardInterrupt:
-        return 0  # nothing ran yet, so nothing is left
+        )
 
 
 def check(arguments: argparse.Namespace) -> int:
