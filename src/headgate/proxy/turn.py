@@ -148,6 +148,14 @@ class Turn(Struct, eq=False):
                 return
         self._put(data)
 
+    def chunk(self, data: bytes, framed: bytes) -> None:
+        if self._edit or not self._chunked:
+            self.body(data)
+            return
+        self._touched = self._plane.now
+        self._sent += len(data)
+        self._out.append(framed)
+
     def _put(self, data: bytes) -> None:
         self._sent += len(data)
         self._out.append(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)

@@ -10,6 +10,7 @@ from msgspec import Struct
 from headgate.exchange.answer import AnswerHead, read_answer
 from headgate.exchange.events import Headers
 from headgate.fleet.endpoint import Endpoint
+from headgate.proxy.chunks import whole_chunk
 from headgate.proxy.heads import Heads, Known
 from headgate.proxy.outbox import Outbox
 
@@ -28,6 +29,7 @@ class Owner(Protocol):
     def whole(self, answer: AnswerHead, body: bytes) -> None: ...  # all at once, or as follows
     def answered(self, answer: AnswerHead) -> None: ...
     def body(self, data: bytes) -> None: ...
+    def chunk(self, data: bytes, framed: bytes) -> None: ...  # of a body, and the same as a chunk
     def ended(self) -> None: ...
     def flush(self) -> None: ...
     def failed(self, reason: Reason, detail: str) -> None: ...
@@ -156,11 +158,13 @@ class Sending(Struct, eq=False):
 class Upstream(asyncio.Protocol):
     """One connection. httptools calls the `on_` methods while it is fed.
 
-    `_answering`: the head of the answer proper is here. `_complete`: all of it is.
+    `_answering`: the head of the answer proper is here. `_complete`: all of it is. `_between`: the parser stands
+    between two chunks.
     """
 
     __slots__ = (
         "_answering",
+        "_between",
         "_complete",
         "_feed",
         "_head",
@@ -190,7 +194,7 @@ class Upstream(asyncio.Protocol):
         self._sending: Sending | None = None
         self._headers: Headers = []
         self._head_size = 0
-        self._reused = self._keep_alive = False
+        self._reused = self._keep_alive = self._between = False
         self._started = self._answering = self._complete = self._spoilt = False
         self._parser = httptools.HttpResponseParser(self)
         self._head: AnswerHead | None = None
@@ -206,7 +210,7 @@ class Upstream(asyncio.Protocol):
         sending.upstream = self
         self._sending = sending
         self._reused = reused
-        self._started = self._answering = self._complete = False
+        self._started = self._answering = self._complete = self._between = False
         self._head = None
         self._head_size = 0
         if len(sending.body) > _COPIED:
@@ -219,26 +223,34 @@ class Upstream(asyncio.Protocol):
         if sending is None:
             self.transport.abort()  # nobody asked
             return
-        fresh = not self._started
-        if fresh:
-            self._started = True
-            if self._whole(sending, data):
-                return
+        fresh, self._started = not self._started, True
+        if fresh and self._whole(sending, data):
+            return
+        if self._between and not (data := self._pass_chunks(sending, data)):
+            return
         if not self._answering:
             self._head_size += len(data)
+        if self._parse(data):
+            self._parsed(sending, data, fresh=fresh)
+
+    def _parse(self, data: bytes) -> bool:
+        """Whether the answer may go on; if not, it has failed."""
         try:
             self._feed(data)
         except httptools.HttpParserCallbackError:
             raise  # our own fault: the loop reports it and ends this connection
         except httptools.HttpParserUpgrade:
             self._end_with("garbage", "it switched to another protocol, which nobody asked for")
-            return
+            return False
         except httptools.HttpParserError as error:
             if not self._complete:
                 self._end_with("garbage", str(error) or type(error).__name__)
-                return
+                return False
             # What follows a whole answer is not ours to pass on.
             self._spoilt = True
+        return True
+
+    def _parsed(self, sending: Sending, data: bytes, *, fresh: bool) -> None:
         owner = sending.owner
         if self._complete:
             if fresh and self._keep_alive and not self._spoilt and not sending.no_body:
@@ -250,7 +262,26 @@ class Upstream(asyncio.Protocol):
         elif not self._answering and self._head_size > _HEAD:
             self._end_with("garbage", f"more than {_HEAD} bytes of headers")
         elif owner is not None:
+            # The parser may have taken in the beginning of a size, which no line end closes.
+            self._between = self._between and data.endswith(b"\r\n")
             owner.flush()
+
+    def _pass_chunks(self, sending: Sending, data: bytes) -> bytes:
+        """Pass on the chunks that are whole; what is left is for the parser, which stands between two chunks."""
+        owner, at = sending.owner, 0
+        while True:
+            start, end = whole_chunk(data, at)
+            if not start:
+                break
+            if owner is not None:
+                owner.chunk(data[start:end], data[at : end + 2] if at or end + 2 < len(data) else data)
+            at = end + 2
+        if at == len(data):
+            if owner is not None:
+                owner.flush()
+            return b""
+        self._between = False
+        return data[at:] if at else data
 
     def _learn(self, data: bytes) -> None:
         """The answer came in one piece. One of a status that has no body may carry a length all the same."""
@@ -331,6 +362,7 @@ class Upstream(asyncio.Protocol):
         if status < 200 or self._answering:
             return
         self._answering = True
+        self._between = [value for name, value in self._headers if name == b"transfer-encoding"] == [b"chunked"]
         sending = self._sending
         if sending is None or sending.owner is None:
             return
@@ -339,6 +371,12 @@ class Upstream(asyncio.Protocol):
         sending.body = b""  # it may be large, and the answer may take long
         self._head = read_answer(status, self._headers)
         sending.owner.answered(self._head)
+
+    def on_chunk_header(self) -> None:
+        self._between = False
+
+    def on_chunk_complete(self) -> None:
+        self._between = True
 
     def on_body(self, data: bytes) -> None:
         sending = self._sending
