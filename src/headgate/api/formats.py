@@ -74,6 +74,13 @@ HeaderName = Annotated[
 HeaderValue = Annotated[
     str, _form(r"[!-~]+([\t ][!-~]+)*", "write visible ASCII characters, with single blanks between them", 4096)
 ]
+Origin = Annotated[
+    str,
+    _form(
+        r"\*|https?://((\*\.)?([a-zA-Z0-9-]+\.)*[a-zA-Z0-9-]+|\*)(:[0-9]{1,5})?",
+        "write SCHEME://HOST with http or https, such as https://*.example.com or http://localhost:3000, or * for all",
+    ),
+]
 Duration = Annotated[
     str, _form(r"([0-9]{1,5}(h|m|s|ms)){1,4}", 'write a duration such as "30s", "1m30s" or "500ms"', 40)
 ]

@@ -16,6 +16,7 @@ from headgate.api.formats import (
     Label,
     LabelKey,
     LabelValue,
+    Origin,
     PreciseHostname,
     Protocol,
     Subdomain,
@@ -150,8 +151,43 @@ class RequestRedirect(Struct, frozen=True, rename="camel"):
     status_code: Literal[301, 302, 303, 307, 308] = 302
 
 
+class BackendObjectRef(Struct, frozen=True, rename="camel"):
+    """Where a copy of a request goes."""
+
+    name: Name
+    group: Group = ""
+    kind: KindName = "Service"
+    namespace: Label | None = None
+    port: Port | None = None
+
+
+class Fraction(Struct, frozen=True):
+    numerator: Annotated[int, msgspec.Meta(ge=0)]
+    denominator: Annotated[int, msgspec.Meta(ge=1)] = 100
+
+
+class RequestMirror(Struct, frozen=True, rename="camel"):
+    """Neither percent nor fraction: every request."""
+
+    backend_ref: BackendObjectRef
+    percent: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    fraction: Fraction | None = None
+
+
+class CorsFilter(Struct, frozen=True, rename="camel"):
+    allow_origins: Annotated[tuple[Origin, ...], msgspec.Meta(max_length=64)] = ()
+    allow_credentials: bool = False
+    allow_methods: Annotated[
+        tuple[Literal["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*"], ...],
+        msgspec.Meta(max_length=9),
+    ] = ()
+    allow_headers: Annotated[tuple[HeaderName, ...], msgspec.Meta(max_length=64)] = ()
+    expose_headers: Annotated[tuple[HeaderName, ...], msgspec.Meta(max_length=64)] = ()
+    max_age: Annotated[int, msgspec.Meta(ge=1)] = 5
+
+
 class RouteFilter(Struct, frozen=True, rename="camel"):
-    """One filter; the member that goes with `type` is set. Those we do not serve yet stay as written."""
+    """One filter; the member that goes with `type` is set. Those we do not serve stay as written."""
 
     type: Literal[
         "RequestHeaderModifier",
@@ -167,9 +203,9 @@ class RouteFilter(Struct, frozen=True, rename="camel"):
     response_header_modifier: HeaderModifier | None = None
     request_redirect: RequestRedirect | None = None
     url_rewrite: UrlRewrite | None = None
-    request_mirror: Mapping[str, Any] = {}
+    request_mirror: RequestMirror | None = None
     extension_ref: Mapping[str, Any] = {}
-    cors: Mapping[str, Any] = {}
+    cors: CorsFilter | None = None
     external_auth: Mapping[str, Any] = {}
 
 
@@ -196,13 +232,46 @@ class RouteRetry(Struct, frozen=True, rename="camel"):
     backoff: Duration = ""
 
 
+class CookieLifetime(Struct, frozen=True, rename="camel"):
+    """What releases up to v1.6 say of a session's cookie."""
+
+    lifetime_type: Literal["Session", "Permanent"] = "Session"
+
+
+class SessionCookie(Struct, frozen=True, rename="camel"):
+    name: HeaderName | None = None
+    path: Annotated[str, msgspec.Meta(max_length=1024)] = "/"
+    lifetime_type: Literal["Session", "Permanent"] = "Session"
+
+
+class SessionHeader(Struct, frozen=True):
+    name: HeaderName
+
+
+class SessionPersistence(Struct, frozen=True, rename="camel"):
+    """Releases up to v1.6 write `sessionName`, `idleTimeout` and `cookieConfig`; later ones `cookie` and `header`."""
+
+    type: Literal["Cookie", "Header"] = "Cookie"
+    absolute_timeout: Duration = ""
+    idle_timeout: Duration = ""
+    session_name: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    cookie_config: CookieLifetime | None = None
+    cookie: SessionCookie | None = None
+    header: SessionHeader | None = None
+
+    @property
+    def permanent(self) -> bool:
+        written = self.cookie or self.cookie_config
+        return written is not None and written.lifetime_type == "Permanent"
+
+
 class RouteRule(Struct, frozen=True, rename="camel"):
     matches: Annotated[tuple[RouteMatch, ...], msgspec.Meta(max_length=64)] = (RouteMatch(),)
     filters: Filters = ()
     backend_refs: Annotated[tuple[BackendRef, ...], msgspec.Meta(max_length=16)] = ()
     timeouts: RouteTimeouts = RouteTimeouts()
     retry: RouteRetry | None = None
-    session_persistence: Mapping[str, Any] = {}
+    session_persistence: SessionPersistence | None = None
     name: Subdomain | None = None
 
 

@@ -9,7 +9,7 @@ from headgate.plan.conditions import Fault
 from headgate.plan.filters import edits, extensions
 from headgate.plan.grants import Referent, Referrer, permitted
 from headgate.plan.lookup import POOL_GROUPS, Lookup
-from headgate.plan.plan import Backend
+from headgate.plan.plan import Backend, Mirror
 
 # What a Service port's appProtocol says of its servers, in the plan's words (GEP-1911, and GKE's own names).
 APP_PROTOCOLS = {
@@ -98,9 +98,11 @@ def _forbidden(to: Referent, namespace: str) -> Fault:
     return Fault("RefNotPermitted", f"{to.kind} {to.namespace}/{to.name}: {lacks}")
 
 
-def backend(ref: BackendRef, resolved: Resolved) -> Backend:
+def backend(ref: BackendRef, resolved: Resolved, mirrors: tuple[Mirror, ...] = ()) -> Backend:
     """The plan's backend; its share of the requests gets 500 where the reference leads nowhere."""
     if resolved.fault:
         return Backend(None, ref.weight, reason=resolved.fault.message)
     done = edits(ref.filters)
-    return Backend(resolved.name, ref.weight, done.request, done.response)
+    return Backend(
+        resolved.name, ref.weight, done.request, done.response, done.rewrite, done.redirect, mirrors, done.cors
+    )

@@ -4,44 +4,53 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from headgate.api.gateway import Header, HeaderModifier, PathModifier, RequestRedirect, RouteFilter, UrlRewrite
+from headgate.api.gateway import (
+    CorsFilter,
+    Header,
+    HeaderModifier,
+    PathModifier,
+    RequestRedirect,
+    RouteFilter,
+    UrlRewrite,
+)
 from headgate.plan.conditions import Fault
-from headgate.plan.plan import HeaderEdit, Redirect, Rewrite
+from headgate.plan.plan import Cors, HeaderEdit, Redirect, Rewrite
 
 
 class Edits(Struct, frozen=True):
-    """What the filters of one rule (or one backend) do, together."""
+    """What the filters of one rule (or one backend) do, together; their mirrors refer to others: see `mirrors`."""
 
     request: HeaderEdit | None = None
     response: HeaderEdit | None = None
     rewrite: Rewrite | None = None
     redirect: Redirect | None = None
+    cors: Cors | None = None
 
 
-_HEADERS = {"RequestHeaderModifier", "ResponseHeaderModifier"}
-ON_RULES = _HEADERS | {"URLRewrite", "RequestRedirect"}
-ON_BACKENDS = _HEADERS
+_SERVED = {"RequestHeaderModifier", "ResponseHeaderModifier", "URLRewrite", "RequestRedirect", "RequestMirror", "CORS"}
+_PORTS = {"http": ":80", "https": ":443"}
 
 
 def edits(filters: Iterable[RouteFilter]) -> Edits:
     """The filters that are served; each type at most once (the CRD says so)."""
     by_type = {one.type: one for one in filters}
     request, response = by_type.get("RequestHeaderModifier"), by_type.get("ResponseHeaderModifier")
-    rewrite, redirect = by_type.get("URLRewrite"), by_type.get("RequestRedirect")
+    rewrite, redirect, cors = by_type.get("URLRewrite"), by_type.get("RequestRedirect"), by_type.get("CORS")
     return Edits(
         request=_headers(request.request_header_modifier) if request else None,
         response=_headers(response.response_header_modifier) if response else None,
         rewrite=_rewrite(rewrite.url_rewrite) if rewrite else None,
         redirect=_redirect(redirect.request_redirect) if redirect else None,
+        cors=_cors(cors.cors) if cors else None,
     )
 
 
-def refused(filters: Iterable[RouteFilter], served: set[str], place: str) -> list[str]:
-    """What to say of the filters whose type is not served here. ExtensionRefs are references: see `extensions`."""
+def refused(filters: Iterable[RouteFilter], place: str) -> list[str]:
+    """What to say of the filters whose type is not served. ExtensionRefs are references: see `extensions`."""
     return [
-        f"{place}.filters[{index}]: {one.type} is not served{'' if served is ON_RULES else ' on a backendRef'}"
+        f"{place}.filters[{index}]: {one.type} is not served"
         for index, one in enumerate(filters)
-        if one.type not in served and one.type != "ExtensionRef"
+        if one.type not in _SERVED and one.type != "ExtensionRef"
     ]
 
 
@@ -104,3 +113,22 @@ def _path(path: PathModifier | None) -> tuple[str | None, str | None]:
     if path.type == "ReplaceFullPath":
         return path.replace_full_path or "/", None
     return None, (path.replace_prefix_match or "").rstrip("/")
+
+
+def _cors(cors: CorsFilter | None) -> Cors | None:
+    if cors is None:
+        return None
+    return Cors(
+        origins=tuple(dict.fromkeys(_origin(origin) for origin in cors.allow_origins)),
+        credentials=cors.allow_credentials,
+        methods=cors.allow_methods,
+        headers=cors.allow_headers,
+        exposed=cors.expose_headers,
+        max_age_s=cors.max_age,
+    )
+
+
+def _origin(origin: str) -> str:
+    """As a browser writes it: lower case, without a port that is the scheme's own."""
+    scheme, _, _ = origin.lower().partition(":")
+    return origin.lower().removesuffix(_PORTS.get(scheme, "\0"))

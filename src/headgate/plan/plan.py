@@ -38,6 +38,54 @@ class Redirect(Struct, frozen=True, omit_defaults=True):
     prefix: str | None = None
 
 
+class Mirror(Struct, frozen=True, omit_defaults=True):
+    """A copy of some requests goes to one endpoint of the pool; what it answers is thrown away."""
+
+    pool: str
+    share: float = 1.0  # of the requests, above 0
+
+
+class Cors(Struct, frozen=True, omit_defaults=True):
+    """Which pages may read the answers (Gateway API: HTTPCORSFilter; Fetch §3.3).
+
+    An origin is `*`, `scheme://host` or `scheme://*.host`, lower case, with a port where it is not the scheme's own;
+    `scheme://*` has any host. `*` as a method or a header stands for all. Nothing is allowed that is not named.
+    """
+
+    origins: tuple[str, ...] = ()
+    credentials: bool = False
+    methods: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    max_age_s: int = 5
+
+
+class Session(Struct, frozen=True, omit_defaults=True):
+    """Requests of one session go to one endpoint, for as long as it serves.
+
+    A token of another rule means nothing, also under the same name.
+    """
+
+    rule: str  # namespace/name/rule
+    name: str  # of the cookie, or of the header (lower case)
+    header: bool = False
+    path: str = "/"  # of the cookie
+    permanent: bool = False  # the cookie outlives the browser, for `absolute_s`
+    absolute_s: float | None = None  # since the session began; None no limit
+    idle_s: float | None = None  # since its last request; None no limit
+
+
+class Retry(Struct, frozen=True, omit_defaults=True):
+    """What is done again besides requests that reached no server: also those that broke, took too long, or got a code.
+
+    `attempts` come after the first; None the default.
+    """
+
+    codes: tuple[int, ...] = ()
+    attempts: int | None = None
+    backoff_s: float | None = None  # the least between two attempts; None at once
+
+
 class TextMatch(Struct, frozen=True, omit_defaults=True):
     """`name` is a header (lower case) or a query parameter. A regex (Python's `re`) must match the whole value."""
 
@@ -60,12 +108,19 @@ class Match(Struct, frozen=True, omit_defaults=True):
 
 
 class Backend(Struct, frozen=True, omit_defaults=True):
-    """`pool` is None where what was referred to is not there (or not allowed): its share gets `status` (500)."""
+    """`pool` is None where what was referred to is not there (or not allowed): its share gets `status` (500).
+
+    What filters do is done for the requests that this backend gets, besides what those of the route do to all.
+    """
 
     pool: str | None
     weight: int = 1
     request: HeaderEdit | None = None
     response: HeaderEdit | None = None
+    rewrite: Rewrite | None = None
+    redirect: Redirect | None = None
+    mirrors: tuple[Mirror, ...] = ()
+    cors: Cors | None = None
     status: int = 500
     reason: str = ""
 
@@ -85,6 +140,10 @@ class Route(Struct, frozen=True, omit_defaults=True):
     response: HeaderEdit | None = None
     rewrite: Rewrite | None = None
     redirect: Redirect | None = None
+    mirrors: tuple[Mirror, ...] = ()
+    cors: Cors | None = None
+    session: Session | None = None
+    retry: Retry | None = None
     timeout_s: float | None = None  # the whole request; None the default, 0 no limit
     backend_timeout_s: float | None = None  # one attempt
 

@@ -20,7 +20,6 @@ class CompiledRoute(Struct, frozen=True):
     routes: tuple[Route, ...]
     resolved: tuple[Resolved, ...]
     resolved_refs: Condition
-    notes: tuple[str, ...] = ()
     refused: Fault | None = None
     partial: Condition | None = None
 
@@ -40,7 +39,6 @@ def compile_route(route: HTTPRoute, look: Lookup) -> CompiledRoute:
             faults=[fault for rule in rules for fault in rule.faults],
             notes=[one.note for one in resolved if one.note],
         ),
-        notes=tuple(note for rule in rules for note in rule.notes),
         refused=Fault("UnsupportedValue", said) if said and not partly else None,
         partial=met("PartiallyInvalid", "UnsupportedValue", dropped) if said and partly else None,
     )

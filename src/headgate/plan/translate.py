@@ -9,7 +9,7 @@ from headgate.api.gateway import Gateway, GatewayClass
 from headgate.api.snapshot import Snapshot
 from headgate.plan.attach import Attachment, attach
 from headgate.plan.base_models import gather_base_models
-from headgate.plan.conditions import met, together, unmet
+from headgate.plan.conditions import met, unmet
 from headgate.plan.hostnames import generality
 from headgate.plan.listeners import Examined, examine, gateway_conditions
 from headgate.plan.lookup import Lookup, look_up
@@ -165,7 +165,7 @@ def _route_status(one: _Routed) -> Status:
 
 def _route_conditions(compiled: CompiledRoute, at: Attachment) -> Iterable[Condition]:
     fault = at.fault or compiled.refused
-    yield unmet("Accepted", fault.reason, fault.message) if fault else met("Accepted", message=together(compiled.notes))
+    yield unmet("Accepted", fault.reason, fault.message) if fault else met("Accepted")
     yield compiled.resolved_refs
     if compiled.partial and not fault:
         yield compiled.partial

@@ -1,11 +1,11 @@
 """Rules of HTTPRoute filters (gateway.networking.k8s.io_httproutes.yaml)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from headgate.api.fault import Fault, Path
 from headgate.api.formats import is_ip
-from headgate.api.gateway import HeaderModifier, PathModifier, RouteFilter
+from headgate.api.gateway import CorsFilter, HeaderModifier, PathModifier, RequestMirror, RouteFilter
 from headgate.api.rules.sameness import repeated
 
 _MEMBERS = {
@@ -58,13 +58,16 @@ def _filter(one: RouteFilter, path: Path) -> Iterator[Fault]:
     if wanted is None:
         return
     members = _members(one)
-    # `cors: {}` stands for its defaults, and cannot be told from no `cors` here.
-    if wanted != "cors" and (members[wanted] is None or members[wanted] == {}):
+    if members[wanted] is None or members[wanted] == {}:
         yield Fault((*path, wanted), f"missing: write it; a filter of type {one.type} says here what it does")
     for name, value in members.items():
-        if value and name != wanted:
+        if value not in (None, {}) and name != wanted:
             own = next(kind for kind, member in _MEMBERS.items() if member == name)
             yield Fault((*path, name), f"does not go with type {one.type}: write `type: {own}`, or remove it")
+    yield from _content(one, path)
+
+
+def _content(one: RouteFilter, path: Path) -> Iterator[Fault]:
     for name, modifier in (("request", one.request_header_modifier), ("response", one.response_header_modifier)):
         if modifier:
             yield from _headers(modifier, (*path, f"{name}HeaderModifier"))
@@ -73,8 +76,12 @@ def _filter(one: RouteFilter, path: Path) -> Iterator[Fault]:
             yield Fault((*path, name, "hostname"), f'"{part.hostname}" is an IP address: write a DNS name')
         if part and part.path:
             yield from _path(part.path, (*path, name, "path"))
-    for name in ("requestMirror", "externalAuth"):
-        yield from _reference(members[name], (*path, name))
+    if one.request_mirror:
+        yield from _mirror(one.request_mirror, (*path, "requestMirror"))
+    if one.cors:
+        yield from _cors(one.cors, (*path, "cors"))
+    if one.external_auth:
+        yield from _authorizer(one.external_auth, (*path, "externalAuth"))
     if one.extension_ref:
         for field in ("group", "kind", "name"):
             if field not in one.extension_ref:
@@ -105,10 +112,31 @@ def _path(modifier: PathModifier, path: Path) -> Iterator[Fault]:
             )
 
 
-def _reference(member: Any, path: Path) -> Iterator[Fault]:
-    """The backend of a mirror or of external authorization, which is kept as written."""
-    if not member:
-        return
+def _mirror(mirror: RequestMirror, path: Path) -> Iterator[Fault]:
+    ref, fraction = mirror.backend_ref, mirror.fraction
+    if not ref.group and ref.kind == "Service" and ref.port is None:
+        yield Fault((*path, "backendRef", "port"), "missing: write the port of the Service")
+    if mirror.percent is not None and fraction is not None:
+        yield Fault((*path, "fraction"), "`percent` is set too: keep one of the two")
+    if fraction is not None and fraction.numerator > fraction.denominator:
+        message = f"{fraction.numerator} of {fraction.denominator} are more than all: write at most the denominator"
+        yield Fault((*path, "fraction", "numerator"), message)
+
+
+def _cors(cors: CorsFilter, path: Path) -> Iterator[Fault]:
+    for name, values in (
+        ("allowOrigins", cors.allow_origins),
+        ("allowMethods", cors.allow_methods),
+        ("allowHeaders", cors.allow_headers),
+        ("exposeHeaders", cors.expose_headers),
+    ):
+        yield from repeated(values, (*path, name), (), "{value} stands at {first} already: remove one")
+        if name != "exposeHeaders" and "*" in values and len(values) > 1:
+            yield Fault((*path, name), "`*` stands for all: write it alone, or remove it")
+
+
+def _authorizer(member: Mapping[str, Any], path: Path) -> Iterator[Fault]:
+    """The backend of external authorization, which is kept as written."""
     backend = member.get("backendRef")
     if not isinstance(backend, dict) or not isinstance(backend.get("name"), str):
         yield Fault((*path, "backendRef"), "missing: write the name and the port of a Service")

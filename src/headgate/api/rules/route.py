@@ -8,7 +8,7 @@ from headgate.api.fault import Fault, Path, shown
 from headgate.api.formats import is_ip, seconds
 from headgate.api.gateway import BackendRef, FieldMatch, ParentRef, PathMatch, RouteMatch, RouteRule
 from headgate.api.meta import Meta
-from headgate.api.rules import filters
+from headgate.api.rules import filters, session
 from headgate.api.rules.sameness import repeated
 from headgate.api.written.gateway import HTTPRouteSpec, misplaced
 from headgate.api.written.metadata import Spec
@@ -80,6 +80,10 @@ def _rule(rule: RouteRule, path: Path) -> Iterator[Fault]:
     if redirects and rule.backend_refs:
         yield Fault((*path, "backendRefs"), "a rule that redirects has no backends: remove these, or the redirect")
     yield from _prefix_replaced(rule, path)
+    if rule.session_persistence:
+        yield from session.session(rule.session_persistence, (*path, "sessionPersistence"))
+    if rule.retry:
+        yield from session.retry(rule.retry, (*path, "retry"))
     request, backend = rule.timeouts.request, rule.timeouts.backend_request
     if request and backend and 0 < seconds(request) < seconds(backend):
         message = f"{backend} is longer than the whole request may take: write at most {request}, as in `request`"
@@ -97,10 +101,15 @@ def _prefix_replaced(rule: RouteRule, path: Path) -> Iterator[Fault]:
     ):
         if found is not None:
             replacing.append((*place, found))
-    if replacing and any(match.path.type != "PathPrefix" for match in rule.matches):
-        for place in replacing:
-            message = "ReplacePrefixMatch needs a prefix: write `type: PathPrefix` in every match of this rule"
-            yield Fault(place, message)
+    if not replacing:
+        return
+    message = ""
+    if any(match.path.type != "PathPrefix" for match in rule.matches):
+        message = "ReplacePrefixMatch needs a prefix: write `type: PathPrefix` in the match of this rule"
+    elif len(rule.matches) > 1:
+        message = "ReplacePrefixMatch needs one match: write a rule for each of these"
+    for place in replacing if message else ():
+        yield Fault(place, message)
 
 
 def _match(match: RouteMatch, path: Path) -> Iterator[Fault]:
