@@ -7,7 +7,7 @@ from playbook import JSON, STREAM, Play, pairs, serving, to
 from headgate.exchange.events import Abort, Asked, Command, Cut, Forward, Relay, Reply, Respond, Send, Wait
 from headgate.exchange.exchange import Exchange, State
 from headgate.exchange.request import read_request
-from headgate.plan.plan import Backend, Match, Model, Redirect, Target, TextMatch
+from headgate.plan.plan import Backend, Cors, Match, Mirror, Model, Redirect, Retry, Session, Target, TextMatch
 
 MODELS = {
     "chat": Model("chat", priority=-1, targets=(Target("v1", 3), Target("v2"))),
@@ -25,11 +25,24 @@ ROUTES = (
     to("empty", "/empty"),
     to("young", "/young", timeout_s=4.0),
     to("gone", "/gone"),
+    to(
+        "llama",
+        "/full",
+        cors=Cors(("https://a.example", "http://*.b.example"), True, ("GET",), ("*",), ("*",)),
+        session=Session("ns/llama/0", "sid", idle_s=1.0),
+        retry=Retry((404, 500), backoff_s=0.1),
+        mirrors=(Mirror("web"), Mirror("empty"), Mirror("llama", 0.5)),
+        timeout_s=9.0,
+        backend_timeout_s=3.0,
+    ),
     to("llama", "/mixed", backends=(Backend("llama"), Backend("web"), Backend(None))),
     to("llama", match=Match("/v1", headers=(TextMatch("x-gateway-model-name", ".*", "regex"),))),
     to("web", match=Match("/", headers=(TextMatch("x-y", "low"),)), hostnames=("b.example",)),
 )
-TARGETS = ["/v1/chat/completions", "/v1/models", "/web", "/empty/x", "/young", "/gone", "/mixed", "/redirect", "/", "*"]
+TARGETS = [
+    *("/v1/chat/completions", "/v1/models", "/web", "/empty/x", "/young", "/gone", "/mixed", "/full", "/full/x"),
+    *("/redirect", "/", "*"),
+]
 VALUES = st.binary(max_size=8).map(lambda value: bytes(byte for byte in value if byte >= 32 and byte != 127))
 BODIES = [
     b"",
@@ -44,8 +57,10 @@ REQUESTS = st.tuples(
     st.lists(
         st.tuples(
             st.sampled_from([b"host", b"content-type", b"content-encoding", b"x-request-id", b"connection", b"x-y"])
-            | st.just(b"x-llm-d-inference-objective"),
-            st.sampled_from([b"a.example", b"b.example", b"application/json", b"gzip", b"low", b""]) | VALUES,
+            | st.sampled_from([b"x-llm-d-inference-objective", b"cookie", b"origin", b"access-control-request-method"]),
+            st.sampled_from([b"a.example", b"b.example", b"application/json", b"gzip", b"low", b""])
+            | st.sampled_from([b"https://a.example", b"http://x.b.example", b"GET", b"sid=AAAAAAAAAAAAAAAAAAAAAA; sid"])
+            | VALUES,
         ),
         max_size=4,
     ),

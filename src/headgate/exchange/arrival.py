@@ -3,20 +3,23 @@
 from collections.abc import Callable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headgate.exchange.body import NOTHING, Reading, read_body, with_model
-from headgate.exchange.edits import edit_headers, location, rewrite_target
+from headgate.exchange.caller import ANYONE, Caller, backend_of_session, recognise
+from headgate.exchange.cors import preflight, share
+from headgate.exchange.edits import edit_headers, location, rewrite
 from headgate.exchange.events import Asked, Respond
 from headgate.exchange.models import asks_for_models, list_models, unknown_model
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import refuse, sentence
 from headgate.exchange.request import RequestHead, wire
 from headgate.exchange.resolve import resolve, settled
-from headgate.exchange.router import Asking, Routes, find_route, hostname
+from headgate.exchange.router import Asking, Routes, find_route, find_shared, hostname
 from headgate.exchange.site import Site, Way, reachable
 from headgate.fleet.prefix import ladder
 from headgate.pick.decision import Ask
-from headgate.plan.plan import Backend
+from headgate.plan.plan import Backend, Redirect, Route
 
 _LONGEST_PATH = 1024  # characters of a path that are recorded
 _WAYS_REMEMBERED = 1024  # clients choose targets and models: what is kept for them is bounded
@@ -36,6 +39,7 @@ class Job(Struct, frozen=True, gc=False):
     ask: Ask
     repeatable: bool
     ends: float | None
+    caller: Caller = ANYONE
 
 
 def receive(event: Asked, site: Site, record: Record) -> tuple[Job, bytes] | Respond:
@@ -73,10 +77,14 @@ def _record_target(record: Record, head: RequestHead) -> None:
 
 
 def _holds(way: Way, head: RequestHead) -> bool:
-    """Whether the next such request goes the same way: no dice were thrown, and no header looked at but the model's."""
+    """Whether the next such request goes the same way: no dice were thrown, and no header looked at but the model's.
+
+    What OPTIONS asks for (Fetch §3.3.5) stands in headers.
+    """
     return (
         len(way.route.backends) == 1
         and len(head.raw) <= _LONGEST_REMEMBERED
+        and head.method != b"OPTIONS"
         and all(h.name == "x-gateway-model-name" for c in way.routes for h in c.route.match.headers)
     )
 
@@ -90,41 +98,72 @@ def _find_way(event: Asked, site: Site, record: Record, reading: Reading) -> Way
     if routes is None:
         return _unknown_host(host)
     record.host = host
+    asking = Asking(record.method, target.path, target.query, reading.model, site.base_models, head.headers)
+    origin = head.told(b"origin")
+    if not origin:
+        return _take(event, site, record, reading, routes, asking)
+    method = head.told(b"access-control-request-method") if head.method == b"OPTIONS" else b""
+    allowing = find_shared(routes, asking, method.decode("latin-1") or record.method)
+    if allowing is None:
+        return _take(event, site, record, reading, routes, asking)
+    route, cors = allowing
+    if method:
+        record.route = route.name
+        return preflight(cors, origin, method, head.told(b"access-control-request-headers"))
+    found = _take(event, site, record, reading, routes, asking)
+    if isinstance(found, Respond):
+        found = replace(found, headers=share(cors, origin, found.headers))
+    return found
+
+
+def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Routes, asking: Asking) -> Way | Respond:
+    head, target = event.head, event.head.target
     if asks_for_models(record.method, target.path) and (models := list_models(target.path, site, routes)):
         return models
     record.model = reading.model
-    asking = Asking(record.method, target.path, target.query, reading.model, site.base_models, head.headers)
     route = find_route(routes, asking)
     if route is None:
         return _unrouted(record, reading, site, routes)
     record.route = route.name
     if route.redirect is not None:
-        where = location(route.redirect, route.match, scheme=event.scheme.decode(), host=host, target=target.text)
-        return Respond(route.redirect.status, [(b"location", where.encode("latin-1", "replace"))], b"")
-    backend = _weighted(route.backends, site.dice)
+        return _redirect(route.redirect, route, event, record.host)
+    backend = backend_of_session(route.session, route.backends, event, site) or _weighted(route.backends, site.dice)
     if backend is None or backend.pool is None or backend.pool not in site.pools:
         why = f": {backend.reason}" if backend is not None and backend.reason else ""
         return refuse(backend.status if backend is not None else 500, f"The route {route.name} has no backend{why}.")
+    if backend.redirect is not None:
+        return _redirect(backend.redirect, route, event, record.host)
+    cors = route.cors or backend.cors
     return Way(
         record.method,
-        host,
+        record.host,
         record.path,
         routes,
         route,
         backend,
         backend.pool,
-        _start(head.method, target.text, host),
+        _start(head.method, target.text, record.host),
         settled(site.pools[backend.pool].pool, reading.model),
         site.base_models.get(reading.model, ""),
         _model_lines(site, reading.model),
-        edited=any(edit is not None for edit in (route.request, backend.request, route.rewrite)),
+        edited=any(edit is not None for edit in (route.request, backend.request, route.rewrite, backend.rewrite)),
+        dressed=any(edit is not None for edit in (route.response, backend.response, cors, route.session)),
+        bare=not (route.session or route.backend_timeout_s or route.mirrors or backend.mirrors),
+        cors=cors,
+        mirrors=route.mirrors + backend.mirrors,
     )
+
+
+def _redirect(redirect: Redirect, route: Route, event: Asked, host: str) -> Respond:
+    where = location(redirect, route.match, scheme=event.scheme.decode(), host=host, target=event.head.target.text)
+    return Respond(redirect.status, [(b"location", where.encode("latin-1", "replace"))], b"")
 
 
 def _for_pool(event: Asked, reading: Reading, site: Site, record: Record, way: Way) -> tuple[Job, bytes] | Respond:
     view = site.pools.get(way.pool)
     if view is None:
-        return refuse(500, f"The route {way.route.name} has no backend: the pool {way.pool} is gone.")
+        why = f"The route {way.route.name} has no backend: the pool {way.pool} is gone."
+        return _shared(refuse(500, why), way, event.head)
     pool, route = view.pool, way.route
     model, prompt, body = reading.model, reading.prompt, event.body
     repeatable = True
@@ -132,7 +171,7 @@ def _for_pool(event: Asked, reading: Reading, site: Site, record: Record, way: W
         repeatable = event.head.method in _IDEMPOTENT
         prompt = b""
     elif reading.error:
-        return refuse(reading.status, sentence(reading.error), param=reading.param)
+        return _shared(refuse(reading.status, sentence(reading.error), param=reading.param), way, event.head)
     else:
         objective = event.head.objective
         resolution = way.resolution if not objective and way.resolution else resolve(pool, model, objective, site.dice)
@@ -141,7 +180,7 @@ def _for_pool(event: Asked, reading: Reading, site: Site, record: Record, way: W
             model = resolution.model
             renamed = with_model(event.head.kind, body, model)
             if renamed is None:
-                return refuse(400, "The body is not valid JSON: a key is not UTF-8.")
+                return _shared(refuse(400, "The body is not valid JSON: a key is not UTF-8."), way, event.head)
             body = renamed
     record.target = model
     whole = route.timeout_s if route.timeout_s is not None else pool.timeout_s
@@ -152,7 +191,16 @@ def _for_pool(event: Asked, reading: Reading, site: Site, record: Record, way: W
         repeatable,
         event.now + whole if whole else None,
     )
+    if way.dressed:
+        job = replace(job, caller=recognise(event, site, view, way))
     return job, body
+
+
+def _shared(refusal: Respond, way: Way, head: RequestHead) -> Respond:
+    """A refusal that a page from elsewhere may read as it may the answers."""
+    if way.cors is None:
+        return refusal
+    return replace(refusal, headers=share(way.cors, head.told(b"origin"), refusal.headers))
 
 
 def _head(event: Asked, site: Site, record: Record, way: Way, length: int, *, ray: bool) -> bytes:
@@ -202,9 +250,7 @@ def _edited(event: Asked, site: Site, record: Record, way: Way, *, ray: bool) ->
         headers = edit_headers(headers, route.request, way.backend.request)
         host = next((value.decode("latin-1") for name, value in headers if name == b"host"), host)
         headers = [pair for pair in headers if pair[0] != b"host"]
-    if route.rewrite is not None:
-        target = rewrite_target(target, route.match, route.rewrite)
-        host = route.rewrite.hostname or host
+    target, host = rewrite(target, host, route.match, way.backend.rewrite, route.rewrite)
     return _start(head.method, target, host) + wire(headers)
 
 

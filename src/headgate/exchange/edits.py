@@ -35,8 +35,13 @@ def rewrite_path(target: str, match: Match, full: str | None, prefix: str | None
     return path + mark + query
 
 
-def rewrite_target(target: str, match: Match, rewrite: Rewrite) -> str:
-    return rewrite_path(target, match, rewrite.full, rewrite.prefix)
+def rewrite(target: str, host: str, match: Match, *rewrites: Rewrite | None) -> tuple[str, str]:
+    """Target and host, each by the first of the rewrites that names it: what the route matched is there only once."""
+    for one in rewrites:
+        if one is not None and (one.full is not None or one.prefix is not None):
+            target = rewrite_path(target, match, one.full, one.prefix)
+            break
+    return target, next((one.hostname for one in rewrites if one is not None and one.hostname), host)
 
 
 def location(redirect: Redirect, match: Match, *, scheme: str, host: str, target: str) -> str:

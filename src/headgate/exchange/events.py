@@ -2,8 +2,8 @@
 
     Asked ──→ Forward | Wait | Respond         the request is whole
     Woken ──→ Forward | Wait | Respond         the pool has changed, or the time of a Wait is over
-    Whole ───→ Reply | Forward                 the server's answer is here, all of it
-    Answered → Relay | Forward                 or its status and headers are, and then:
+    Whole ───→ Reply | Forward | Wait          the server's answer is here, all of it
+    Answered → Relay | Forward | Wait          or its status and headers are, and then:
     Chunk ───→ Send                            a piece of the answer's body (only after Relay with `edit`)
     Ended ───→ Send                            the answer's body is whole
     Failed ──→ Forward | Wait | Respond | Cut  the server can't be reached, reset, or took too long
@@ -78,6 +78,7 @@ class Forward(Struct, frozen=True, gc=False):
     """Send this request to this endpoint. `deadline` is a time or None; `rungs` are for the prefix index.
 
     With `repeat` it may be sent a second time when a kept connection turns out to be closed: doing it twice is no harm.
+    `mirrors` get a copy each, and nobody waits for what they say.
     """
 
     endpoint: Endpoint
@@ -86,10 +87,14 @@ class Forward(Struct, frozen=True, gc=False):
     rungs: tuple[tuple[int, int], ...] = ()
     deadline: float | None = None
     repeat: bool = True
+    mirrors: tuple[Endpoint, ...] = ()
 
 
 class Wait(Struct, frozen=True, gc=False):
-    """Nobody can serve this now: wake it when the pool changes, and at `until` at the latest."""
+    """Nobody can serve this now: wake it when the pool changes, and at `until` at the latest.
+
+    Without a pool it is the time alone that it waits for.
+    """
 
     pool: str
     until: float

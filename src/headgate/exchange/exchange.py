@@ -4,7 +4,7 @@ new ──Asked──→ sent ──Answered──→ relaying ──Ended──
                  ╰──────────────Whole──────────────────↗
        │  ↑      │ Failed: again, elsewhere
        ↓  │      ↓
-     waiting ←── (nobody can serve it now) ──Woken──→ …
+     waiting ←── (nobody can serve it now, or not yet) ──Woken──→ …
 """
 
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from headgate.exchange.answer import AnswerHead
 from headgate.exchange.arrival import Job, receive
+from headgate.exchange.cors import share
 from headgate.exchange.edits import edit_headers
 from headgate.exchange.events import (
     Abort,
@@ -28,6 +29,7 @@ from headgate.exchange.events import (
     Failed,
     Forward,
     Gone,
+    Headers,
     Relay,
     Reply,
     Respond,
@@ -41,10 +43,14 @@ from headgate.exchange.record import Record
 from headgate.exchange.refuse import error_event, refuse, sentence
 from headgate.exchange.request import wire
 from headgate.exchange.restore import Restorer
+from headgate.exchange.session import renewed, told
 from headgate.exchange.site import PoolView, Site, reachable
+from headgate.fleet.endpoint import Endpoint
 from headgate.pick.choose import choose
 from headgate.pick.decision import Ask, Decision
+from headgate.pick.hold import hold
 from headgate.pick.saturation import saturation
+from headgate.plan.plan import Retry
 
 _AGAIN_S = 0.25  # how soon endpoints that refused are tried again while a request waits
 _DECISIONS = 16  # kept in the record: the last ones
@@ -72,6 +78,7 @@ class Exchange(Struct, eq=False):
     _body: bytes = b""
     _wait_until: float = 0.0
     _excluded: frozenset[str] = frozenset()
+    _not_before: float = 0.0  # when the next attempt may be made
     _restorer: Restorer | None = None
     _sse: bool = False
 
@@ -111,9 +118,13 @@ class Exchange(Struct, eq=False):
         return self._forward(decision, now)
 
     def _choose(self, view: PoolView) -> Decision:
-        ask = self._job.ask
+        job, ask = self._job, self._job.ask
         if self._excluded:
             ask = Ask(ask.model, ask.prefix, ask.prompt_bytes, ask.priority, ask.subset, self._excluded)
+        if not job.way.bare and job.caller.endpoint:
+            held = hold(ask, view.standing, view.profile, job.caller.endpoint)
+            if held is not None:
+                return held
         return choose(ask, view.standing, view.profile, self._site.dice)
 
     def _note(self, decision: Decision) -> None:
@@ -133,12 +144,31 @@ class Exchange(Struct, eq=False):
         self.state = State.SENT
         record.tries += 1
         record.endpoint = endpoint.name
+        if not job.way.bare:
+            return self._forward_with_care(endpoint, now)
         record.sent_at = now
-        deadline = job.ends
+        return Forward(endpoint, job.head, self._body, job.ask.prefix, job.ends, job.repeatable)
+
+    def _forward_with_care(self, endpoint: Endpoint, now: float) -> Forward:
+        record, job, deadline = self.record, self._job, self._job.ends
         if job.way.route.backend_timeout_s:
             ends = now + job.way.route.backend_timeout_s
             deadline = ends if deadline is None else min(ends, deadline)
-        return Forward(endpoint, job.head, self._body, job.ask.prefix, deadline, job.repeatable)
+        mirrors = () if record.sent_at else self._mirrors()
+        record.sent_at = now
+        return Forward(endpoint, job.head, self._body, job.ask.prefix, deadline, job.repeatable, mirrors)
+
+    def _mirrors(self) -> tuple[Endpoint, ...]:
+        """Who gets a copy: once for each request, however often it is tried."""
+        site, found = self._site, []
+        for mirror in self._job.way.mirrors:
+            view = site.pools.get(mirror.pool)
+            if view is None or (mirror.share < 1.0 and site.dice() >= mirror.share):
+                continue
+            endpoint = choose(self._job.ask, view.standing, view.profile, site.dice).endpoint
+            if endpoint is not None:
+                found.append(endpoint)
+        return tuple(found)
 
     def _wait(self, now: float, view: PoolView, why: str) -> Command:
         ends = self._job.ends
@@ -152,6 +182,11 @@ class Exchange(Struct, eq=False):
         return Wait(self.record.pool, min(until, now + _AGAIN_S) if self._excluded else until)
 
     def _woken(self, event: Woken) -> Command:
+        if self._not_before:
+            if event.now < self._not_before:
+                return Wait("", self._not_before)
+            self._not_before = 0.0
+            return self._again(event.now)
         # What refused a moment ago may be back: a server that was restarted has the same name.
         self._excluded = frozenset()
         return self._send(event.now)
@@ -160,7 +195,7 @@ class Exchange(Struct, eq=False):
 
     def _whole(self, event: Whole) -> Command:
         head, body = event.head, event.body
-        if head.status == 404 and (again := self._unlisted(event.now)) is not None:
+        if head.status >= 400 and (again := self._unfit(head.status, event.now)) is not None:
             return again
         lines = self._begin_answer(head, event.now)
         if self._restorer is not None:
@@ -170,7 +205,7 @@ class Exchange(Struct, eq=False):
 
     def _answered(self, event: Answered) -> Command:
         head = event.head
-        if head.status == 404 and (again := self._unlisted(event.now)) is not None:
+        if head.status >= 400 and (again := self._unfit(head.status, event.now)) is not None:
             return again
         lines = self._begin_answer(head, event.now)
         if self._restorer is not None:
@@ -179,7 +214,7 @@ class Exchange(Struct, eq=False):
 
     def _begin_answer(self, head: AnswerHead, now: float) -> bytes:
         """From here on the answer is the client's. Its header lines."""
-        record, way, lines = self.record, self._job.way, head.lines
+        record, lines = self.record, head.lines
         self.state = State.RELAYING
         record.error = ""  # of an earlier try: `tries` tells that there was one
         self._body = b""  # nothing is sent again from here on, and a stream may last for long
@@ -187,11 +222,34 @@ class Exchange(Struct, eq=False):
         record.streamed = self._sse = head.streamed
         if record.target != record.model and head.names_model:
             self._restorer = Restorer(record.target, record.model, lines=head.streamed)
-        if way.backend.response is not None or way.route.response is not None:
-            lines = wire(edit_headers(head.headers, way.backend.response, way.route.response))
+        if self._job.way.dressed:
+            lines = wire(self._dressed(head.headers, now))
         if self._site.limits.debug_headers:
             lines += b"x-gateway-destination-endpoint-served: %b\r\n" % record.address.encode()
         return b"%bx-request-id: %b\r\n" % (lines, record.id.encode("latin-1"))
+
+    def _dressed(self, headers: Headers, now: float) -> Headers:
+        """The answer's headers as the route wants them."""
+        way, caller, session = self._job.way, self._job.caller, self._job.way.route.session
+        headers = edit_headers(headers, way.backend.response, way.route.response)
+        if way.cors is not None:
+            headers = share(way.cors, caller.origin, headers)
+        endpoint = self.record.decisions[-1].endpoint
+        if session is not None and endpoint is not None:
+            token = renewed(session, caller.token, endpoint, now + self._site.epoch)
+            if token is not None:
+                headers = [*headers, told(session, token, caller.secure)]
+        return headers
+
+    def _unfit(self, status: int, now: float) -> Command | None:
+        """What to do instead of passing on an answer that says no; None to pass it on."""
+        if status == 404 and (again := self._unlisted(now)) is not None:
+            return again
+        retry = self._job.way.route.retry
+        if retry is None or status not in retry.codes:
+            return None
+        self.record.error = f"the model server answered {status}"
+        return self._retry(retry, now)
 
     def _unlisted(self, now: float) -> Forward | None:
         """404 may mean that the server has just lost an adapter which others still serve: ask one of those."""
@@ -210,6 +268,25 @@ class Exchange(Struct, eq=False):
         decision = self._choose(view)
         return None if decision.endpoint is None else self._forward(decision, now)
 
+    def _retry(self, retry: Retry, now: float) -> Command | None:
+        """The next attempt, now or later; None where there were enough, or there is no time for one."""
+        ends, at = self._job.ends, now + (retry.backoff_s or 0.0)
+        attempts = self._site.limits.tries - 1 if retry.attempts is None else retry.attempts
+        if self.record.tries > attempts or (ends is not None and at >= ends):
+            return None
+        if at <= now:
+            return self._again(now)
+        self.state, self._not_before = State.WAITING, at
+        return Wait("", at)
+
+    def _again(self, now: float) -> Command:
+        """To another endpoint where there is one that is fit, else to the one that failed."""
+        again = self._elsewhere(now)
+        if again is not None:
+            return again
+        self._excluded = frozenset()
+        return self._send(now)
+
     def _chunk(self, event: Chunk) -> Command:
         assert self._restorer is not None
         return Send(self._restorer.feed(event.data))
@@ -225,10 +302,17 @@ class Exchange(Struct, eq=False):
         record.error = f"{event.reason}: {event.detail}" if event.detail else event.reason
         if self.state is State.RELAYING:
             return self._cut(event)
+        retry = self._job.way.route.retry
+        if retry is not None and event.reason != "refused":
+            again = self._retry(retry, event.now)
+            if again is not None:
+                return again
         if event.reason == "timeout":
             return self._respond(refuse(504, "The model server did not answer in time.", code="timeout"), event.now)
         if event.reason == "refused":
             record.tries -= 1  # a connection that was refused did no work: it does not count
+        elif retry is not None:
+            return self._give_up(503, event.now)  # what the Gateway API's conformance tests want after retries
         else:
             final = not self._job.repeatable or record.tries >= self._site.limits.tries
             again = None if final else self._elsewhere(event.now)
@@ -236,11 +320,14 @@ class Exchange(Struct, eq=False):
                 return again
             # A server that was killed may be back in a moment; one that speaks another protocol goes on doing so.
             if final or event.reason == "garbage":
-                tries = f", after {record.tries} tries" if record.tries > 1 else ""
-                message = f"The model server could not answer ({record.error}){tries}."
-                return self._respond(refuse(502, message, code="endpoint_failed"), event.now)
+                return self._give_up(502, event.now)
         self._excluded |= {record.endpoint}
         return self._send(event.now)
+
+    def _give_up(self, status: int, now: float) -> Respond:
+        tries = f", after {self.record.tries} tries" if self.record.tries > 1 else ""
+        message = f"The model server could not answer ({self.record.error}){tries}."
+        return self._respond(refuse(status, message, code="endpoint_failed"), now)
 
     def _cut(self, event: Failed) -> Cut:
         self._finish(event.now)
@@ -262,7 +349,10 @@ class Exchange(Struct, eq=False):
         self.record.status = command.status
         self.record.error = self.record.error or command.error
         self._finish(now)
-        identified = [*command.headers, (b"x-request-id", self.record.id.encode("latin-1"))]
+        headers, job = command.headers, cast("Job | None", self._job)  # none yet where it was refused on arrival
+        if job is not None and job.way.cors is not None:
+            headers = share(job.way.cors, job.caller.origin, headers)
+        identified = [*headers, (b"x-request-id", self.record.id.encode("latin-1"))]
         return Respond(command.status, identified, command.body, command.close, command.error)
 
     def _finish(self, now: float) -> None:

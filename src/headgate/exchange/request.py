@@ -105,6 +105,10 @@ class RequestHead(Struct, frozen=True, eq=False, gc=False):
     objective: str
     refusal: Respond | None = None
 
+    def told(self, name: bytes) -> bytes:
+        """A header that few requests are asked for, b"" where it did not come; one that came twice is one list."""
+        return b", ".join([value for key, value in self.headers if key == name])
+
 
 def read_request(method: bytes, raw: bytes, headers: Headers, *, http10: bool = False) -> RequestHead:
     kept: Headers = []

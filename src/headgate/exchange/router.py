@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from headgate.exchange.events import Headers
 from headgate.exchange.request import OURS
-from headgate.plan.plan import Listener, Match, Route, TextMatch
+from headgate.plan.plan import Cors, Listener, Match, Route, TextMatch
 
 _HOSTS_REMEMBERED = 1024  # clients choose the Host header: what is kept for it is bounded
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]{0,253}\.?)(?::[0-9]{0,5})?")
@@ -120,6 +120,27 @@ def find_route(routes: Routes, asking: Asking) -> Route | None:
     for compiled in routes:
         if compiled.takes_path(path) and (compiled.takes_rest is None or compiled.takes_rest(asking)):
             return compiled.route
+    return None
+
+
+def find_shared(routes: Routes, asking: Asking, method: str) -> tuple[Route, Cors] | None:
+    """The route that would take such a request with this method, and its CORS filter; None where it has no filter.
+
+    Before it sends a request a browser asks about its method and its path, but says neither its headers nor its body:
+    conditions on these are taken to hold, and of the routes that could take it the first with a filter counts.
+    """
+    for compiled in routes:
+        match = compiled.route.match
+        if match.method not in ("", method, asking.method) or not compiled.takes_path(asking.path):
+            continue
+        if match.query and not _query_test(match.query)(asking):
+            continue
+        route = compiled.route
+        shared = route.cors or next((backend.cors for backend in route.backends if backend.cors), None)
+        if shared is not None:
+            return route, shared
+        if not match.headers:
+            return None
     return None
 
 

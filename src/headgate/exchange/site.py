@@ -15,7 +15,7 @@ from headgate.exchange.router import Asking, CompiledRoute, Router, Routes, find
 from headgate.fleet.endpoint import Served
 from headgate.pick.profile import Profile
 from headgate.pick.standing import Standing
-from headgate.plan.plan import Backend, Pool, Route
+from headgate.plan.plan import Backend, Cors, Mirror, Pool, Route
 
 CHAT = "/v1/chat/completions"
 _PATHS = (CHAT, "/v1/completions", "/v1/embeddings", "/")
@@ -64,7 +64,8 @@ class Way(Struct, frozen=True, gc=False):
 
     `start` is the request line and the Host header for the server; `resolution` that of the model, None where it takes
     dice; `own` the header lines that name the model, as long as `base` is its base model; `edited` says that the route
-    wants request headers or the target changed.
+    wants request headers or the target changed, `dressed` the same of the answer's headers; `bare` that it has neither
+    sessions nor mirrors, nor a time for one attempt.
     """
 
     method: str
@@ -79,6 +80,10 @@ class Way(Struct, frozen=True, gc=False):
     base: str
     own: bytes
     edited: bool = False
+    dressed: bool = False
+    bare: bool = True
+    cors: Cors | None = None
+    mirrors: tuple[Mirror, ...] = ()
 
 
 class Reached(Struct, frozen=True):
@@ -108,6 +113,7 @@ class Site(Struct):
     dice: Callable[[], float]
     limits: Limits = Limits()
     started: int = 0
+    epoch: float = 0.0  # Unix time at 0 of the clock that events are told by
     ways: dict[tuple[bytes, bytes, bytes, str], Way] = msgspec.field(default_factory=dict)
     reached: dict[int, Reached] = msgspec.field(default_factory=dict)
 
