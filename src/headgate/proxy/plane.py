@@ -16,6 +16,7 @@ from headgate.exchange.request import RequestHead
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.proxy.heads import Heads
+from headgate.proxy.mirrors import Mirrors
 from headgate.proxy.outbox import Outbox
 from headgate.proxy.upstream import Upstreams
 
@@ -38,6 +39,8 @@ class Bounds(Struct, frozen=True):
     keep_alive_s: float = 600.0  # between two requests
     silence_s: float = 600.0  # between two pieces of an answer, whether the server or the client is slow
     linger_s: float = 2.0  # for a client to read why it was refused
+    mirrored: int = 256  # copies of requests that are under way
+    mirrored_bytes: int = 64 << 20  # of their bodies
 
 
 _BOUNDS = Bounds()
@@ -62,6 +65,7 @@ class Plane:
         self._waited_for = waited_for
         self.outbox = Outbox()
         self.upstreams = Upstreams(self.outbox)
+        self.mirrors = Mirrors(self.upstreams, ledger, prefixes, bounds)
         self.request_heads = Heads[tuple[RequestHead, bool]]()
         self.connections: set[Downstream] = set()
         self.parked: dict[str, set[Turn]] = {}
@@ -103,6 +107,7 @@ class Plane:
     def stop(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self.mirrors.close()
         self.upstreams.close()
 
     def _sweep(self) -> None:
@@ -111,6 +116,7 @@ class Plane:
         self.date = formatdate(usegmt=True).encode()
         for connection in list(self.connections):
             connection.sweep(now)
+        self.mirrors.sweep(now)
         self.upstreams.sweep(now)
 
     async def drain(self, grace: float) -> None:

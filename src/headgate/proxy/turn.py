@@ -54,6 +54,7 @@ class Turn(Struct, eq=False):
     _in_flight_at: str = ""  # the endpoint that the ledger counts this request for
     _pool: str = ""  # the pool that it waits for
     _deadline: float | None = None
+    _timer: asyncio.TimerHandle | None = None  # for a wait of a time alone
     _edit: bool = False
     _length: int | None = None
     _chunked: bool = False
@@ -72,6 +73,10 @@ class Turn(Struct, eq=False):
         elif type(command) is Respond:
             self._respond(command)
         elif type(command) is Wait:
+            if not command.pool:
+                self._deadline = None
+                self._timer = asyncio.get_running_loop().call_later(max(0.0, command.until - monotonic()), self.wake)
+                return
             self._pool, self._deadline = command.pool, command.until
             self._plane.park(command.pool, self)
 
@@ -83,6 +88,8 @@ class Turn(Struct, eq=False):
         plane.prefixes.record(command.rungs, endpoint.name)
         no_body = self._head.method == b"HEAD"
         self._sending = plane.upstreams.send(self, endpoint, command.head, command.body, no_body, command.repeat)
+        if command.mirrors:
+            plane.mirrors.send(command, no_body)
 
     def _respond(self, response: Respond) -> None:
         self.keep_alive = self.keep_alive and not response.close and not self._client.leaving
@@ -242,6 +249,9 @@ class Turn(Struct, eq=False):
         if self._pool:
             self._plane.unpark(self._pool, self)
             self._pool = ""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def wake(self) -> None:
         """What it waits for has changed, or its time is over."""

@@ -7,7 +7,7 @@ import random
 import socket
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from time import time
+from time import monotonic, time
 
 from msgspec import Struct
 
@@ -65,6 +65,7 @@ class Gateway:
             self.plane.connections.__len__,
             self.plane.parked,
             lambda: self.log.dropped if self.log is not None else 0,
+            self.plane.mirrors.outcomes,
         )
         self._say = say
         self._limits = Limits(wait_s=options.wait_s, debug_headers=options.debug_headers)
@@ -160,7 +161,15 @@ class Gateway:
 
     def _site(self, listeners: Sequence[Listener]) -> Site:
         fleet = self.fleet
-        return Site(Router(listeners), fleet.views, fleet.base_models, random.random, self._limits, self._started)
+        return Site(
+            Router(listeners),
+            fleet.views,
+            fleet.base_models,
+            random.random,
+            self._limits,
+            self._started,
+            time() - monotonic(),
+        )
 
     def _pool_changed(self, pool: str) -> None:
         self._watch()

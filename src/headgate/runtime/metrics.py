@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping
 from operator import itemgetter
 from time import monotonic
+from types import MappingProxyType
 
 from headgate import __version__
 from headgate.exchange.record import Record
@@ -44,13 +45,17 @@ class Metrics:
         connections: Callable[[], int],
         parked: Mapping[str, Collection[object]],
         dropped: Callable[[], int],
+        mirrored: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """`parked`: the requests that wait, by pool. `dropped`: lines that the access log has lost."""
+        """`parked`: the requests that wait, by pool. `dropped`: lines that the access log has lost. `mirrored`: how
+        many copies of requests came to which end.
+        """
         self._ledger = ledger
         self._pools = pools
         self._connections = connections
         self._parked = parked
         self._dropped = dropped
+        self._mirrored = mirrored
         self._requests: dict[tuple[str, str, str, str, int], _Series] = {}
         self._refused: dict[str, int] = {}
         self._traffic: dict[tuple[str, str], _Traffic] = {}
@@ -185,6 +190,9 @@ class Metrics:
             "Lines that the access log has lost.",
             self._dropped(),
         )
+        page.family("headgate_mirrored_requests_total", "counter", "Copies of requests for mirrors, by outcome.")
+        for outcome, count in self._mirrored.items():
+            page.sample("headgate_mirrored_requests_total", (("outcome", outcome),), count)
         page.family("headgate_config_reloads_total", "counter", "Readings of the manifests, by result.")
         for result, count in self._reloads.items():
             page.sample("headgate_config_reloads_total", (("result", result),), count)
