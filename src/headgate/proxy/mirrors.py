@@ -96,6 +96,9 @@ class _Copy:
     def body(self, data: bytes) -> None:
         """Read, so that the server can do all of its work, and thrown away."""
 
+    def chunk(self, data: bytes, framed: bytes) -> None:
+        """The same."""
+
     def flush(self) -> None:
         """Nothing is held back."""
 
