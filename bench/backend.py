@@ -1,6 +1,7 @@
 """Starts the canned model servers: bench/backend.c where a C compiler is there, the same in Python where not."""
 
 import contextlib
+import http.client
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from bench.canned import ENDPOINTS, STREAM_INTERVAL_MS, write_canned
+from bench.canned import write_canned
+from bench.cases import Case
 from bench.processes import Failed, running, tail
 
 _SOURCE = Path(__file__).with_name("backend.c")
@@ -27,14 +29,23 @@ class Backend(Struct, frozen=True):
     def endpoints(self) -> tuple[str, ...]:
         return tuple(f"{address}:{self.port}" for address in self.addresses)
 
+    def pages(self) -> int:
+        """Metrics pages served until now."""
+        connection = http.client.HTTPConnection(self.addresses[0], self.port, timeout=10)
+        try:
+            connection.request("GET", "/pages")
+            return int(connection.getresponse().read())
+        finally:
+            connection.close()
+
 
 @contextlib.contextmanager
-def backend(directory: Path, kind: str = "auto") -> Iterator[Backend]:
-    """The servers while they run. `kind`: c, python, or auto for C where it compiles. Raises Failed."""
-    write_canned(directory)
+def backend(case: Case, directory: Path, kind: str = "auto") -> Iterator[Backend]:
+    """The servers of `case` while they run. `kind`: c, python, or auto for C where it compiles. Raises Failed."""
+    write_canned(directory, case.endpoints, case.events)
     program, said = _program(directory, kind)
-    addresses = tuple(f"127.0.0.{at + 1}" for at in range(len(ENDPOINTS)))
-    argv = [*program, str(directory), "0", str(STREAM_INTERVAL_MS), *addresses]
+    addresses = tuple(f"127.0.0.{at + 1}" for at in range(case.endpoints))
+    argv = [*program, str(directory), "0", str(case.interval_ms), *addresses]
     log = directory / "backend.log"
     for _ in range(_ATTEMPTS):  # the port that is free on one address may be taken on the next
         with running(argv, log, talks=True) as process:

@@ -7,10 +7,13 @@ from bench.page import MODEL as BASE
 from bench.page import metrics_page
 
 MODEL = "food-review"
-STREAM_EVENTS = 200  # those that carry a token; the usage and `[DONE]` come on top
-STREAM_INTERVAL_MS = 5
+
+# When the server sent an event, in ns of CLOCK_MONOTONIC: it writes the digits over these as the event goes out, so
+# that the client, on the same machine, knows how long each chunk took. In a member that clients ignore.
+STAMP = b"sent-0000000000000000000"
 
 # One line per endpoint: requests waiting, KV-cache usage, adapters loaded. Different, so that the choice is a real one.
+# More endpoints than these report the same again.
 ENDPOINTS: tuple[tuple[int, float, tuple[str, ...]], ...] = (
     (0, 0.12, ("food-review", "cad-fabricator")),
     (1, 0.31, ("food-review",)),
@@ -42,21 +45,23 @@ def _chat() -> bytes:
 
 def _event(choices: list[object], **more: object) -> bytes:
     value = {"id": "chatcmpl-5f1c0a7be2d94", "object": "chat.completion.chunk", "created": 1767225600, "model": MODEL}
-    return b"data: " + _compact({**value, "choices": choices, **more}) + b"\n\n"
+    stamp = {"system_fingerprint": STAMP.decode()}
+    return b"data: " + _compact({**value, **stamp, "choices": choices, **more}) + b"\n\n"
 
 
-def _stream() -> bytes:
+def stream(events: int) -> bytes:
+    """A stream of `events` that carry a token, and `[DONE]`, as a client gets it that did not ask for the usage."""
+
     def choice(delta: dict[str, str], finish: str | None = None) -> list[object]:
         return [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
 
     first = _event(choice({"role": "assistant", "content": ""}))
-    middle = b"".join(_event(choice({"content": f" word{n}"})) for n in range(STREAM_EVENTS - 2))
+    middle = b"".join(_event(choice({"content": f" word{n}"})) for n in range(events - 2))
     return first + middle + _event(choice({"content": ""}, "stop")) + b"data: [DONE]\n\n"
 
 
 CHAT = _chat()
-STREAM = _stream()  # as a client gets it that did not ask for the usage
-USAGE_EVENT = _event([], usage={"prompt_tokens": 143, "total_tokens": 343, "completion_tokens": STREAM_EVENTS})
+USAGE_EVENT = _event([], usage={"prompt_tokens": 143, "total_tokens": 343, "completion_tokens": 200})
 
 
 def _models() -> bytes:
@@ -68,12 +73,13 @@ def _models() -> bytes:
     return _compact({"object": "list", "data": [model(BASE, BASE, None, max_model_len=131072), *adapters]})
 
 
-def write_canned(directory: Path) -> None:
-    """The files that a canned backend serves, into `directory`; metrics-N.txt for the Nth of ENDPOINTS."""
+def write_canned(directory: Path, endpoints: int, events: int) -> None:
+    """The files that a canned backend serves, into `directory`; metrics-N.txt for the Nth endpoint."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "chat.json").write_bytes(CHAT)
     (directory / "models.json").write_bytes(_models())
-    (directory / "stream.sse").write_bytes(STREAM)
+    (directory / "stream.sse").write_bytes(stream(events))
     (directory / "usage.sse").write_bytes(USAGE_EVENT)
-    for at, (waiting, kv_usage, adapters) in enumerate(ENDPOINTS):
-        (directory / f"metrics-{at}.txt").write_text(metrics_page(waiting, kv_usage, adapters))
+    pages = [metrics_page(waiting, kv_usage, adapters) for waiting, kv_usage, adapters in ENDPOINTS]
+    for at in range(endpoints):
+        (directory / f"metrics-{at}.txt").write_text(pages[at % len(pages)])

@@ -1,15 +1,16 @@
 """What is asked: the requests of each case, and the one right answer to them."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from bench.canned import CHAT, MODEL, STREAM, STREAM_EVENTS
+from bench.canned import CHAT, ENDPOINTS, MODEL, stream
 
+KEY = "sk-bench-0123456789abcdef"  # what systems that check keys must take
 HEADERS = {
     "accept": "application/json",
-    "authorization": "Bearer sk-bench-0123456789abcdef",
+    "authorization": f"Bearer {KEY}",
     "content-type": "application/json",
     "user-agent": "OpenAI/Python 2.9.0",
 }
@@ -25,23 +26,31 @@ _WORDS = (
 
 
 class Case(Struct, frozen=True):
-    """`bodies` are asked in turn on each of `connections`. Costs are per unit; an answer has `units` of them."""
+    """`bodies` are asked in turn on each of `connections`; `answer` is the body of each answer, but for stamps.
+
+    `kind` says how it is measured (bench/measure.py: MEASURES) and shown (bench/report.py: COLUMNS). `group` are the
+    systems that it says something about, all where it is empty.
+    """
 
     name: str
     what: str
     bodies: tuple[bytes, ...]
-    answer: bytes  # the body that each answer must have, byte for byte
+    answer: bytes
     connections: int
-    unit: str = "request"
-    units: int = 1
+    kind: str = "requests"
+    endpoints: int = len(ENDPOINTS)
+    events: int = 200  # of a stream, those that carry a token
+    interval_ms: float = 5.0  # between them
+    scrape_interval_s: float | None = None  # asked of headgate; None: as it comes
+    group: str = ""
 
     @property
     def streams(self) -> bool:
-        return self.unit == "chunk"
+        return self.answer.startswith(b"data:")
 
-    def requests(self, authority: str) -> list[bytes]:
+    def requests(self, authority: str, headers: Mapping[str, str] = {}) -> list[bytes]:
         """The requests as they go over the wire to `authority` (host:port), with the headers of an openai client."""
-        lines = [f"{name}: {value}" for name, value in {"host": authority, **HEADERS}.items()]
+        lines = [f"{name}: {value}" for name, value in {"host": authority, **HEADERS, **headers}.items()]
         head = "\r\n".join(["POST /v1/chat/completions HTTP/1.1", *lines]).encode()
         return [head + b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body for body in self.bodies]
 
@@ -61,9 +70,15 @@ def _chat(prompt: str, **more: object) -> bytes:
     return json.dumps({"model": MODEL, "messages": messages, "temperature": 0.2, "max_tokens": 128, **more}).encode()
 
 
+PROBE = _chat("Is the kitchen open?")  # what a system that has just started is asked until it answers with CHAT
+
+
+def _shorts(**more: object) -> tuple[bytes, ...]:
+    return tuple(_chat(_prose(n, 290), **more) for n in range(64))
+
+
 def _short() -> Case:
-    bodies = tuple(_chat(_prose(n, 290)) for n in range(64))
-    return Case("chat-short", "chat requests of 0.7 KB, answers of 0.3 KB", bodies, CHAT, connections=32)
+    return Case("chat-short", "chat requests of 0.7 KB, answers of 0.3 KB", _shorts(), CHAT, connections=32)
 
 
 def _long() -> Case:
@@ -76,10 +91,43 @@ def _long() -> Case:
     return Case("chat-long", "chat requests of 400 KB, four by four with a shared prefix", bodies, CHAT, connections=32)
 
 
-def _stream() -> Case:
-    bodies = tuple(_chat(_prose(n, 290), stream=True) for n in range(64))
-    what = f"100 streams at a time, {STREAM_EVENTS} SSE chunks each, 5 ms apart"
-    return Case("stream", what, bodies, STREAM, connections=100, unit="chunk", units=STREAM_EVENTS)
+def _streams() -> Case:
+    what = "100 streams at a time, 200 SSE chunks each, 5 ms apart; then 50, half that load"
+    return Case("stream", what, _shorts(stream=True), stream(200), connections=100, kind="streams")
 
 
-CASES: dict[str, Callable[[], Case]] = {"chat-short": _short, "chat-long": _long, "stream": _stream}
+def _idle() -> Case:
+    what = "1,000 client connections that have asked once and stay open"
+    return Case("idle-1k", what, _shorts(), CHAT, connections=1000, kind="idle")
+
+
+def _scrape() -> Case:
+    """One slow stream at a time keeps the gateway from resting: where there is no traffic, it need not know."""
+    what = "100 endpoints asked for a metrics page of 60 KB each 50 ms"
+    return Case(
+        "scrape-100", what, _shorts(stream=True), stream(20), 1, "scrape",
+        endpoints=100, events=20, interval_ms=50.0, scrape_interval_s=0.05, group="headgate",
+    )  # fmt: skip
+
+
+def _burst() -> Case:
+    what = "10,000 streams at once, 12 SSE chunks each, 1 s apart"
+    return Case(
+        "burst-10k", what, _shorts(stream=True), stream(12), 10_000, "burst", events=12, interval_ms=1000.0
+    )  # fmt: skip
+
+
+def _workers() -> Case:
+    what = "chat-short again, 64 connections: two workers against one"
+    return Case("workers", what, _shorts(), CHAT, connections=64, group="headgate")
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    "chat-short": _short,
+    "chat-long": _long,
+    "stream": _streams,
+    "idle-1k": _idle,
+    "scrape-100": _scrape,
+    "burst-10k": _burst,
+    "workers": _workers,
+}

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import functools
 import sys
+import time
 from collections import deque
 from pathlib import Path
 
@@ -24,6 +25,7 @@ _STREAM_HEAD = (
 )
 _PORT_TAKEN = 3
 _SCANNED_BODY = 65536  # a longer body is no stream of ours: it is not searched
+_STAMP = b"sent-" + b"0" * 19
 
 
 class _Canned(Struct, frozen=True):
@@ -69,8 +71,9 @@ def _read(directory: Path, endpoints: int) -> _Canned:
 class _Server(asyncio.Protocol):
     """One connection. Requests that come while a stream runs wait for its end."""
 
-    def __init__(self, canned: _Canned, running: list[int], endpoint: int, interval: float) -> None:
+    def __init__(self, canned: _Canned, running: list[int], served: list[int], endpoint: int, interval: float) -> None:
         self._canned, self._running, self._endpoint, self._interval = canned, running, endpoint, interval
+        self._served = served  # metrics pages, by all endpoints together: one number
         self._parser = httptools.HttpRequestParser(self)
         self._timer: asyncio.TimerHandle | None = None
         self._path, self._body = b"", list[bytes]()
@@ -110,7 +113,10 @@ class _Server(asyncio.Protocol):
             if path == b"/metrics":
                 start, end = canned.pages[self._endpoint]
                 page = start + b"%d.0" % self._running[self._endpoint] + end
+                self._served[0] += 1
                 self._transport.write(_answer(b"200 OK", b"text/plain; version=1.0.0; charset=utf-8", page))
+            elif path == b"/pages":
+                self._transport.write(_answer(b"200 OK", b"text/plain", b"%d" % self._served[0]))
             elif path == b"/v1/chat/completions" and len(body) <= _SCANNED_BODY and _has(body, b'"stream":', b"true"):
                 self._start_stream(canned.last_with_usage if _has(body, b'"include_usage":', b"true") else canned.last)
             else:
@@ -125,13 +131,14 @@ class _Server(asyncio.Protocol):
 
     def _step(self, at: int, last: bytes) -> None:
         events = self._canned.events
+        event = events[at].replace(_STAMP, b"sent-%019d" % time.monotonic_ns())
         if at + 1 == len(events):
-            self._transport.write(events[at] + last)
+            self._transport.write(event + last)
             self._timer = None
             self._running[self._endpoint] -= 1
             self._answer()
             return
-        self._transport.write(events[at])
+        self._transport.write(event)
         self._due += self._interval
         self._timer = asyncio.get_running_loop().call_at(self._due, self._step, at + 1, last)
 
@@ -141,10 +148,10 @@ def _has(body: bytes, name: bytes, value: bytes) -> bool:
 
 
 async def _serve(directory: Path, port: int, interval: float, addresses: list[str]) -> None:
-    canned, running = _read(directory, len(addresses)), [0] * len(addresses)
+    canned, running, served = _read(directory, len(addresses)), [0] * len(addresses), [0]
     loop = asyncio.get_running_loop()
     for at, address in enumerate(addresses):
-        connect = functools.partial(_Server, canned, running, at, interval)
+        connect = functools.partial(_Server, canned, running, served, at, interval)
         server = await loop.create_server(connect, address, port, backlog=4096)
         port = server.sockets[0].getsockname()[1]
     print(port, flush=True)

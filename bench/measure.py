@@ -1,63 +1,182 @@
 """One measurement: a system started afresh, warmed up, loaded; its process tree's CPU time read before and after."""
 
+import contextlib
 import http.client
 import subprocess
 import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from bench.answers import CHECKS
 from bench.backend import Backend
-from bench.cases import HEADERS, Case
-from bench.drive import drive, load_tool
-from bench.processes import Failed, free_port, running, tail, usage
+from bench.canned import CHAT
+from bench.cases import HEADERS, PROBE, Case
+from bench.drive import Target, crowd, drive, load_tool
+from bench.launch import Launch, Place
+from bench.processes import Failed, Usage, free_port, most_files, running, tail, usage
 from bench.systems import SYSTEMS
 
 _READY_S = 60.0
 _WARM_UP_S = 1.0  # at most; half of the time measured where that is less
+_SETTLE_S = 2.0  # after traffic, until a system is at rest
+_FILES_BESIDES = 500  # that a gateway has open besides its connections, amply
 
 
 class Measurement(Struct, frozen=True):
-    """Costs are per unit of the case (a request, or a chunk of a stream), over the whole process tree."""
+    """`figures` by their names in the results; which there are depends on the kind of the case."""
 
     settings: str
-    cpu_us: float
-    requests_per_s: float
-    p50_ms: float
-    p99_ms: float
-    rss_mb: float
-    errors: int
+    figures: Mapping[str, float]
+    errors: int = 0
     why: str = ""  # of the first error
 
 
+class _Run(Struct, frozen=True):
+    case: Case
+    backend: Backend
+    target: Target
+    seconds: float
+    directory: Path
+    tool: str
+    used: Callable[[], Usage]
+    files: int  # that each process may have open
+
+
+class _Found(Struct, frozen=True):
+    figures: Mapping[str, float]
+    errors: int
+    why: str
+
+
 def measure(
-    case: Case, system: str, backend: Backend, seconds: float, directory: Path, load: str = "auto"
+    case: Case, system: str, backend: Backend, seconds: float, directory: Path, load: str = "auto", home: Path = Path()
 ) -> Measurement:
-    """Start `system`, ask it `case` for `seconds`, stop it. Raises Failed when it could not be measured at all."""
+    """Start `system`, ask it `case` for `seconds`, stop it. Raises Failed when it could not be measured at all.
+
+    `home` is where bench/install.py put it, for those that need that.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    tool, port = load_tool(case, load), free_port()
-    launch = SYSTEMS[system](backend, port, directory)
-    log = directory / f"{system}.log"
+    files = most_files()
+    place = Place(case, backend, free_port(), directory, home)
+    launch = SYSTEMS[system].launch(place)
+    with _started(launch, place, system) as (target, used):
+        run = _Run(case, backend, target, seconds, directory / "load", load_tool(case, load), used, files)
+        found = MEASURES[case.kind](run)
+    return Measurement(launch.settings, found.figures, found.errors, found.why)
+
+
+@contextlib.contextmanager
+def _started(launch: Launch, place: Place, system: str) -> Iterator[tuple[Target, Callable[[], Usage]]]:
+    if not launch.argv:
+        yield Target(place.backend.endpoints[0], launch.headers, launch.check), Usage
+        return
+    target = Target(f"127.0.0.1:{place.port}", launch.headers, launch.check)
+    log = place.directory / f"{system}.log"
     with running(launch.argv, log, launch.env) as process:
-        _wait_until_ready(process, case, port, log)
-        warm = drive(case, port, min(_WARM_UP_S, seconds / 2), directory / "load", tool)
-        before = usage(process.pid)
-        tally = drive(case, port, seconds, directory / "load", tool)
-        after = usage(process.pid)
+        _wait_until_ready(process, target, log)
+        yield target, lambda: usage(process.pid)
         if process.poll() is not None:
             raise Failed(f"{system} ended under load, status {process.returncode}: {tail(log)}")
-    errors, why = warm.wrong + tally.wrong, warm.why or tally.why
-    units = tally.requests * case.units
-    if not units:
-        raise Failed(f"{system}: no right answer under load: {why}")
-    cpu_us = (after.cpu_s - before.cpu_s) / units * 1e6
-    rate = tally.requests / tally.seconds
-    return Measurement(launch.settings, cpu_us, rate, tally.p50_ms, tally.p99_ms, after.peak_rss_mb, errors, why)
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], case: Case, port: int, log: Path) -> None:
+def _requests(run: _Run) -> _Found:
+    warm = drive(run.case, run.target, min(_WARM_UP_S, run.seconds / 2), run.directory, run.tool)
+    before = run.used()
+    tally = drive(run.case, run.target, run.seconds, run.directory, run.tool)
+    after = run.used()
+    if not tally.requests:
+        raise Failed(f"no right answer under load: {warm.why or tally.why}")
+    figures = {
+        "cpu_us_per_request": (after.cpu_s - before.cpu_s) / tally.requests * 1e6,
+        "requests_per_s": tally.requests / tally.seconds,
+        "p50_ms": tally.p50_ms,
+        "p99_ms": tally.p99_ms,
+        "rss_mb": after.peak_rss_mb,
+    }
+    return _Found(figures, warm.wrong + tally.wrong, warm.why or tally.why)
+
+
+def _streams(run: _Run) -> _Found:
+    """The same, per chunk; then again with half of the streams, for the time that a chunk takes when there is room."""
+    full = _requests(run)
+    half = drive(
+        replace(run.case, connections=run.case.connections // 2), run.target, run.seconds, run.directory, run.tool
+    )
+    more = {
+        "cpu_us_per_chunk": full.figures["cpu_us_per_request"] / run.case.events,
+        "half_load_p50_ms": half.p50_ms,
+        "half_load_p99_ms": half.p99_ms,
+    }
+    return _Found({**full.figures, **more}, full.errors + half.wrong, full.why or half.why)
+
+
+def _idle(run: _Run) -> _Found:
+    with crowd(run.case, run.target, run.directory) as clients:
+        time.sleep(_SETTLE_S)
+        before, since = run.used(), time.perf_counter()
+        time.sleep(run.seconds)
+        after, passed = run.used(), time.perf_counter() - since
+        left = clients.leave()
+    gone = run.case.connections - left.stayed
+    figures = {
+        "cpu_percent": (after.cpu_s - before.cpu_s) / passed * 100,
+        "rss_mb": after.peak_rss_mb,
+        "connections": left.stayed,
+    }
+    return _Found(figures, left.wrong + gone, left.why or f"{gone} connections were closed by the system")
+
+
+def _scrape(run: _Run) -> _Found:
+    drive(run.case, run.target, min(_WARM_UP_S, run.seconds / 2), run.directory, run.tool)
+    before, pages, since = run.used(), run.backend.pages(), time.perf_counter()
+    tally = drive(run.case, run.target, run.seconds, run.directory, run.tool)
+    after, pages, passed = run.used(), run.backend.pages() - pages, time.perf_counter() - since
+    figures = {
+        "cores": (after.cpu_s - before.cpu_s) / passed,
+        "pages_per_s": pages / passed,
+        "cpu_us_per_page": (after.cpu_s - before.cpu_s) / max(1, pages) * 1e6,
+        "rss_mb": after.peak_rss_mb,
+    }
+    return _Found(figures, tally.wrong, tally.why)
+
+
+def _burst(run: _Run) -> _Found:
+    """As many streams as the case has connections, or as a proxy may have open files for: two for each stream."""
+    case = replace(run.case, connections=min(run.case.connections, (run.files - _FILES_BESIDES) // 2))
+    before = run.used()
+    with crowd(case, run.target, run.directory) as clients:
+        tally = clients.came
+        after = run.used()
+    if not tally.at_once:
+        raise Failed(f"no stream began: {tally.why}")
+    figures = {
+        "streams": case.connections,
+        "descriptor_limit": run.files,
+        "at_once": tally.at_once,
+        "kb_per_stream": max(0.0, after.peak_rss_mb - before.rss_mb) * 1024 / tally.at_once,
+        "cpu_us_per_chunk": (after.cpu_s - before.cpu_s) / max(1, tally.requests) / case.events * 1e6,
+        "p50_ms": tally.p50_ms,
+        "p99_ms": tally.p99_ms,
+        "rss_mb": after.peak_rss_mb,
+    }
+    return _Found(figures, tally.wrong, tally.why)
+
+
+MEASURES: dict[str, Callable[[_Run], _Found]] = {
+    "requests": _requests,
+    "streams": _streams,
+    "idle": _idle,
+    "scrape": _scrape,
+    "burst": _burst,
+}
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], target: Target, log: Path) -> None:
     end = time.monotonic() + _READY_S
-    while wrong := _what_is_wrong(case, port):
+    while wrong := _what_is_wrong(target):
         if process.poll() is not None:
             raise Failed(f"did not start, status {process.returncode}: {tail(log)}")
         if time.monotonic() > end:
@@ -65,15 +184,18 @@ def _wait_until_ready(process: subprocess.Popen[bytes], case: Case, port: int, l
         time.sleep(0.05)
 
 
-def _what_is_wrong(case: Case, port: int) -> str:
-    """Ask once; "" when the answer is right."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+def _what_is_wrong(target: Target) -> str:
+    """Ask a short chat once; "" when the answer is right."""
+    host, port = target.host_and_port
+    connection = http.client.HTTPConnection(host, int(port), timeout=10)
     try:
-        connection.request("POST", "/v1/chat/completions", case.bodies[0], HEADERS)
+        connection.request("POST", "/v1/chat/completions", PROBE, {**HEADERS, **target.headers})
         answer = connection.getresponse()
         body = answer.read()
     except (OSError, http.client.HTTPException) as error:
         return str(error) or type(error).__name__
     finally:
         connection.close()
-    return "" if answer.status == 200 and body == case.answer else f"status {answer.status}: {body[:300]!r}"
+    if answer.status == 200 and CHECKS[target.check](CHAT)(body):
+        return ""
+    return f"status {answer.status}: {body[:300]!r}"

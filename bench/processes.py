@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -14,7 +15,8 @@ from msgspec import Struct
 ROOT = Path(__file__).resolve().parent.parent
 _TICK = os.sysconf("SC_CLK_TCK")
 _SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
-_GRACE_S = 5.0
+_PLENTY = 1 << 20
+_GRACE_S = 2.0  # some routers take half a minute to let traffic go elsewhere: there is none
 
 
 class Failed(Exception):
@@ -22,10 +24,11 @@ class Failed(Exception):
 
 
 class Usage(Struct, frozen=True):
-    """What a process tree has used: CPU seconds since it started, and the sum of its processes' peak RSS in MB."""
+    """What a process tree has used: CPU seconds since it started, and the sums of its processes' RSS in MB."""
 
-    cpu_s: float
-    peak_rss_mb: float
+    cpu_s: float = 0.0
+    rss_mb: float = 0.0  # now
+    peak_rss_mb: float = 0.0
 
 
 @contextlib.contextmanager
@@ -34,7 +37,7 @@ def running(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The program while it runs, what it prints in `log`; stopped by its process group whatever happens inside.
 
-    One that `talks` has its standard output in a pipe, for the caller to read.
+    One that `talks` has its standard input and output in pipes, for the caller.
     """
     prctl = ctypes.CDLL(None).prctl
 
@@ -45,7 +48,7 @@ def running(
         try:
             process = subprocess.Popen(
                 list(argv),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talks else errors,
                 stderr=errors,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
@@ -69,8 +72,9 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     finally:
         _signal_group(process.pid, signal.SIGKILL)  # also what the leader left behind in its group
         process.wait()
-        if process.stdout:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
@@ -80,16 +84,17 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 def usage(pid: int) -> Usage:
     """What the tree under `pid` has used until now; a child that has ended counts once its parent waited for it."""
-    cpu, peak = 0, 0
+    cpu, now, peak = 0, 0, 0
     for member in _tree(pid):
         try:
             fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-            status = Path(f"/proc/{member}/status").read_text()
+            status = dict(line.split(":", 1) for line in Path(f"/proc/{member}/status").read_text().splitlines())
         except OSError:
             continue  # ended between the two looks: its parent has its time now
         cpu += sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime
-        peak += next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
-    return Usage(cpu / _TICK, peak / 1024)
+        now += int(status.get("VmRSS", "0").split()[0])
+        peak += int(status.get("VmHWM", "0").split()[0])
+    return Usage(cpu / _TICK, now / 1024, peak / 1024)
 
 
 def _tree(pid: int) -> list[int]:
@@ -103,6 +108,15 @@ def _tree(pid: int) -> list[int]:
     for member in found:
         found += children.get(member, [])
     return found
+
+
+def most_files() -> int:
+    """How many files a process may have open: the soft limit is raised to the hard one, for children too."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:
+        hard = _PLENTY
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    return hard
 
 
 def free_port(address: str = "127.0.0.1") -> int:

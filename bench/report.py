@@ -5,27 +5,61 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from msgspec import Struct
 
 from bench.cases import Case
 from bench.measure import Measurement
+from bench.systems import SYSTEMS
+
+_FIGURES = ("cpu_us_per_request", "requests_per_s", "p50_ms", "p99_ms", "rss_mb")  # that every row has, null where not
+
+# By kind of case: what its table shows. The first is what systems are compared by.
+COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "requests": (
+        ("cpu_us_per_request", "CPU µs per request", ",.1f"),
+        ("requests_per_s", "requests/s", ",.0f"),
+        ("p50_ms", "p50 ms", ".2f"),
+        ("p99_ms", "p99 ms", ".2f"),
+        ("rss_mb", "RSS MB", ".0f"),
+    ),
+    "streams": (
+        ("cpu_us_per_chunk", "CPU µs per chunk", ",.1f"),
+        ("requests_per_s", "streams/s", ",.0f"),
+        ("p50_ms", "p50 ms a chunk takes", ".2f"),
+        ("p99_ms", "p99 ms", ".2f"),
+        ("half_load_p50_ms", "at half load: p50 ms", ".2f"),
+        ("half_load_p99_ms", "p99 ms", ".2f"),
+        ("rss_mb", "RSS MB", ".0f"),
+    ),
+    "idle": (("rss_mb", "RSS MB", ".0f"), ("cpu_percent", "CPU %", ".1f"), ("connections", "connections", ",.0f")),
+    "scrape": (
+        ("cores", "cores", ".2f"),
+        ("pages_per_s", "pages/s", ",.0f"),
+        ("cpu_us_per_page", "CPU µs per page", ".0f"),
+        ("rss_mb", "RSS MB", ".0f"),
+    ),
+    "burst": (
+        ("kb_per_stream", "KB per stream", ".1f"),
+        ("streams", "streams", ",.0f"),
+        ("at_once", "at once", ",.0f"),
+        ("cpu_us_per_chunk", "CPU µs per chunk", ".1f"),
+        ("p99_ms", "p99 ms a chunk takes", ",.0f"),
+        ("rss_mb", "RSS MB", ".0f"),
+    ),
+}
 
 
-class Row(Struct, frozen=True, omit_defaults=True):
-    """One system in one case. Where it was not measured or answered wrong, `void` says why, figures are None."""
+class Row(Struct, frozen=True):
+    """One system in one case. Where it was not measured or answered wrong, `void` says why and there are no figures."""
 
     case: str
     system: str
     settings: str
-    cpu_us_per_request: float | None
-    cpu_us_per_chunk: float | None
-    requests_per_s: float | None
-    p50_ms: float | None
-    p99_ms: float | None
-    rss_mb: float | None
+    figures: Mapping[str, float]
     errors: int
-    rounds: tuple[float, ...]  # CPU µs per unit, in the order they were measured
+    rounds: tuple[float, ...]  # of what systems are compared by, in the order they were measured
     void: str = ""
 
 
@@ -34,23 +68,20 @@ def summarise(case: Case, system: str, measured: Sequence[Measurement], failure:
     settings = measured[-1].settings if measured else ""
     errors = sum(one.errors for one in measured)
     void = failure or next((f"{errors} wrong answers: {one.why}" for one in measured if one.errors), "")
-    rounds = tuple(round(one.cpu_us, 2) for one in measured)
-    if void:
-        return Row(case.name, system, settings, None, None, None, None, None, None, errors, rounds, void)
-    cpu_us = median(one.cpu_us for one in measured)
-    return Row(
-        case.name,
-        system,
-        settings,
-        round(cpu_us * case.units, 2),
-        round(cpu_us, 2) if case.streams else None,
-        round(median(one.requests_per_s for one in measured), 1),
-        round(median(one.p50_ms for one in measured), 3),
-        round(median(one.p99_ms for one in measured), 3),
-        round(median(one.rss_mb for one in measured), 1),
-        errors,
-        rounds,
-    )
+    first = COLUMNS[case.kind][0][0]
+    rounds = tuple(round(one.figures[first], 3) for one in measured)
+    if void or not measured:
+        return Row(case.name, system, settings, {}, errors, rounds, void or "not measured")
+    figures = {name: round(median(one.figures[name] for one in measured), 3) for name in measured[0].figures}
+    return Row(case.name, system, settings, figures, errors, rounds)
+
+
+def in_data(row: Row) -> dict[str, Any]:
+    """A row of the JSON: the figures that every row has, the errors, then those of its case."""
+    figures = {**dict.fromkeys(_FIGURES), **row.figures}
+    named = {"case": row.case, "system": row.system, "group": SYSTEMS[row.system].group, "settings": row.settings}
+    more = {"void": row.void} if row.void else {}
+    return {**named, **figures, "errors": row.errors, "rounds": row.rounds, **more}
 
 
 def machine() -> dict[str, str | int | float]:
@@ -67,27 +98,31 @@ def machine() -> dict[str, str | int | float]:
 
 
 def markdown(cases: Mapping[str, Case], rows: Sequence[Row]) -> str:
-    """One table per case, the systems in the order they were asked for; times relative to the first that has any."""
+    """One table per case, the systems in the order they were asked for; ratios to the first that has any figures."""
     parts = []
     for name, case in cases.items():
         mine = [row for row in rows if row.case == name]
-        first = next((_cpu(row) for row in mine if not row.void), None)
-        time = "ms between chunks" if case.streams else "ms"
-        heads = [case.what, f"CPU µs per {case.unit}", f"× {mine[0].system}", "requests/s"]
-        heads += [f"p50 {time}", f"p99 {time}", "RSS MB", "spread of CPU µs", "settings"]
-        lines = [heads, ["---"] * len(heads), *(_cells(row, first) for row in mine)]
+        if not mine:
+            continue
+        (key, main, _), *others = columns = COLUMNS[case.kind]
+        first = next((row for row in mine if row.figures), None)
+        heads = [f"{name}: {case.what}", main, f"× {first.system if first else mine[0].system}"]
+        heads += [heading for _, heading, _ in others] + ["spread", "settings"]
+        against = first.figures[key] if first else 0.0
+        lines = [heads, ["---"] * len(heads), *(_cells(row, columns, against) for row in mine)]
         parts.append("\n".join("| " + " | ".join(cells) + " |" for cells in lines))
     return "\n\n".join(parts)
 
 
-def _cpu(row: Row) -> float | None:
-    return row.cpu_us_per_chunk if row.cpu_us_per_chunk is not None else row.cpu_us_per_request
-
-
-def _cells(row: Row, first: float | None) -> list[str]:
-    cpu = _cpu(row)
-    if cpu is None:
-        return [row.system, f"void: {' '.join(row.void.replace('|', '/').split())}", *[""] * 6, row.settings]
-    ratio = f"{cpu / first:.2f}" if first else ""
-    figures = [f"{cpu:.1f}", ratio, f"{row.requests_per_s:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}"]
-    return [row.system, *figures, f"{row.rss_mb:.0f}", f"{min(row.rounds):.1f} to {max(row.rounds):.1f}", row.settings]
+def _cells(row: Row, columns: Sequence[tuple[str, str, str]], against: float) -> list[str]:
+    if not row.figures:
+        return [
+            row.system,
+            f"void: {' '.join(row.void.replace('|', '/').split())}",
+            *[""] * (len(columns) + 1),
+            row.settings,
+        ]
+    texts = [format(row.figures[key], style) for key, _, style in columns]
+    ratio = f"{row.figures[columns[0][0]] / against:.2f}" if against else ""
+    low, high = (format(pick(row.rounds), columns[0][2]) for pick in (min, max))
+    return [row.system, texts[0], ratio, *texts[1:], f"{low} to {high}", row.settings]

@@ -68,6 +68,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, **of_pods: Any) -> int:
                     access_log="" if log == "off" else log,
                     bounds=Bounds(body=arguments.body_limit << 20),
                     wait_s=arguments.wait,
+                    scrape_s=arguments.scrape_interval,
                 ),
                 pods=pods.Options(state_dir=str(directory), launch=launch, **of_pods),
                 metrics=arguments.metrics,

@@ -40,6 +40,7 @@ class Options(Struct, frozen=True):
     access_log: str = "-"  # a path, `-` standard output, "" none
     bounds: Bounds = Bounds()
     wait_s: float = 30.0
+    scrape_s: float | None = None  # between two looks at metrics under traffic; None: as it comes
 
 
 class Gateway:
@@ -71,7 +72,9 @@ class Gateway:
         self._limits = Limits(wait_s=options.wait_s, debug_headers=options.debug_headers)
         self._started = int(time())
         self._client = Client()
-        self._scraper = Scraper(self._client, self.fleet.load, busy=self.fleet.ledger.total)
+        self._scraper = Scraper(
+            self._client, self.fleet.load, interval=options.scrape_s, busy=self.fleet.ledger.total
+        )
         self._health = Health(self._client, self.fleet.health)
         self._watching: asyncio.Handle | None = None
         self._wanted: set[str] = set()  # pools that requests wait for, as of this moment
