@@ -136,7 +136,7 @@ def _measure_all(
     homes: Mapping[str, Path],
     uninstalled: Mapping[str, str],
 ) -> list[Row]:
-    """Interleaved: in each round every system in every case, once. One that fails is not tried again."""
+    """Interleaved: in each round every system in every case, once. One that fails, or errs, is not tried again."""
     measured: dict[tuple[str, str], list[Measurement]] = {pair: [] for pair in pairs}
     failures = {pair: uninstalled[peer] for pair in pairs if (peer := SYSTEMS[pair[1]].peer) in uninstalled}
     for number in range(options.rounds):
@@ -152,9 +152,12 @@ def _measure_all(
                 try:
                     one = measure(case, system, canned[name], options.seconds, directory, options.load, home)
                     measured[pair].append(one)
+                    if one.errors:
+                        failures[pair] = f"{one.errors} errors: {one.why}"
                 except Failed as error:
                     failures[pair] = str(error)
-                    print(f"bench: {name}, {system}: {error}", file=sys.stderr)
+                if pair in failures:
+                    print(f"bench: {name}, {system}: {failures[pair]}", file=sys.stderr)
                 shutil.rmtree(directory / "load", ignore_errors=True)
     return [summarise(cases[pair[0]], pair[1], found, failures.get(pair, "")) for pair, found in measured.items()]
 

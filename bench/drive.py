@@ -82,8 +82,6 @@ class Crowd:
 
 
 def _write(case: Case, target: Target, directory: Path) -> None:
-    if (directory / "answer.bin").exists():
-        return
     directory.mkdir(parents=True, exist_ok=True)
     for at, request in enumerate(case.requests(target.authority, target.headers)):
         (directory / f"request-{at:03d}.bin").write_bytes(request)

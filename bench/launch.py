@@ -31,3 +31,4 @@ class Launch(Struct, frozen=True):
     env: Mapping[str, str] = {}
     headers: Mapping[str, str] = {}  # that its clients must send
     check: str = "exact"  # how its answers are compared: bench/answers.py
+    warm_s: float = 1.0  # of load before the load that is measured

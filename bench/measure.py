@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from bench.answers import CHECKS
+from bench.asker import Tally
 from bench.backend import Backend
 from bench.canned import CHAT
 from bench.cases import HEADERS, PROBE, Case
@@ -20,7 +21,6 @@ from bench.processes import Failed, Usage, free_port, most_files, running, tail,
 from bench.systems import SYSTEMS
 
 _READY_S = 60.0
-_WARM_UP_S = 1.0  # at most; half of the time measured where that is less
 _SETTLE_S = 2.0  # after traffic, until a system is at rest
 _FILES_BESIDES = 500  # that a gateway has open besides its connections, amply
 
@@ -43,6 +43,7 @@ class _Run(Struct, frozen=True):
     tool: str
     used: Callable[[], Usage]
     files: int  # that each process may have open
+    warm_s: float
 
 
 class _Found(Struct, frozen=True):
@@ -63,7 +64,9 @@ def measure(
     place = Place(case, backend, free_port(), directory, home)
     launch = SYSTEMS[system].launch(place)
     with _started(launch, place, system) as (target, used):
-        run = _Run(case, backend, target, seconds, directory / "load", load_tool(case, load), used, files)
+        run = _Run(
+            case, backend, target, seconds, directory / "load", load_tool(case, load), used, files, launch.warm_s
+        )
         found = MEASURES[case.kind](run)
     return Measurement(launch.settings, found.figures, found.errors, found.why)
 
@@ -83,7 +86,7 @@ def _started(launch: Launch, place: Place, system: str) -> Iterator[tuple[Target
 
 
 def _requests(run: _Run) -> _Found:
-    warm = drive(run.case, run.target, min(_WARM_UP_S, run.seconds / 2), run.directory, run.tool)
+    warm = _warm_up(run)
     before = run.used()
     tally = drive(run.case, run.target, run.seconds, run.directory, run.tool)
     after = run.used()
@@ -97,6 +100,10 @@ def _requests(run: _Run) -> _Found:
         "rss_mb": after.peak_rss_mb,
     }
     return _Found(figures, warm.wrong + tally.wrong, warm.why or tally.why)
+
+
+def _warm_up(run: _Run) -> Tally:
+    return drive(run.case, run.target, min(run.warm_s, run.seconds), run.directory, run.tool)
 
 
 def _streams(run: _Run) -> _Found:
@@ -126,11 +133,11 @@ def _idle(run: _Run) -> _Found:
         "rss_mb": after.peak_rss_mb,
         "connections": left.stayed,
     }
-    return _Found(figures, left.wrong + gone, left.why or f"{gone} connections were closed by the system")
+    return _Found(figures, left.wrong + gone, left.why or "connections closed by the system")
 
 
 def _scrape(run: _Run) -> _Found:
-    drive(run.case, run.target, min(_WARM_UP_S, run.seconds / 2), run.directory, run.tool)
+    _warm_up(run)
     before, pages, since = run.used(), run.backend.pages(), time.perf_counter()
     tally = drive(run.case, run.target, run.seconds, run.directory, run.tool)
     after, pages, passed = run.used(), run.backend.pages() - pages, time.perf_counter() - since

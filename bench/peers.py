@@ -96,6 +96,7 @@ def portkey(place: Place) -> Launch:
     config = msgspec.json.encode({"strategy": {"mode": "loadbalance"}, "targets": targets}).decode()
     argv = ("node", str(start), f"--port={place.port}", "--headless")
     # Streams are answered by 500 with a newer one (Portkey-AI/gateway issue 1389), which npm would take.
-    said = f"{version('portkey')} with @hono/node-server 1.14.2: 1 process, targets by chance, configured by a header"
+    said = f"{version('portkey')} with @hono/node-server 1.14.1: 1 process, targets by chance, configured by a header"
     env = {"TRUSTED_CUSTOM_HOSTS": ",".join(place.backend.addresses), "NODE_ENV": "production"}
-    return Launch(argv, said, env, {"x-portkey-config": config})
+    # Node compiles what turns out to be hot: after a second it costs twice what it costs after five.
+    return Launch(argv, said, env, {"x-portkey-config": config}, warm_s=5.0)

@@ -56,7 +56,7 @@ def _draw(results: dict[str, Any], picture: Path) -> None:
     if not panels:
         sys.exit("no case that is plotted was measured")
     systems, groups = _order(rows, panels), {row["system"]: row["group"] for row in rows}
-    size = (10.5, 1.1 + 0.27 * len(systems))
+    size = (10.5, 1.5 + 0.27 * len(systems))
     figure, axes = pyplot.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axis, (case, key, title) in zip(axes[0], panels, strict=True):
         axis.set_title(title, loc="left")
@@ -68,11 +68,14 @@ def _draw(results: dict[str, Any], picture: Path) -> None:
         for group, (colour, mark, label) in _GROUPS.items()
         if group in groups.values()
     ]
-    figure.legend(handles=marks, loc="lower left", ncols=len(marks), frameon=False, bbox_to_anchor=(0.0, 0.0))
+    bottom = 0.2 / size[1]
+    figure.legend(handles=marks, loc="lower left", ncols=len(marks), frameon=False, bbox_to_anchor=(0.0, bottom))
     found = results["machine"]
-    where = f"{results['date'][:10]}, {found['cores']} cores, {found['cpu']}; lower is better; logarithmic scales"
-    figure.text(0.995, 0.025, where, ha="right", color="#666666", fontsize=7.5)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    where = (
+        f"{results['date'][:10]}, {found['cores']} cores, {found['cpu']}; lower is better; the scales are logarithmic"
+    )
+    figure.text(0.012, bottom / 2, where, color="#666666", fontsize=8)
+    figure.tight_layout(rect=(0, 0.55 / size[1], 1, 1))
     picture.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(picture, dpi=140, metadata={"Software": None})
 
@@ -89,9 +92,9 @@ def _panel(axis: Any, systems: list[str], groups: dict[str, str], values: dict[s
         colour, mark, _ = _GROUPS[groups[system]]
         axis.plot([value], [at], mark, color=colour, markersize=7, markeredgewidth=_edge(mark))
         text = f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
-        axis.annotate(text, (value, at), (7, 0), textcoords="offset points", va="center")
+        axis.annotate(text, (value, at), (7, 0), textcoords="offset points", va="center_baseline")
     axis.set_xscale("log")
-    axis.margins(x=0.28)
+    axis.margins(x=0.3)
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(axis="x", color="#dddddd", linewidth=0.6)

@@ -67,7 +67,7 @@ def summarise(case: Case, system: str, measured: Sequence[Measurement], failure:
     """The medians of what was measured. Any wrong answer, in any round, voids them all."""
     settings = measured[-1].settings if measured else ""
     errors = sum(one.errors for one in measured)
-    void = failure or next((f"{errors} wrong answers: {one.why}" for one in measured if one.errors), "")
+    void = failure or next((f"{errors} errors: {one.why}" for one in measured if one.errors), "")
     first = COLUMNS[case.kind][0][0]
     rounds = tuple(round(one.figures[first], 3) for one in measured)
     if void or not measured:
