@@ -35,7 +35,7 @@ lock:  ## resolve the versions in requirements/ anew
 	sh scripts/lock $(PYTHON)
 
 clean:  ## remove what was made
-	rm -rf $(VENV) $(ENGINES_VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(ENGINES_VENV) bench/work .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/bin/pip:
 	@sh scripts/venv $(PYTHON) $(VENV)

@@ -24,16 +24,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "text.h"
+
 #define MAX_ENDPOINTS 128
 #define STAMP "sent-0000000000000000000"
 #define MAX_EVENTS 512
 #define MAX_BODY (64u << 20)
 #define SCANNED_BODY (64u << 10) /* a longer body is no stream of ours: it is not searched */
-
-typedef struct {
-    char *data;
-    size_t len, room;
-} Text;
 
 typedef struct Conn Conn;
 struct Conn {
@@ -46,6 +43,7 @@ struct Conn {
     Conn *next;  /* in the queue of streams */
 };
 
+static const Text nothing = {.data = ""};
 static Text chat, models, health, missing, stream_head, last, last_with_usage;
 static struct { Text text; size_t stamp; } *events; /* stamp: where its digits are */
 static long pages;
@@ -56,43 +54,10 @@ static int64_t interval;
 static int epoll_fd;
 static Conn *first_stream, *last_stream; /* every interval is the same, so the queue is in the order of `due` */
 
-static void fail(const char *what) {
-    fprintf(stderr, "backend: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
 static int64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000000000LL + t.tv_nsec;
-}
-
-static void reserve(Text *t, size_t room) {
-    if (t->room >= room) return;
-    size_t grown = t->room ? t->room : 4096;
-    while (grown < room) grown *= 2;
-    if (!(t->data = realloc(t->data, grown))) fail("memory");
-    t->room = grown;
-}
-
-static void add(Text *t, const void *data, size_t len) {
-    reserve(t, t->len + len + 1);
-    memcpy(t->data + t->len, data, len);
-    t->len += len;
-    t->data[t->len] = 0;
-}
-
-static void add_string(Text *t, const char *s) { add(t, s, strlen(s)); }
-
-static Text read_text(const char *dir, const char *name) {
-    char path[4096], piece[65536];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *file = fopen(path, "rb");
-    if (!file) fail(path);
-    Text text = {0};
-    for (size_t n; (n = fread(piece, 1, sizeof piece, file)) > 0;) add(&text, piece, n);
-    fclose(file);
-    return text;
 }
 
 static Text answer(const char *status, const char *type, const Text *body) {
@@ -102,7 +67,7 @@ static Text answer(const char *status, const char *type, const Text *body) {
              "HTTP/1.1 %s\r\ndate: Thu, 01 Jan 2026 00:00:00 GMT\r\nserver: uvicorn\r\n"
              "content-length: %zu\r\ncontent-type: %s\r\n\r\n", status, body->len, type);
     add_string(&text, head);
-    add(&text, body->data ? body->data : "", body->len);
+    add(&text, body->data, body->len);
     return text;
 }
 
@@ -145,8 +110,8 @@ static void prepare(const char *dir, int endpoints) {
     chat = answer("200 OK", "application/json", &body);
     body = read_text(dir, "models.json");
     models = answer("200 OK", "application/json", &body);
-    Text empty = {0}, detail = {0};
-    health = answer("200 OK", "text/plain; charset=utf-8", &empty);
+    Text detail = {0};
+    health = answer("200 OK", "text/plain; charset=utf-8", &nothing);
     add_string(&detail, "{\"detail\":\"Not Found\"}");
     missing = answer("404 Not Found", "application/json", &detail);
     for (int i = 0; i < endpoints; i++) {
@@ -230,6 +195,20 @@ static void start_stream(Conn *c, const char *body, size_t len) {
     add(&c->out, stream_head.data, stream_head.len);
 }
 
+/* A page of plain text with a number in it. */
+static void add_page(Text *out, const Text *start, long number, const char *after, const Text *end) {
+    Text page = {0};
+    char digits[32];
+    snprintf(digits, sizeof digits, "%ld%s", number, after);
+    add(&page, start->data, start->len);
+    add_string(&page, digits);
+    add(&page, end->data, end->len);
+    Text whole = answer("200 OK", "text/plain; version=1.0.0; charset=utf-8", &page);
+    add(out, whole.data, whole.len);
+    free(page.data);
+    free(whole.data);
+}
+
 static void respond(Conn *c, const char *target, size_t target_len, const char *body, size_t len) {
     const Text *text = &missing;
     if (target_len == 20 && !memcmp(target, "/v1/chat/completions", 20)) {
@@ -239,24 +218,11 @@ static void respond(Conn *c, const char *target, size_t target_len, const char *
         }
         text = &chat;
     } else if (target_len == 8 && !memcmp(target, "/metrics", 8)) {
-        Text page = {0};
-        char number[32];
         pages++;
-        snprintf(number, sizeof number, "%ld.0", running[c->endpoint]);
-        add(&page, page_start[c->endpoint].data, page_start[c->endpoint].len);
-        add_string(&page, number);
-        add(&page, page_end[c->endpoint].data, page_end[c->endpoint].len);
-        Text whole = answer("200 OK", "text/plain; version=1.0.0; charset=utf-8", &page);
-        add(&c->out, whole.data, whole.len);
-        free(page.data);
-        free(whole.data);
+        add_page(&c->out, &page_start[c->endpoint], running[c->endpoint], ".0", &page_end[c->endpoint]);
         return;
     } else if (target_len == 6 && !memcmp(target, "/pages", 6)) {
-        char number[32];
-        snprintf(number, sizeof number, "%ld", pages);
-        Text body = {.data = number, .len = strlen(number)}, whole = answer("200 OK", "text/plain", &body);
-        add(&c->out, whole.data, whole.len);
-        free(whole.data);
+        add_page(&c->out, &nothing, pages, "", &nothing);
         return;
     } else if (target_len == 10 && !memcmp(target, "/v1/models", 10)) {
         text = &models;

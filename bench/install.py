@@ -59,4 +59,4 @@ def _do(*argv: str) -> None:
         said = [
             line for line in (done.stderr + done.stdout).splitlines() if line.strip() and "WARN" not in line.upper()
         ]
-        raise Failed(f"not installed: {' '.join(argv[:2])} said: {' '.join(said[-3:])}")
+        raise Failed(f"not installed: {Path(argv[0]).name} said: {' '.join(said[-3:])}")

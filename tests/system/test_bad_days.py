@@ -177,6 +177,8 @@ def test_a_state_directory_with_a_long_or_relative_name_will_do(tmp_path: Path) 
         (["up", "x", "--address", "127.0.0.1:8080"], {}, 2, "write an address or a name, without a port"),
         (["up", "x", "--wait", "-1"], {}, 2, "must be 0 or more"),
         (["up", "x", "--wait", "nan"], {}, 2, "must be 0 or more"),
+        (["up", "x", "--scrape-interval", "0"], {}, 2, "must be 0.01 or more"),
+        (["up", "x", "--scrape-interval", "5"], {}, 2, "must be 1 or less"),
         (["up", "x", "--body-limit", "much"], {}, 2, "'much' is not a number"),
         (["up", "x", "--name", "../x"], {}, 1, "use letters, digits"),
         (["up", "x"], {"HEADGATE_STATE": "/proc/nowhere"}, 1, "/proc/nowhere/default can't be used"),

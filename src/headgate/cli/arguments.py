@@ -181,7 +181,8 @@ def _serving(parser: argparse.ArgumentParser) -> None:
         type=_interval,
         metavar="S",
         help="how often each endpoint is asked for its metrics while there is traffic, 0.01 to 1 (default: 0.1, and "
-        "less often in fleets of more than 40 endpoints); without traffic it is each second",
+        "less often in fleets of more than 40 endpoints); without traffic it is each second, and never are more than "
+        "2,500 asked in a second",
     )
     group.add_argument(
         "--grace",

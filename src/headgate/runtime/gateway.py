@@ -72,9 +72,7 @@ class Gateway:
         self._limits = Limits(wait_s=options.wait_s, debug_headers=options.debug_headers)
         self._started = int(time())
         self._client = Client()
-        self._scraper = Scraper(
-            self._client, self.fleet.load, interval=options.scrape_s, busy=self.fleet.ledger.total
-        )
+        self._scraper = Scraper(self._client, self.fleet.load, interval=options.scrape_s, busy=self.fleet.ledger.total)
         self._health = Health(self._client, self.fleet.health)
         self._watching: asyncio.Handle | None = None
         self._wanted: set[str] = set()  # pools that requests wait for, as of this moment
