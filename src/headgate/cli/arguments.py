@@ -213,7 +213,7 @@ def _at_least_1(text: str) -> int:
     return int(_number(text, int, 1))
 
 
-def _number(text: str, kind: Callable[[str], float], least: int) -> float:
+def _number(text: str, kind: Callable[[str], float], least: float) -> float:
     try:
         value = kind(text)
     except ValueError:
