@@ -43,8 +43,11 @@ def running(
 
     def die_with_us() -> None:
         prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     with log.open("wb") as errors:
+        # An interrupt in the middle of a start would leave a process that nobody knows: it waits until somebody does.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
         try:
             process = subprocess.Popen(
                 list(argv),
@@ -56,8 +59,10 @@ def running(
                 preexec_fn=die_with_us,  # noqa: PLW1509 - this program has one thread
             )
         except OSError as error:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             raise Failed(f"{argv[0]}: {error.strerror}") from None
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield process
     finally:
         _stop(process)
