@@ -18,7 +18,7 @@ import uvloop
 from bench.asker import Address, Asker, Recorder, Tally, connect
 
 _GIVE_UP = 100  # wrong answers: the run is void by the first, more of them tell nothing new
-_GRACE_S = 20.0
+_GRACE_S = 45.0
 
 
 class _Loop:

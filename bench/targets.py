@@ -82,7 +82,7 @@ def verdicts(rows: Sequence[Row]) -> str:
     known = {(row.case, row.system): row for row in rows}
     lines = []
     for target in TARGETS:
-        if any(case == target.case for case, _ in known):
+        if (target.case, "headgate") in known:
             found = target.found(known)
             lines.append(
                 [target.case, target.what, f"{'≥' if target.least else '≤'} {target.limit:g}", *_verdict(target, found)]
