@@ -81,6 +81,6 @@ def test_targets_are_held_against_the_best_of_the_peers() -> None:
     lines = verdicts(rows).splitlines()
     assert "| chat-short | CPU × the best cache-aware peer | ≤ 0.4 | 0.5 | missed |" in lines
     assert "| chat-short | CPU × plain Envoy | ≤ 1 | 0.75 | met |" in lines
-    assert "| chat-short | requests/s, two workers × one | ≥ 0.9 |  | not measured |" in lines
+    assert "| chat-short | throughput, two workers × one | ≥ 0.9 |  | not measured |" in lines
     assert not [line for line in lines if line.startswith("| stream")]
     assert verdicts([]) == ""
