@@ -1,5 +1,7 @@
 """Heads that are known: the same bytes are never read differently because others came before."""
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +49,8 @@ def take(it: RequestReader, data: bytes) -> object:
     refusal = None
     if known is not None:
         told = [known]
+    elif it.in_body:
+        told = []
     else:
         refusal = it.feed(data)
         told = list(it.requests)
@@ -80,6 +84,34 @@ def test_on_one_connection_too(requests):
         refused, in_head, in_body, asked = first[1], first[2], first[3], first[0]
         if refused or in_head or in_body or not asked or not asked[-1][-1]:
             break  # the connection is over, or in the middle of a request: no place for another
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.binary(max_size=60),
+    st.lists(st.integers(0, 200), max_size=4),
+    st.sampled_from([b"", b"GET / HTTP/1.1\r\nHost: b\r\n\r\n"]),
+)
+def test_a_body_that_comes_in_pieces_behind_a_known_head_is_the_same(body, cuts, behind):
+    heads: Heads = Heads()
+    for _ in range(2):
+        assert reader(heads).feed(post(b"a")) is None
+    data = post(body) + behind
+    places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+    found = []
+    for memory in (heads, Heads()):
+        it, told = reader(memory), []
+        for piece in [data[a:b] for a, b in pairwise(places)]:
+            before = it.busy
+            known = None if before else it.whole(piece)
+            if known is not None:
+                told.append(known)
+            elif before or not it.in_body:
+                assert it.feed(piece) is None
+            told += it.requests
+            it.requests.clear()
+        found.append([seen(asked, keep) for asked, keep in told])
+    assert found[0] == found[1]
 
 
 def test_a_head_is_known_from_the_third_time_on_whatever_the_bodys_length():

@@ -91,7 +91,7 @@ class RequestHead(Struct, frozen=True, eq=False, gc=False):
 
     method: bytes
     raw: bytes  # the target as in the request line: path and query
-    headers: Headers  # all of them, as they came
+    headers: Headers  # as they came, for routes to match on; how long the body is, is not for them to know
     http10: bool  # it came as HTTP/1.0, and may lack a Host header
     target: Target
     host: bytes
@@ -130,7 +130,7 @@ def read_request(method: bytes, raw: bytes, headers: Headers, *, http10: bool = 
     return RequestHead(
         method,
         raw,
-        headers,
+        [pair for pair in headers if pair[0] != b"content-length"],
         http10,
         target,
         host or b"",

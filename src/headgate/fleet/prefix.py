@@ -6,7 +6,7 @@ a rung is (bytes so far, digest of all of them), so one hit says that everything
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from xxhash import xxh3_64_intdigest
@@ -103,10 +103,11 @@ class PrefixIndex:
         """For each endpoint that knows any of it: how many bytes from the beginning."""
         return self.named(self.groups(rungs))
 
-    def groups(self, rungs: Rungs) -> tuple[tuple[int, int], ...]:
+    def groups(self, rungs: Rungs, enough: int = -1) -> tuple[tuple[int, int], ...]:
         """The endpoints that know any of it, as (bytes from the beginning, bits of those that know no more).
 
-        The longest come first. Which bit is whose changes only when `admitted` does.
+        The longest come first; it ends where those of the bits `enough` are found. Which bit is whose changes only when
+        `admitted` does.
         """
         get = self._seen.get
         known = self._gone
@@ -116,6 +117,15 @@ class PrefixIndex:
             if new:
                 known |= new
                 found = (*found, (length, new))
+                if known & enough == enough:
+                    break
+        return found
+
+    def bits(self, endpoints: Iterable[str]) -> int:
+        """Those of the endpoints, as far as they have ever been sent anything."""
+        found = 0
+        for endpoint in endpoints:
+            found |= self._bits.get(endpoint, 0)
         return found
 
     def named(self, groups: tuple[tuple[int, int], ...]) -> dict[str, int]:

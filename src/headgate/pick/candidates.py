@@ -16,6 +16,8 @@ class Candidates:
     """
 
     __slots__ = (
+        "_bits",
+        "_bits_of",
         "_counts_of",
         "endpoints",
         "index",
@@ -42,6 +44,7 @@ class Candidates:
         self.ones = (1.0,) * len(self.names)
         self.zeros = (0.0,) * len(self.names)
         self.prefixes: dict[object, tuple[float, ...]] = {}
+        self._bits, self._bits_of = 0, -1
         # One call in C reads all counts; it gives a tuple only for two keys and more.
         self._counts_of = itemgetter(*self.names) if len(self.names) > 1 else None
 
@@ -51,6 +54,12 @@ class Candidates:
             counts: tuple[int, ...] = self._counts_of(self.ledger.counts)
             return counts
         return tuple(self.ledger.counts[name] for name in self.names)
+
+    def bits(self) -> int:
+        """Of the candidates, in the prefix index."""
+        if self._bits_of != self.index.admitted:
+            self._bits, self._bits_of = self.index.bits(self.names), self.index.admitted
+        return self._bits
 
     def depths(self, sent: Sequence[int]) -> list[int]:
         """The waiting requests at each, with those of ours that no metric knows yet.

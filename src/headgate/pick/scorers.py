@@ -77,7 +77,7 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
     and then that endpoint knows it too.
     """
     index, rungs = among.index, ask.prefix
-    groups = index.groups(rungs)
+    groups = index.groups(rungs, among.bits())
     if not groups:
         return among.zeros
     key = (groups, rungs[-1][0], index.admitted)

@@ -88,6 +88,8 @@ class Downstream(asyncio.Protocol):
                 if known is not None:
                     self._begin(*known)
                     return
+                if reader.in_body:
+                    return
             self._began = self._touched
         self._refusal = reader.feed(data)
         self._proceed()

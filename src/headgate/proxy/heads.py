@@ -28,17 +28,25 @@ class Known(Struct, Generic[T], frozen=True, eq=False):
 
     def spans(self, data: bytes) -> int:
         """Where the body begins, if `data` is a whole message with this head; else 0."""
+        at, missing = self.measure(data)
+        return 0 if missing else at
+
+    def measure(self, data: bytes) -> tuple[int, int]:
+        """Where the body begins, 0 if `data` has another head; and how many bytes of the message are still to come.
+
+        Fewer than none where something follows the message.
+        """
         start = self.start
         if not data.startswith(start):
-            return 0
+            return 0, 0
         if not self.rest:
-            return len(start) if len(data) == len(start) else 0
+            return len(start), len(start) - len(data)
         end = data.find(b"\r", len(start), len(start) + 11)
         digits = data[len(start) : end]
         if end < 0 or not digits.isdigit() or not data.startswith(self.rest, end):
-            return 0
+            return 0, 0
         at = end + len(self.rest)
-        return at if len(data) - at == int(digits) else 0
+        return at, at + int(digits) - len(data)
 
 
 class Heads(Generic[T]):
@@ -56,7 +64,7 @@ class Heads(Generic[T]):
         self._once: set[int] = set()
 
     def find(self, data: bytes) -> Known[T] | None:
-        """The head at the beginning of `data`. Ask what it finds whether the whole of `data` is one message."""
+        """The head at the beginning of `data`, if it is known."""
         end = data.find(b"\r\n\r\n")
         if end < 0:
             return None

@@ -46,6 +46,7 @@ class RequestReader:
         "_next_id",
         "_offer",
         "_parser",
+        "_partial",
         "_plain",
         "_refusal",
         "_told",
@@ -68,6 +69,7 @@ class RequestReader:
         self._next_id = next_id
         self._heads = heads
         self._last: Known[tuple[RequestHead, bool]] | None = None  # of this connection
+        self._partial: tuple[RequestHead, bool, int] | None = None  # one that is coming, and the bytes it lacks
         self._parser = httptools.HttpRequestParser(self)
         self._refusal: Respond | None = None
         self._url = b""
@@ -90,7 +92,7 @@ class RequestReader:
         now = monotonic()
         return Record(
             id=request_id.decode(),
-            method=self._parser.get_method().decode() if known else "",
+            method=self._method().decode() if known else "",
             path=self._url.partition(b"?")[0][:_LONGEST_PATH].decode("latin-1") if known else "",
             peer=self.peer.decode(),
             status=refusal.status,
@@ -100,24 +102,57 @@ class RequestReader:
             ended_at=now,
         )
 
-    def whole(self, data: bytes) -> tuple[Asked, bool] | None:
-        """The request that `data` is, where it is one, whole and with a head that is known; None: feed it.
+    def _method(self) -> bytes:
+        """Of the request that is coming."""
+        method: bytes = self._parser.get_method() if self._partial is None else self._partial[0].method
+        return method
 
-        Between two requests only: the parser never hears of it.
+    def whole(self, data: bytes) -> tuple[Asked, bool] | None:
+        """The request that `data` is, where it is one, whole and with a head that is known.
+
+        None where it is not. If it is the beginning of one with such a head, it is kept, and what comes next is to be
+        fed; else `data` itself is. Between two requests only: the parser never hears of it.
         """
         known = self._last
-        if known is None or not (at := known.spans(data)):
+        at, missing = (0, 0) if known is None else known.measure(data)
+        if known is None or not at:
             known = self._heads.find(data)
-            if known is None or not (at := known.spans(data)):
+            if known is None:
                 return None
+            at, missing = known.measure(data)
             self._last = known
-        if len(data) - at > self._bounds.body:
+        if missing < 0 or len(data) - at + missing > self._bounds.body:
             return None
         head, keep_alive = known.said
-        return Asked(head, data[at:], head.id or self._next_id(), self.peer, b"http", monotonic()), keep_alive
+        if missing:
+            self._partial = head, keep_alive, missing
+            self._body.append(data[at:])
+            self._url = head.raw
+            self.in_body = True
+            return None
+        return self._ask(head, data[at:]), keep_alive
+
+    def _ask(self, head: RequestHead, body: bytes) -> Asked:
+        return Asked(head, body, head.id or self._next_id(), self.peer, b"http", monotonic())
+
+    def _gather(self, partial: tuple[RequestHead, bool, int], data: bytes) -> Respond | None:
+        """More of a body whose head was known."""
+        head, keep_alive, missing = partial
+        body = self._body
+        if len(data) < missing:
+            self._partial = head, keep_alive, missing - len(data)
+            body.append(data)
+            return None
+        body.append(data[:missing])
+        self.requests.append((self._ask(head, b"".join(body)), keep_alive))
+        body.clear()
+        self._partial, self.in_body = None, False
+        return self.feed(data[missing:]) if len(data) > missing else None
 
     def feed(self, data: bytes) -> Respond | None:
         """A refusal ends the connection, once the requests before it are answered: feed nothing more after it."""
+        if self._partial is not None:
+            return self._gather(self._partial, data)
         fresh = not self.busy
         requests = self.requests
         before = len(requests)
