@@ -23,6 +23,7 @@ from headgate.runtime.config import Reading, read, remarks
 from headgate.runtime.expected import expected_adapters
 from headgate.runtime.gateway import Gateway
 from headgate.runtime.instance import admin_socket, reachable
+from headgate.runtime.malloc import keep_memory
 from headgate.runtime.rows import ROWS, Row, Seen
 from headgate.runtime.server import Server, serve
 from headgate.runtime.sources import Fingerprint, Sources
@@ -326,6 +327,7 @@ def run(options: Options) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_COLLECT)
+        keep_memory()
         return await System(options, sources, voice, log).run(seen, reading)
 
     try:
