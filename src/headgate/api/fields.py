@@ -24,7 +24,7 @@ ACCEPTED: Mapping[type, frozenset[str]] = {
         "ownerReferences resourceVersion selfLink uid"
     ),
     Named: _names("apiVersion kind status"),
-    GatewaySpec: _names("allowedListeners backendTLS defaultScope tls"),
+    GatewaySpec: _names("allowedListeners backendTLS defaultScope"),
     HTTPRouteSpec: _names("useDefaultGateways"),
     BackendDefault: _names("balancingMode capacityScalerPercent customMetrics dryRun scopes"),
     core.ServiceSpec: _names(

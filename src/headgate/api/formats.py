@@ -67,6 +67,12 @@ Protocol = Annotated[
     str,
     _form(rf"[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?|{_DOMAIN}/[A-Za-z0-9]+", "write HTTP, HTTPS, TLS, TCP or UDP", 255),
 ]
+AbsoluteURI = Annotated[
+    str, _form(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", "write a URI with its scheme, such as spiffe://example.com/server")
+]
+WellKnown = Annotated[
+    str, _form(rf"System|{_DOMAIN}/{_QUALIFIED}|", "write System: the authorities that the system trusts", shortest=0)
+]
 HeaderName = Annotated[
     str,
     _form(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+", "write letters, digits and '-', without blanks and ':'", 256),

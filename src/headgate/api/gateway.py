@@ -22,6 +22,7 @@ from headgate.api.formats import (
     Subdomain,
 )
 from headgate.api.meta import Meta, Name, Port
+from headgate.api.tls import ClientValidation, GatewayTLS
 
 Filters = Annotated[tuple["RouteFilter", ...], msgspec.Meta(max_length=16)]
 
@@ -67,7 +68,7 @@ class ObjectRef(Struct, frozen=True, rename="camel"):
 class ListenerTLS(Struct, frozen=True, rename="camel"):
     mode: Literal["Terminate", "Passthrough"] = "Terminate"
     certificate_refs: Annotated[tuple[ObjectRef, ...], msgspec.Meta(max_length=64)] = ()
-    frontend_validation: Mapping[str, Any] = {}
+    frontend_validation: ClientValidation | None = None  # its place up to v1.3 of the API
     options: Annotated[Mapping[LabelKey, str], msgspec.Meta(max_length=16)] = {}
 
 
@@ -90,6 +91,7 @@ class Gateway(Struct, frozen=True):
     gateway_class_name: str
     listeners: tuple[Listener, ...]
     addresses: tuple[GatewayAddress, ...] = ()
+    tls: GatewayTLS = GatewayTLS()
 
 
 class ParentRef(Struct, frozen=True, rename="camel"):

@@ -13,9 +13,10 @@ from headgate.api.rules import gateway as gateway_rules
 from headgate.api.rules import inference as inference_rules
 from headgate.api.rules import policy as policy_rules
 from headgate.api.rules import route as route_rules
+from headgate.api.rules import tls as tls_rules
 from headgate.api.rules import workload as workload_rules
 from headgate.api.tree import Tree
-from headgate.api.written import core, gateway, inference, policy, workload
+from headgate.api.written import core, gateway, inference, policy, tls, workload
 from headgate.api.written.metadata import Spec
 
 Read = Callable[[Meta, Any, Tree], Any]
@@ -50,6 +51,7 @@ class Kind(Struct, frozen=True):
 
 
 _GATEWAY = ("gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1")
+_TLS_POLICY = ("gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1alpha3")
 _X = "inference.networking.x-k8s.io"
 _SELECTOR = Fixed(("spec", "selector"), lambda workload: workload.selector)
 
@@ -136,6 +138,9 @@ KINDS: Mapping[str, Kind] = {
         "backend_policies",
         _versions(("networking.gke.io/v1",), Spec[policy.BackendSpec], policy.backend, policy_rules.backend),
     ),
+    "BackendTLSPolicy": Kind(
+        "tls_policies", _versions(_TLS_POLICY, Spec[tls.BackendTLSSpec], tls.backend_tls, tls_rules.backend_tls)
+    ),
 }
 
 # Groups of others that have kinds of the same names: theirs mean nothing here.
@@ -144,7 +149,6 @@ FOREIGN = ("networking.istio.io", "serving.knative.dev", "networking.internal.kn
 # Kinds of the groups that we read from which are real but mean nothing on one machine; none of them is a typo of ours.
 OTHERS = frozenset(
     {
-        "BackendTLSPolicy",
         "ControllerRevision",
         "DaemonSet",
         "Endpoints",

@@ -98,7 +98,7 @@ def check(arguments: argparse.Namespace) -> int:
 def translate(arguments: argparse.Namespace) -> int:
     import msgspec
 
-    from headgate.plan import translation_yaml
+    from headgate.plan import seal, translation_yaml
     from headgate.runtime.config import read, remark
     from headgate.runtime.sources import Sources
 
@@ -109,7 +109,8 @@ def translate(arguments: argparse.Namespace) -> int:
     for problem in reading.problems:
         print(remark(problem), file=sys.stderr)
     if arguments.output == "json":
-        both = {"plan": msgspec.to_builtins(reading.plan), "statuses": msgspec.to_builtins(reading.statuses)}
+        plan = msgspec.to_builtins(reading.plan, enc_hook=seal)
+        both = {"plan": plan, "statuses": msgspec.to_builtins(reading.statuses)}
         print(json.dumps(both, indent=2, ensure_ascii=False))
     else:
         print(translation_yaml(reading.plan, reading.statuses), end="")

@@ -19,6 +19,7 @@ APP_PROTOCOLS = {
     "kubernetes.io/h2c": "kubernetes.io/h2c",
     "h2c": "kubernetes.io/h2c",
     "http2": "kubernetes.io/h2c",
+    "https": "https",
 }
 
 
@@ -90,7 +91,15 @@ def _service(ref: BackendRef, namespace: str, look: Lookup) -> Resolved:
     if port.app_protocol.lower() not in APP_PROTOCOLS:
         told = f"{name}: appProtocol {port.app_protocol} of port {port.port} is not served; use http"
         return Resolved(fault=Fault("UnsupportedProtocol", told))
+    if APP_PROTOCOLS[port.app_protocol.lower()] == "https" and not _secured(service, port, look):
+        told = f"{name}: appProtocol {port.app_protocol} of port {port.port} does not say whom to trust"
+        return Resolved(fault=Fault("UnsupportedProtocol", f"{told}; write a BackendTLSPolicy for it"))
     return Resolved(service=service, port=port)
+
+
+def _secured(service: Service, port: ServicePort, look: Lookup) -> bool:
+    """Whether a BackendTLSPolicy, good or bad, speaks of the port."""
+    return bool({(service.meta.key, ""), (service.meta.key, port.name)} & look.secured)
 
 
 def _forbidden(to: Referent, namespace: str) -> Fault:

@@ -2,13 +2,16 @@
 
 from msgspec import Struct
 
-from headgate.api.gateway import Gateway, Listener, ObjectRef
+from headgate.api.gateway import Gateway, Listener
 from headgate.plan.conditions import Fault, judge, met, together, unmet
-from headgate.plan.grants import GATEWAY_GROUP, Referent, Referrer, permitted
+from headgate.plan.grants import GATEWAY_GROUP
+from headgate.plan.hostnames import covers
 from headgate.plan.lookup import Lookup
 from headgate.plan.plan import Condition
+from headgate.plan.termination import insecure, terminate
+from headgate.plan.tls import Termination
 
-SERVED_PROTOCOLS = {"HTTP"}
+SERVED_PROTOCOLS = {"HTTP", "HTTPS"}
 SERVED_KINDS = {"HTTPRoute"}
 _FAMILIES = {"HTTP": "plain", "HTTPS": "tls", "TLS": "tls"}  # those of one family only a hostname tells apart
 
@@ -16,13 +19,14 @@ _FAMILIES = {"HTTP": "plain", "HTTPS": "tls", "TLS": "tls"}  # those of one fami
 class Examined(Struct, frozen=True):
     """A listener, with the kinds of route that may attach to it and what its status says.
 
-    `refused`: why no request gets in, None where they do.
+    `refused`: why no request gets in, None where they do. `tls` is what its clients see of TLS, None for plain HTTP.
     """
 
     listener: Listener
     kinds: tuple[str, ...]
     refused: Fault | None
     conditions: tuple[Condition, ...]
+    tls: Termination | None = None
 
 
 def examine(gateway: Gateway, look: Lookup) -> tuple[Examined, ...]:
@@ -32,17 +36,21 @@ def examine(gateway: Gateway, look: Lookup) -> tuple[Examined, ...]:
 def _examine(listener: Listener, gateway: Gateway, look: Lookup) -> Examined:
     kinds, strange = _kinds(listener)
     conflict = _conflict(listener, gateway.listeners)
-    unaccepted = conflict or _unsupported(listener)
+    secured = terminate(listener, gateway, look)
+    unaccepted = conflict or _unsupported(listener) or secured.barred
     refused = unaccepted or (None if kinds else Fault("Invalid", "no kind of route that is served may attach"))
+    if not refused and listener.protocol == "HTTPS" and secured.tls is None:
+        refused = Fault("Invalid", together(fault.message for fault in secured.faults))
     conditions = (
         judge("Accepted", [unaccepted] if unaccepted else []),
         met("Conflicted", conflict.reason, conflict.message) if conflict else unmet("Conflicted", "NoConflicts", ""),
-        judge("ResolvedRefs", strange + _certificate_faults(listener, gateway, look)),
+        judge("ResolvedRefs", [*strange, *secured.faults], secured.notes),
         unmet("Programmed", conflict.reason if conflict else "Invalid", refused.message)
         if refused
         else met("Programmed"),
+        *_overlap(listener, gateway.listeners),
     )
-    return Examined(listener, kinds, refused, conditions)
+    return Examined(listener, kinds, refused, conditions, secured.tls)
 
 
 def _kinds(listener: Listener) -> tuple[tuple[str, ...], list[Fault]]:
@@ -63,9 +71,7 @@ def _kinds(listener: Listener) -> tuple[tuple[str, ...], list[Fault]]:
 def _unsupported(listener: Listener) -> Fault | None:
     if listener.protocol in SERVED_PROTOCOLS:
         return None
-    if listener.protocol == "HTTPS":
-        return Fault("UnsupportedProtocol", "HTTPS listeners are not served yet; use protocol HTTP")
-    return Fault("UnsupportedProtocol", f"protocol {listener.protocol} is not served; use protocol HTTP")
+    return Fault("UnsupportedProtocol", f"protocol {listener.protocol} is not served; use protocol HTTP or HTTPS")
 
 
 def _conflict(listener: Listener, listeners: tuple[Listener, ...]) -> Fault | None:
@@ -88,27 +94,17 @@ def _conflict(listener: Listener, listeners: tuple[Listener, ...]) -> Fault | No
     return None
 
 
-def _certificate_faults(listener: Listener, gateway: Gateway, look: Lookup) -> list[Fault]:
-    refs = listener.tls.certificate_refs if listener.tls else ()
-    return [fault for ref in refs if (fault := _certificate_fault(ref, gateway.meta.namespace, look))]
-
-
-def _certificate_fault(ref: ObjectRef, namespace: str, look: Lookup) -> Fault | None:
-    name = f"{ref.namespace or namespace}/{ref.name}"
-    if (ref.group, ref.kind) != ("", "Secret"):
-        return Fault("InvalidCertificateRef", f"{ref.kind} {name} ({ref.group or 'core'}) is no Secret; use a Secret")
-    to = Referent("", "Secret", ref.namespace or namespace, ref.name)
-    if not permitted(look.grants, Referrer("Gateway", namespace), to):
-        return Fault(
-            "RefNotPermitted", f"Secret {name}: no ReferenceGrant in {to.namespace} lets Gateways of {namespace}"
-        )
-    secret = look.secrets.get(name)
-    if secret is None:
-        return Fault("InvalidCertificateRef", f"Secret {name} does not exist")
-    bad = [key for key in ("tls.crt", "tls.key") if b"-----BEGIN " not in secret.data.get(key, b"")]
-    if bad:
-        return Fault("InvalidCertificateRef", f"Secret {name}: {' and '.join(bad)} must hold PEM")
-    return None
+def _overlap(listener: Listener, listeners: tuple[Listener, ...]) -> list[Condition]:
+    """A warning that the API prescribes: on a connection for one hostname, requests for another may be refused."""
+    if listener.protocol != "HTTPS":
+        return []
+    peers = [o for o in listeners if o is not listener and o.port == listener.port and o.protocol == "HTTPS"]
+    own = listener.hostname.lower()
+    shared = [o.name for o in peers if covers(own, o.hostname.lower()) or covers(o.hostname.lower(), own)]
+    if not shared:
+        return []
+    told = f"its hostnames are shared with {' and '.join(shared)}; a connection serves those of one listener only"
+    return [met("OverlappingTLSConfig", "OverlappingHostnames", told)]
 
 
 def gateway_conditions(gateway: Gateway, listeners: tuple[Examined, ...]) -> tuple[Condition, ...]:
@@ -124,4 +120,9 @@ def gateway_conditions(gateway: Gateway, listeners: tuple[Examined, ...]) -> tup
     ]
     if bad:
         notes.append(f"not served: {', '.join(bad)}; see their conditions")
-    return (met("Accepted", "ListenersNotValid" if bad else "", together(notes)), met("Programmed"))
+    accepted = met("Accepted", "ListenersNotValid" if bad else "", together(notes))
+    open_to = insecure(gateway)
+    if not open_to:
+        return (accepted, met("Programmed"))
+    told = f"clients need no valid certificate at {' and '.join(open_to)}"
+    return (accepted, met("Programmed"), met("InsecureFrontendValidationMode", "ConfigurationChanged", told))

@@ -9,6 +9,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from headgate.plan.tls import Origination, Termination
+
 
 class HeaderEdit(Struct, frozen=True, omit_defaults=True):
     """In this order: remove, set, add (Gateway API: HTTPHeaderFilter)."""
@@ -158,6 +160,7 @@ class Listener(Struct, frozen=True, omit_defaults=True):
     hostname: str = ""  # "" any
     addresses: tuple[str, ...] = ()  # those the gateway asks for, () the runtime's choice
     routes: tuple[Route, ...] = ()
+    tls: Termination | None = None  # of protocol HTTPS
 
 
 class Target(Struct, frozen=True, omit_defaults=True):
@@ -211,6 +214,7 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     health: HealthCheck | None = None
     timeout_s: float | None = None
     max_rate_per_endpoint: int | None = None
+    tls: Origination | None = None  # None: plain HTTP
 
 
 class Plan(Struct, frozen=True, omit_defaults=True):

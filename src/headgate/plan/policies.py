@@ -1,4 +1,4 @@
-"""GKE's policies, each attached to one pool or to all ports of one Service (networking.gke.io/v1)."""
+"""Policies, each attached to one pool or to all ports of one Service; GKE's (networking.gke.io/v1) are read here."""
 
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
@@ -9,6 +9,7 @@ from headgate.api.policy import BackendPolicy, HealthCheckPolicy
 from headgate.api.snapshot import Snapshot
 from headgate.plan.conditions import Fault, met, unmet
 from headgate.plan.lookup import POOL_GROUPS, Lookup
+from headgate.plan.origination import Originations, gather_originations
 from headgate.plan.plan import Condition, HealthCheck, Status
 from headgate.plan.precedence import age
 
@@ -21,13 +22,16 @@ class Policies(Struct, frozen=True):
 
     health: Mapping[Target, HealthCheck]
     backend: Mapping[Target, BackendPolicy]
+    tls: Originations
 
 
 def gather_policies(snapshot: Snapshot, look: Lookup) -> tuple[Policies, list[Status]]:
+    """The statuses are of GKE's policies; those of the others depend on routes (`origination_statuses`)."""
     health, health_statuses = _attach("HealthCheckPolicy", snapshot.health_policies, look)
     backend, backend_statuses = _attach("GCPBackendPolicy", snapshot.backend_policies, look)
     checks = {target: _health_check(policy) for target, policy in health.items()}
-    return Policies(checks, backend), health_statuses + backend_statuses
+    tls = gather_originations(snapshot.tls_policies, look)
+    return Policies(checks, backend, tls), health_statuses + backend_statuses
 
 
 def _attach(kind: str, written: Iterable[Policy], look: Lookup) -> tuple[dict[Target, Policy], list[Status]]:
@@ -68,7 +72,7 @@ def _target(one: HealthCheckPolicy | BackendPolicy, look: Lookup) -> Target | Fa
 def _reading(one: HealthCheckPolicy | BackendPolicy) -> str:
     """What the policy is taken to mean where one machine can't do as it says."""
     if isinstance(one, HealthCheckPolicy) and one.check not in ("HTTP", "TCP"):
-        done = "connecting only" if one.check == "GRPC" else "plain HTTP/1.1"
+        done = "connecting only" if one.check == "GRPC" else "HTTP/1.1, by TLS where a BackendTLSPolicy says so"
         return f"a check of type {one.check} is done by {done}"
     return ""
 

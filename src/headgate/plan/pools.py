@@ -33,6 +33,7 @@ def inference_pool(
         health=policies.health.get(target),
         timeout_s=_float(policy.timeout_s) if policy else None,
         max_rate_per_endpoint=policy.max_rate_per_endpoint if policy else None,
+        tls=policies.tls.of_pool(pool.meta.key),
     )
 
 
@@ -50,6 +51,7 @@ def service_pool(service: Service, port: ServicePort, policies: Policies) -> Poo
         health=policies.health.get(target),
         timeout_s=_float(policy.timeout_s) if policy else None,
         max_rate_per_endpoint=policy.max_rate_per_endpoint if policy else None,
+        tls=policies.tls.of_port(service.meta.key, port),
     )
 
 

@@ -11,6 +11,7 @@ import yaml
 from msgspec import NODEFAULT, Struct, structs
 
 from headgate.plan.plan import Plan, Statuses
+from headgate.plan.tls import Sealed
 
 _UNBROKEN = 1 << 20  # columns: a line of YAML for a line of meaning
 
@@ -43,7 +44,16 @@ def plain(value: Any) -> Any:
         return {name: plain(one) for name, one, default in shown if one != default}
     if isinstance(value, Mapping):
         return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, Sealed):
+        return seal(value)
     return [plain(one) for one in value] if isinstance(value, tuple) else value
+
+
+def seal(value: Any) -> str:
+    """What stands for bytes that nobody is shown: private keys are among them. TypeError for any other value."""
+    if isinstance(value, Sealed):
+        return "sealed"
+    raise TypeError(f"no encoder knows {type(value).__name__}")
 
 
 def _default(field: structs.FieldInfo) -> Any:

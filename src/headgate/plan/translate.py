@@ -12,15 +12,18 @@ from headgate.plan.base_models import gather_base_models
 from headgate.plan.conditions import met, unmet
 from headgate.plan.hostnames import generality
 from headgate.plan.listeners import Examined, examine, gateway_conditions
-from headgate.plan.lookup import Lookup, look_up
+from headgate.plan.lookup import Findings, Lookup, look_up
 from headgate.plan.models import gather_models
 from headgate.plan.objectives import gather_objectives
+from headgate.plan.origination import origination_statuses
 from headgate.plan.plan import Condition, Listener, ListenerStatus, ParentStatus, Plan, Pool, Route, Status, Statuses
 from headgate.plan.policies import Policies, gather_policies
 from headgate.plan.pools import inference_pool, pool_statuses, service_pool
 from headgate.plan.precedence import age, rank
 from headgate.plan.rewrites import gather_rewrites
 from headgate.plan.routes import CompiledRoute, compile_route
+
+_NOTHING_FOUND: Findings = {}
 
 
 class _Routed(Struct, frozen=True):
@@ -40,13 +43,14 @@ class _Routed(Struct, frozen=True):
         return None
 
 
-def translate(snapshot: Snapshot) -> tuple[Plan, Statuses]:
+def translate(snapshot: Snapshot, findings: Findings = _NOTHING_FOUND) -> tuple[Plan, Statuses]:
     """What the gateway should do with all that was written, and what to tell those who wrote it.
 
     Every mistake becomes a condition in a status and takes only what depends on it out of the plan. The order of the
-    objects in `snapshot` does not matter. Raises nothing for what `headgate.api.load` lets through.
+    objects in `snapshot` does not matter. Raises nothing for what `headgate.api.load` lets through. `findings`: what
+    was found out about certificates by trying them, where somebody could.
     """
-    look = look_up(snapshot)
+    look = look_up(snapshot, findings)
     gateways = {gateway.meta.key: examine(gateway, look) for gateway in snapshot.gateways}
     routed = tuple(
         _Routed(compile_route(route, look), attach(route, gateways, look))
@@ -57,11 +61,13 @@ def translate(snapshot: Snapshot) -> tuple[Plan, Statuses]:
     base_models, base_model_statuses = gather_base_models(snapshot.config_maps)
     in_order = sorted(snapshot.gateways, key=lambda gateway: gateway.meta.key)
     listeners = tuple(one for gateway in in_order for one in _listeners(gateway, gateways[gateway.meta.key], routed))
+    parents = _parents(routed, gateways)
     statuses = [
         *(_class_status(one) for one in snapshot.gateway_classes),
         *(_gateway_status(gateway, gateways[gateway.meta.key], routed) for gateway in in_order),
         *(_route_status(one) for one in routed),
-        *pool_statuses(snapshot.pools, look, _parents(routed, gateways)),
+        *pool_statuses(snapshot.pools, look, parents),
+        *origination_statuses(policies.tls.judged, parents),
         *model_statuses,
         *policy_statuses,
         *base_model_statuses,
@@ -78,9 +84,11 @@ def _listeners(gateway: Gateway, examined: Iterable[Examined], routed: tuple[_Ro
                 gateway=gateway.meta.key,
                 name=one.listener.name,
                 port=one.listener.port,
+                protocol="HTTPS" if one.tls else "HTTP",
                 hostname=one.listener.hostname.lower(),
                 addresses=addresses,
                 routes=_routes(gateway.meta.key, one.listener.name, routed),
+                tls=one.tls,
             )
 
 
@@ -129,10 +137,10 @@ def _pools(
 
 
 def _parents(routed: Iterable[_Routed], gateways: Iterable[str]) -> Mapping[str, Mapping[str, bool]]:
-    """For each InferencePool the gateways whose routes refer to it, and whether any such route was accepted."""
+    """For each pool of the plan the gateways whose routes refer to it, and whether any such route was accepted."""
     parents: dict[str, dict[str, bool]] = {}
     for one in routed:
-        pools = {to.pool.meta.key for to in one.compiled.resolved if to.pool}
+        pools = {to.name for to in one.compiled.resolved if to.name}
         for at in one.attachments:
             for pool in pools if at.gateway in gateways else ():
                 accepted = parents.setdefault(pool, {})

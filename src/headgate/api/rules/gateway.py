@@ -8,6 +8,7 @@ from headgate.api.gateway import GatewayAddress, Listener, ListenerTLS
 from headgate.api.meta import Meta
 from headgate.api.rules import selectors
 from headgate.api.rules.sameness import repeated
+from headgate.api.rules.tls import client_validation, frontend
 from headgate.api.written.gateway import GatewaySpec
 from headgate.api.written.metadata import Spec
 
@@ -29,6 +30,7 @@ def gateway(meta: Meta, written: Spec[GatewaySpec]) -> Iterator[Fault]:
         (),
         "the same port, protocol and hostname as {first}: change one of the three, or remove this listener",
     )
+    yield from frontend(written.spec.tls, listeners)
     yield from _addresses(written.spec.addresses)
 
 
@@ -66,6 +68,7 @@ def _tls(listener: Listener, path: Path, certified: bool) -> Iterator[Fault]:
         yield Fault((*path, "mode"), f"HTTPS ends TLS at the gateway: write `mode: Terminate`, not {tls.mode}")
     if tls is not None and protocol not in _NO_TLS:
         yield from _certificates(tls, path)
+        yield from client_validation(tls.frontend_validation, (*path, "frontendValidation"))
 
 
 def _certificates(tls: ListenerTLS, path: Path) -> Iterator[Fault]:

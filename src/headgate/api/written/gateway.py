@@ -23,6 +23,7 @@ from headgate.api.gateway import (
     RouteRule,
 )
 from headgate.api.meta import Meta, Name
+from headgate.api.tls import GatewayTLS
 from headgate.api.tree import Tree
 from headgate.api.written.metadata import Spec
 
@@ -56,6 +57,7 @@ class GatewaySpec(Struct, frozen=True, rename="camel"):
     listeners: Annotated[tuple[Listener, ...], msgspec.Meta(min_length=1, max_length=64)]
     addresses: Annotated[tuple[GatewayAddress, ...], msgspec.Meta(max_length=16)] = ()
     infrastructure: Infrastructure = Infrastructure()
+    tls: GatewayTLS = GatewayTLS()
 
 
 class HTTPRouteSpec(Struct, frozen=True, rename="camel"):
@@ -78,7 +80,7 @@ def gateway_class(meta: Meta, written: Spec[GatewayClassSpec], _: Tree) -> Gatew
 
 def gateway(meta: Meta, written: Spec[GatewaySpec], _: Tree) -> Gateway:
     spec = written.spec
-    return Gateway(meta, spec.gateway_class_name, spec.listeners, spec.addresses)
+    return Gateway(meta, spec.gateway_class_name, spec.listeners, spec.addresses, spec.tls)
 
 
 def http_route(meta: Meta, written: Spec[HTTPRouteSpec], _: Tree) -> HTTPRoute:
