@@ -188,7 +188,6 @@ class Play:
         host: str | None = "gw.example",
         kind: str = "application/json",
         http10: bool = False,
-        scheme: bytes = b"http",
     ) -> Command:
         method, target = line.split(" ", 1)
         if body is None and model is not None:
@@ -205,7 +204,6 @@ class Play:
                 content,
                 b"id-1",
                 b"192.0.2.7",
-                scheme,
                 self.now,
             )
         )

@@ -117,9 +117,7 @@ def test_every_exchange_ends_with_one_answer_and_raises_nothing(request, data):
     method, target, headers, body = request
     play = Play(*ROUTES, **POOLS)
     hosts = [] if any(name == b"host" for name, _ in headers) else [(b"host", b"a.example")]
-    command = play.exchange.feed(
-        Asked(read_request(method, target, hosts + headers), body, b"id", b"peer", b"http", play.now)
-    )
+    command = play.exchange.feed(Asked(read_request(method, target, hosts + headers), body, b"id", b"peer", play.now))
     begun = 0
     for _ in range(2000):
         begun += isinstance(command, Relay | Reply | Respond)
@@ -150,9 +148,7 @@ def test_requests_before_it_change_nothing_for_a_request(requests):
     ) -> Command:
         method, target, headers, body = request
         hosts = [] if any(name == b"host" for name, _ in headers) else [(b"host", b"a.example")]
-        return exchange.feed(
-            Asked(read_request(method, target, hosts + headers), body, b"id", b"peer", b"http", play.now)
-        )
+        return exchange.feed(Asked(read_request(method, target, hosts + headers), body, b"id", b"peer", play.now))
 
     used = Play(*ROUTES, **POOLS)
     for request in [*requests, *requests]:

@@ -96,7 +96,7 @@ def _find_way(event: Asked, site: Site, record: Record, reading: Reading) -> Way
     host = target.host if target.host is not None else head.host.decode("latin-1")
     routes = site.router.routes_for(host)
     if routes is None:
-        return _unknown_host(host)
+        return _unknown_host(host, site)
     record.host = host
     asking = Asking(record.method, target.path, target.query, reading.model, site.base_models, head.headers)
     origin = head.told(b"origin")
@@ -126,13 +126,13 @@ def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Ro
         return _unrouted(record, reading, site, routes)
     record.route = route.name
     if route.redirect is not None:
-        return _redirect(route.redirect, route, event, record.host)
+        return _redirect(route.redirect, route, event, site, record.host)
     backend = backend_of_session(route.session, route.backends, event, site) or _weighted(route.backends, site.dice)
     if backend is None or backend.pool is None or backend.pool not in site.pools:
         why = f": {backend.reason}" if backend is not None and backend.reason else ""
         return refuse(backend.status if backend is not None else 500, f"The route {route.name} has no backend{why}.")
     if backend.redirect is not None:
-        return _redirect(backend.redirect, route, event, record.host)
+        return _redirect(backend.redirect, route, event, site, record.host)
     cors = route.cors or backend.cors
     return Way(
         record.method,
@@ -154,8 +154,9 @@ def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Ro
     )
 
 
-def _redirect(redirect: Redirect, route: Route, event: Asked, host: str) -> Respond:
-    where = location(redirect, route.match, scheme=event.scheme.decode(), host=host, target=event.head.target.text)
+def _redirect(redirect: Redirect, route: Route, event: Asked, site: Site, host: str) -> Respond:
+    scheme, target, served = site.scheme.decode(), event.head.target.text, site.served_at
+    where = location(redirect, route.match, scheme=scheme, host=host, target=target, served=served)
     return Respond(redirect.status, [(b"location", where.encode("latin-1", "replace"))], b"")
 
 
@@ -220,7 +221,7 @@ def _head(event: Asked, site: Site, record: Record, way: Way, length: int, *, ra
         own,
         head.forwarded_for,
         event.peer,
-        event.scheme,
+        site.scheme,
         head.id or event.id,
         framing,
     )
@@ -271,9 +272,12 @@ def _weighted(backends: tuple[Backend, ...], dice: Callable[[], float]) -> Backe
     return None
 
 
-def _unknown_host(host: str) -> Respond:
+def _unknown_host(host: str, site: Site) -> Respond:
     if hostname(host) is None:
         return refuse(400, "The Host header is not valid: it must be a host name or address, with or without a port.")
+    if site.router.misdirected(host):
+        message = f"This connection was made for another host than `{host}`: open one for that."
+        return refuse(421, message, code="misdirected_request")
     return refuse(404, f"No listener here serves the host `{host}`.")
 
 

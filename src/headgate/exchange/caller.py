@@ -25,7 +25,7 @@ ANYONE = Caller()
 
 
 def recognise(event: Asked, site: Site, view: PoolView, way: Way) -> Caller:
-    session, origin, secure = way.route.session, event.head.told(b"origin"), event.scheme == b"https"
+    session, origin, secure = way.route.session, event.head.told(b"origin"), site.scheme == b"https"
     found = _held(session, event, site, view) if session is not None else None
     if found is None:
         return Caller(origin, secure)

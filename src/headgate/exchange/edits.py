@@ -1,6 +1,11 @@
 """Edits on the way: header modifiers, path rewrites, redirects. Source: Gateway API, HTTPRouteFilter."""
 
+from collections.abc import Sequence
+
+from msgspec import Struct
+
 from headgate.exchange.events import Headers
+from headgate.plan.hostnames import covers
 from headgate.plan.plan import HeaderEdit, Match, Redirect, Rewrite
 
 _PORTS = {"http": 80, "https": 443}
@@ -44,20 +49,37 @@ def rewrite(target: str, host: str, match: Match, *rewrites: Rewrite | None) -> 
     return target, next((one.hostname for one in rewrites if one is not None and one.hostname), host)
 
 
-def location(redirect: Redirect, match: Match, *, scheme: str, host: str, target: str) -> str:
+class ServedAt(Struct, frozen=True):
+    """Where a listener is served: requests for its hostname that are meant for `port` come to port `here`."""
+
+    hostname: str
+    port: int
+    here: int
+
+
+def location(
+    redirect: Redirect, match: Match, *, scheme: str, host: str, target: str, served: Sequence[ServedAt] = ()
+) -> str:
     """The Location header of a redirect. `host` is the request's Host header, with its port where it has one.
 
     The port: the filter's; else the scheme's own where the filter changes the scheme; else that of the request. A
     port that is the scheme's own is left out.
+
+    `served`: the gateway's listeners. Who came by a port that one of them is served at sees those ports, so it is sent
+    to such a one; who came by another (or by none, with a mapping before us) knows of those in the manifests only.
     """
     name, colon, own_port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
     if not colon:
         name, own_port = host, ""
     to_scheme = redirect.scheme or scheme
-    port = redirect.port
-    if port is None and not redirect.scheme and own_port.isdigit():
-        port = int(own_port)
     authority = redirect.hostname or name
+    if redirect.port is None and not redirect.scheme:
+        port = int(own_port) if own_port.isdigit() else None
+    else:
+        port = wanted = redirect.port or _PORTS[to_scheme]
+        if own_port in {str(one.here) for one in served}:
+            at = (one.here for one in served if one.port == wanted and covers(one.hostname, authority.lower()))
+            port = next(at, wanted)
     if port is not None and port != _PORTS.get(to_scheme):
         authority = f"{authority}:{port}"
     return f"{to_scheme}://{authority}{rewrite_path(target, match, redirect.full, redirect.prefix)}"

@@ -32,7 +32,6 @@ class Asked(Struct, frozen=True, gc=False):
     body: bytes
     id: bytes
     peer: bytes = b""
-    scheme: bytes = b"http"
     now: float = 0.0
 
 
@@ -60,9 +59,12 @@ class Ended(Struct, frozen=True, gc=False):
 
 
 class Failed(Struct, frozen=True, gc=False):
-    """`refused`: no connection. `reset`: it broke. `timeout`: it took longer than it may. `garbage`: not HTTP."""
+    """`refused`: no connection. `reset`: it broke. `timeout`: it took longer than it may. `garbage`: not HTTP.
 
-    reason: Literal["refused", "reset", "timeout", "garbage"]
+    `untrusted`: by TLS it is not who it must be.
+    """
+
+    reason: Literal["refused", "reset", "timeout", "garbage", "untrusted"]
     detail: str = ""
     now: float = 0.0
 

@@ -302,6 +302,10 @@ class Exchange(Struct, eq=False):
         record.error = f"{event.reason}: {event.detail}" if event.detail else event.reason
         if self.state is State.RELAYING:
             return self._cut(event)
+        if event.reason == "untrusted":
+            # It has heard nothing, and will not be somebody else in a moment.
+            record.tries -= 1
+            return self._elsewhere(event.now) or self._give_up(502, event.now)
         retry = self._job.way.route.retry
         if retry is not None and event.reason != "refused":
             again = self._retry(retry, event.now)

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from headgate.exchange.events import Headers
 from headgate.exchange.request import OURS
+from headgate.plan.hostnames import covers, generality
 from headgate.plan.plan import Cors, Listener, Match, Route, TextMatch
 
 _HOSTS_REMEMBERED = 1024  # clients choose the Host header: what is kept for it is bounded
@@ -59,9 +60,14 @@ Routes = tuple[CompiledRoute, ...]
 
 
 class Router:
-    """The listeners that share one socket address."""
+    """The listeners that share one socket address, or by TLS the one whose connections these are.
 
-    def __init__(self, listeners: Sequence[Listener]) -> None:
+    `elsewhere`: hostnames of listeners at the same address that have connections of their own.
+    """
+
+    def __init__(self, listeners: Sequence[Listener], elsewhere: Sequence[str] = ()) -> None:
+        self._elsewhere = elsewhere
+        self._here = tuple([listener.hostname for listener in listeners])
         self._exact: dict[str, list[tuple[tuple[str, ...], CompiledRoute]]] = {}
         self._wild: list[tuple[str, list[tuple[tuple[str, ...], CompiledRoute]]]] = []
         self._any: list[tuple[tuple[str, ...], CompiledRoute]] | None = None
@@ -80,7 +86,8 @@ class Router:
     def routes_for(self, host: str) -> Routes | None:
         """The routes for a Host header (any case, with or without a port): for hosts of the same routes, one object.
 
-        None when no listener has that name, or it is none (`hostname` tells).
+        None when no listener has that name, or it is none (`hostname` tells), or it is for other connections
+        (`misdirected` tells).
         """
         try:
             return self._seen[host]
@@ -94,7 +101,18 @@ class Router:
         found = self._seen[host] = self._look_up(name)
         return found
 
+    def misdirected(self, host: str) -> bool:
+        """Whether a listener elsewhere is the one for this host: clients may reuse a connection for another host that
+        the certificate is for as well (RFC 9110 §7.4; Gateway API, Listener.hostname)."""
+        name = hostname(host)
+        if name is None or not self._elsewhere:
+            return False
+        best = min((own for own in (*self._here, *self._elsewhere) if covers(own, name)), key=generality, default=None)
+        return best is not None and best not in self._here
+
     def _look_up(self, name: str) -> Routes | None:
+        if self.misdirected(name):
+            return None
         routes = self._exact.get(name)
         if routes is None:
             routes = next((own for suffix, own in self._wild if name.endswith(suffix)), self._any)

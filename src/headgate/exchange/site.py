@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
+from headgate.exchange.edits import ServedAt
 from headgate.exchange.resolve import Resolution
 from headgate.exchange.router import Asking, CompiledRoute, Router, Routes, find_route
 from headgate.fleet.endpoint import Served
@@ -114,6 +115,8 @@ class Site(Struct):
     limits: Limits = Limits()
     started: int = 0
     epoch: float = 0.0  # Unix time at 0 of the clock that events are told by
+    scheme: bytes = b"http"
+    served_at: tuple[ServedAt, ...] = ()  # all listeners of the gateway
     ways: dict[tuple[bytes, bytes, bytes, str], Way] = msgspec.field(default_factory=dict)
     reached: dict[int, Reached] = msgspec.field(default_factory=dict)
 

@@ -17,6 +17,7 @@ class Endpoint(Struct, frozen=True):
     engine: str = "vllm"  # whose metric names it speaks: vllm, sglang, trtllm-serve, triton-tensorrt-llm, triton
     ray: bool = False  # Ray Serve: wants the model in the header serve_multiplexed_model_id
     mapped: Mapping[int, int] = {}  # the server's
+    tls: str = ""  # the name of what it must show by TLS, "" where it speaks plain HTTP
 
     @property
     def hostport(self) -> str:

@@ -10,6 +10,14 @@ def covers(wide: str, narrow: str) -> bool:
     return wide.startswith("*.") and narrow.endswith(wide[1:])
 
 
+def certifies(subject: str, name: str) -> bool:
+    """Whether a certificate for `subject` is one for `name`: a wildcard is for one label only (RFC 6125 §6.4.3)."""
+    if not subject.startswith("*."):
+        return subject == name
+    label, dot, rest = name.partition(".")
+    return bool(label and dot) and rest == subject[2:]
+
+
 def intersect(listener: str, route: Iterable[str]) -> tuple[str, ...] | None:
     """The names that both allow: () any, None none at all (Gateway API: HTTPRouteSpec.hostnames).
 

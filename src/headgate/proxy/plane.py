@@ -7,7 +7,7 @@ from collections.abc import Callable
 from email.utils import formatdate
 from itertools import count
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
@@ -21,7 +21,7 @@ from headgate.proxy.outbox import Outbox
 from headgate.proxy.upstream import Upstreams
 
 if TYPE_CHECKING:
-    from headgate.proxy.downstream import Downstream
+    from headgate.proxy.downstream import Listening
     from headgate.proxy.turn import Turn
 
 _SWEEP_S = 0.1
@@ -41,9 +41,20 @@ class Bounds(Struct, frozen=True):
     linger_s: float = 2.0  # for a client to read why it was refused
     mirrored: int = 256  # copies of requests that are under way
     mirrored_bytes: int = 64 << 20  # of their bodies
+    handshake_s: float = 10.0  # for the whole of a TLS handshake
 
 
 _BOUNDS = Bounds()
+
+
+class Connection(Protocol):
+    """A client's, as the plane keeps it in sight."""
+
+    @property
+    def listening(self) -> "Listening | None": ...
+    def sweep(self, now: float) -> None: ...
+    def drain(self) -> None: ...
+    def abort(self) -> None: ...
 
 
 class Plane:
@@ -67,7 +78,8 @@ class Plane:
         self.upstreams = Upstreams(self.outbox)
         self.mirrors = Mirrors(self.upstreams, ledger, prefixes, bounds)
         self.request_heads = Heads[tuple[RequestHead, bool]]()
-        self.connections: set[Downstream] = set()
+        self.connections: set[Connection] = set()
+        self.handshake_failures: dict[str, int] = {}  # of clients, by reason
         self.parked: dict[str, set[Turn]] = {}
         self.now = monotonic()  # moves with the sweep, as the date does: good enough, and free to read
         self.date = formatdate(usegmt=True).encode()
@@ -77,7 +89,7 @@ class Plane:
         self._sweeper: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event | None = None
 
-    def left(self, connection: "Downstream") -> None:
+    def left(self, connection: Connection) -> None:
         """A connection has ended."""
         self.connections.discard(connection)
         if self._drained is not None and not self.connections:

@@ -133,7 +133,7 @@ class RequestReader:
         return self._ask(head, data[at:]), keep_alive
 
     def _ask(self, head: RequestHead, body: bytes) -> Asked:
-        return Asked(head, body, head.id or self._next_id(), self.peer, b"http", monotonic())
+        return Asked(head, body, head.id or self._next_id(), self.peer, monotonic())
 
     def _gather(self, partial: tuple[RequestHead, bool, int], data: bytes) -> Respond | None:
         """More of a body whose head was known."""
@@ -281,7 +281,6 @@ class RequestReader:
             body[0] if len(body) == 1 else b"".join(body),
             self._next_id(),
             self.peer,
-            b"http",
             monotonic(),
         )
         body.clear()  # it may be large, and the next request may be long in coming

@@ -11,6 +11,8 @@ from headgate.exchange.answer import AnswerHead, read_answer
 from headgate.exchange.events import Headers
 from headgate.fleet.endpoint import Endpoint
 from headgate.proxy.chunks import whole_chunk
+from headgate.proxy.connect import connect
+from headgate.proxy.contexts import Trust, Untrusted
 from headgate.proxy.heads import Heads, Known
 from headgate.proxy.outbox import Outbox
 
@@ -20,7 +22,8 @@ _IDLE_PER_ENDPOINT = 256
 _COPIED = 16 << 10  # bytes of a body up to which copying it costs less than a second piece to write
 _HEAD = 256 << 10  # bytes before the answer's body
 
-Reason = Literal["refused", "reset", "timeout", "garbage"]
+Reason = Literal["refused", "reset", "timeout", "garbage", "untrusted"]
+_Key = tuple[str, int, str]  # address, port, and by which TLS
 
 
 class Owner(Protocol):
@@ -36,11 +39,15 @@ class Owner(Protocol):
 
 
 class Upstreams:
-    """The connections of one event loop, by endpoint address."""
+    """The connections of one event loop, by endpoint address.
+
+    `trusts` are those that endpoints name (`Endpoint.tls`); the edge keeps them current.
+    """
 
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
-        self._idle: dict[tuple[str, int], list[Upstream]] = {}
+        self.trusts: dict[str, Trust] = {}
+        self._idle: dict[_Key, list[Upstream]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
         self._now = 0.0
         self.heads = Heads[AnswerHead]()
@@ -52,7 +59,7 @@ class Upstreams:
 
         `no_body`: the answer has none whatever it says (HEAD). `repeat`: it may be sent twice.
         """
-        sending = Sending((endpoint.address, endpoint.port), self, head, body, no_body, repeat, owner)
+        sending = Sending((endpoint.address, endpoint.port, endpoint.tls), self, head, body, no_body, repeat, owner)
         idle = self._idle.get(sending.key)
         while idle:
             upstream = idle.pop()
@@ -68,10 +75,15 @@ class Upstreams:
         task.add_done_callback(self._connecting.discard)
 
     async def _connect(self, sending: "Sending") -> None:
-        loop = asyncio.get_running_loop()
+        address, port, tls = sending.key
+        trust = self.trusts.get(tls)
         try:
+            if tls and trust is None:
+                raise Untrusted("what to know it by has just changed")
             async with asyncio.timeout(_CONNECT_S):
-                _, upstream = await loop.create_connection(lambda: Upstream(self, sending.key), *sending.key)
+                upstream = await connect(lambda: Upstream(self, sending.key), address, port, trust)
+        except Untrusted as error:
+            sending.fail("untrusted", str(error))
         except TimeoutError:
             sending.fail("refused", f"no connection within {_CONNECT_S:g} s")
         except OSError as error:
@@ -121,7 +133,7 @@ class Upstreams:
 class Sending(Struct, eq=False):
     """A request on its way to one endpoint. Its owner is None once the owner wants nothing more of it."""
 
-    key: tuple[str, int]
+    key: _Key
     _upstreams: Upstreams
     head: bytes
     body: bytes
@@ -187,7 +199,7 @@ class Upstream(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, upstreams: Upstreams, key: tuple[str, int]) -> None:
+    def __init__(self, upstreams: Upstreams, key: _Key) -> None:
         self._upstreams = upstreams
         self.key = key
         self.idle_since = 0.0
