@@ -39,14 +39,14 @@ def certify(refs: Iterable[ObjectRef], namespace: str, look: Lookup) -> Certifie
             faults.append(secret)
             continue
         name = f"Secret {secret.meta.key}"
-        finding = look.findings.get(("Secret", secret.meta.key), Finding())
+        finding = look.findings.get((CHAIN, "Secret", secret.meta.key), Finding())
         if fault := finding.fault or unfit(secret):
             kept = "; the one that it was before is used on" if finding.last else ""
             faults.append(Fault("InvalidCertificateRef", f"{name}: {fault}{kept}"))
         elif finding.note:
             notes.append(f"{name}: {finding.note}")
         if used := finding.last if fault else secret:
-            certificates.append(_certificate(used))
+            certificates.append(read_secret(used))
     return Certified(tuple(certificates), tuple(faults), tuple(notes))
 
 
@@ -75,8 +75,8 @@ def unfit(secret: Secret) -> str:
         return f"{CHAIN}: {error}"
 
 
-def _certificate(secret: Secret) -> Certificate:
-    """Of a Secret that is fit."""
+def read_secret(secret: Secret) -> Certificate:
+    """Of a Secret that is not `unfit`."""
     facts = read_pem(secret.data[CHAIN])[0]
     pem = Sealed(b"%b\n%b" % (secret.data[CHAIN], secret.data[KEY]))
     return Certificate(secret.meta.key, facts.names, facts.not_after, facts.fingerprint, pem)
@@ -157,10 +157,15 @@ def bundle(source: ConfigMap | Secret) -> bytes:
 def _no_bundle(kind: str, name: str, pem: bytes | None, look: Lookup) -> str:
     if pem is None:
         return " does not exist"
+    fault = unfit_bundle(pem)
+    if not fault and (finding := look.findings.get((BUNDLE, kind, name))):
+        fault = finding.fault
+    return fault and f": {fault}"
+
+
+def unfit_bundle(pem: bytes) -> str:
+    """Why the text can't be a bundle of authorities; "" when it may be."""
     try:
-        if not read_pem(pem):
-            return f": {BUNDLE} must hold PEM"
+        return "" if read_pem(pem) else f"{BUNDLE} must hold PEM"
     except ValueError as error:
-        return f": {BUNDLE}: {error}"
-    finding = look.findings.get((kind, name))
-    return f": {finding.fault}" if finding and finding.fault else ""
+        return f"{BUNDLE}: {error}"

@@ -25,7 +25,8 @@ class Finding(Struct, frozen=True):
     last: Secret | None = None
 
 
-Findings = Mapping[tuple[str, str], Finding]  # by kind and namespace/name
+Tried = tuple[str, str, str]  # a key of the object's data, its kind, and namespace/name
+Findings = Mapping[Tried, Finding]
 
 
 class Lookup(Struct, frozen=True):

@@ -68,10 +68,11 @@ def validation_of(listener: Listener, gateway: Gateway) -> ClientValidation | No
 
 def insecure(gateway: Gateway) -> list[str]:
     """Where clients are asked for a certificate that they need not have."""
-    return [place for place, validation in _validations(gateway) if validation and validation.mode == _FALLBACK]
+    return [place for place, validation in validations(gateway) if validation and validation.mode == _FALLBACK]
 
 
-def _validations(gateway: Gateway) -> Iterator[tuple[str, ClientValidation | None]]:
+def validations(gateway: Gateway) -> Iterator[tuple[str, ClientValidation | None]]:
+    """All that are written, each with its place."""
     if gateway.tls.frontend:
         yield "spec.tls.frontend.default", gateway.tls.frontend.default.validation
         yield from ((f"port {one.port}", one.tls.validation) for one in gateway.tls.frontend.per_port)

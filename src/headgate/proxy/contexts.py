@@ -112,7 +112,7 @@ def _no_passphrase() -> str:
 
 @contextlib.contextmanager
 def _file(content: bytes) -> Iterator[str]:
-    """Python's ssl reads keys from files only: from one in memory, or where there is no such thing, one gone at once."""
+    """Python's ssl reads keys from files only: from one in memory, or where there is none, from one soon gone."""
     if sys.platform == "linux":
         with os.fdopen(os.memfd_create("certificate"), "wb") as file:
             file.write(content)

@@ -1,32 +1,39 @@
 """From files to a plan, again and again: the newest good reading, and what is wrong with the text."""
 
+from collections.abc import Mapping
+from time import time
+
 from msgspec import Struct
 
 from headgate.api import Problem, Snapshot, load
+from headgate.api.workload import Secret
 from headgate.plan import Plan, Statuses, translate
+from headgate.runtime.certificates import examine
 from headgate.runtime.complaints import complaints
 from headgate.runtime.sources import Sources
 
 
 class Reading(Struct, frozen=True):
-    """One reading of all files. `plan` and `statuses` are those of `snapshot`."""
+    """One reading of all files. `plan` and `statuses` are those of `snapshot`; `fit` are Secrets with certificates."""
 
     snapshot: Snapshot = Snapshot()
     plan: Plan = Plan()
     statuses: Statuses = ()
     problems: tuple[Problem, ...] = ()
+    fit: Mapping[str, Secret] = {}
 
     @property
     def errors(self) -> tuple[Problem, ...]:
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
 
-def read(sources: Sources, before: Snapshot | None = None) -> Reading:
+def read(sources: Sources, before: Reading | None = None) -> Reading:
     """Read everything; objects that are wrong now stay as they were `before`."""
     texts, unread = sources.read()
-    snapshot, problems = load(texts, before)
-    plan, statuses = translate(snapshot)
-    return Reading(snapshot, plan, statuses, (*unread, *problems))
+    snapshot, problems = load(texts, before.snapshot if before else None)
+    examined = examine(snapshot, before.fit if before else {}, time())
+    plan, statuses = translate(snapshot, examined.findings)
+    return Reading(snapshot, plan, statuses, (*unread, *problems, *examined.problems), examined.fit)
 
 
 def remarks(reading: Reading) -> list[str]:

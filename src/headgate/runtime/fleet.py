@@ -142,6 +142,8 @@ class Fleet:
         in_order = sorted(self._plan.pools.values(), key=lambda pool: (pool.kind != "inference", pool.name))
         for pool in in_order:
             found = members(pool.namespace, pool.selector, pool.ports, self._servers)
+            if pool.tls is not None:
+                found = tuple(replace(endpoint, tls=pool.tls.name) for endpoint in found)
             self._members[pool.name] = tuple(_distinct(endpoint, places) for endpoint in found)
             for endpoint in self._members[pool.name]:
                 pools_of.setdefault(endpoint.name, []).append(pool.name)

@@ -11,16 +11,18 @@ from time import monotonic, time
 
 from msgspec import Struct
 
+from headgate.exchange.edits import ServedAt
 from headgate.exchange.record import Record
 from headgate.exchange.router import Router
 from headgate.exchange.site import Limits, Site
 from headgate.fleet.endpoint import Server
 from headgate.plan.plan import Listener, Plan
-from headgate.proxy.downstream import Listening
+from headgate.proxy.entrance import Door, Entrance
 from headgate.proxy.plane import Bounds, Plane
 from headgate.runtime.accesslog import AccessLog
 from headgate.runtime.addresses import Assignment, Bound, assign
 from headgate.runtime.client import Client
+from headgate.runtime.contexts import Contexts
 from headgate.runtime.fleet import Fleet
 from headgate.runtime.health import Health
 from headgate.runtime.memory import Packer
@@ -53,7 +55,7 @@ class Gateway:
         self._expected = _NOTHING
         self.assigned = Assignment()
         self._told: tuple[str, ...] = ()  # what was said of it
-        self.sockets: dict[tuple[str, int], tuple[Listening, asyncio.Server]] = {}
+        self.sockets: dict[tuple[str, int], tuple[Entrance, asyncio.Server]] = {}
         self.unbound: dict[tuple[str, int], str] = {}  # sockets that could not be had, and why
         self.recent: deque[Record] = deque(maxlen=_REMEMBERED)
         self._packer = Packer()
@@ -67,11 +69,14 @@ class Gateway:
             self.plane.parked,
             lambda: self.log.dropped if self.log is not None else 0,
             self.plane.mirrors.outcomes,
+            self.plane.handshake_failures,
+            lambda: [one for listener in self.plan.listeners if listener.tls for one in listener.tls.certificates],
         )
         self._say = say
         self._limits = Limits(wait_s=options.wait_s, debug_headers=options.debug_headers)
         self._started = int(time())
-        self._client = Client()
+        self._contexts = Contexts(self.plane.upstreams.trusts, say)
+        self._client = Client(trusts=self.plane.upstreams.trusts)
         self._scraper = Scraper(self._client, self.fleet.load, interval=options.scrape_s, busy=self.fleet.ledger.total)
         self._health = Health(self._client, self.fleet.health)
         self._watching: asyncio.Handle | None = None
@@ -85,6 +90,7 @@ class Gateway:
     async def apply(self, plan: Plan, expected: Mapping[str, frozenset[str]] = _NOTHING) -> None:
         """Do what the plan says, without disturbing what stays the same. `expected`: adapters to come, by pool."""
         self.plan, self._expected = plan, expected
+        self._contexts.plan(plan)
         self.fleet.plan(plan, expected)
         self._watch()
         self.assigned = assign(
@@ -121,14 +127,14 @@ class Gateway:
     async def _listen(self, bound: Sequence[Bound]) -> None:
         wanted = {(one.address, one.port) for one in bound}
         for key in self.sockets.keys() - wanted:
-            listening, server = self.sockets.pop(key)
+            entrance, server = self.sockets.pop(key)
             server.close()
-            listening.close()
+            entrance.close()
         self.unbound = {key: why for key, why in self.unbound.items() if key in wanted}
         # All at once, before anything is waited for: no route may outlive the pools that it leads to.
         for one in bound:
             if (one.address, one.port) in self.sockets:
-                self.sockets[one.address, one.port][0].site = self._site(one.listeners)
+                self.sockets[one.address, one.port][0].serve(self._doors(one))
         for one in bound:
             if (one.address, one.port) not in self.sockets:
                 await self._bind(one)
@@ -141,17 +147,18 @@ class Gateway:
 
     async def _bind(self, one: Bound) -> None:
         key = one.address, one.port
-        listening = Listening(self.plane, self._site(one.listeners))
+        entrance = Entrance(self.plane)
+        entrance.serve(self._doors(one))
         gateway, place = one.listeners[0].gateway, _hostport(*key)
         try:
-            server = await asyncio.get_running_loop().create_server(listening.accept, *key, backlog=_BACKLOG)
+            server = await asyncio.get_running_loop().create_server(entrance.accept, *key, backlog=_BACKLOG)
         except OSError as error:
             why = why_not(error, *key)
             if self.unbound.get(key) != why:
                 self._say(f"Gateway {gateway} is not served at {place}: {why}. It is tried again each second.")
             self.unbound[key] = why
             return
-        self.sockets[key] = (listening, server)
+        self.sockets[key] = (entrance, server)
         if self.unbound.pop(key, None):
             self._say(f"Gateway {gateway} is served at {place} now.")
 
@@ -160,16 +167,29 @@ class Gateway:
         address = self.assigned.addresses.get(listener.gateway, "")
         return address, self.assigned.ports.get((listener.gateway, listener.port), listener.port)
 
-    def _site(self, listeners: Sequence[Listener]) -> Site:
-        fleet = self.fleet
+    def _doors(self, one: Bound) -> list[Door]:
+        if one.listeners[0].tls is None:
+            return [Door(self._site(Router(one.listeners), one, b"http"))]
+        doors = []
+        for listener in one.listeners:
+            router = Router((listener,), [other.hostname for other in one.listeners if other is not listener])
+            site, identities = self._site(router, one, b"https"), self._contexts.identities(listener)
+            doors.append(Door(site, listener.hostname, identities, listener.tls.clients if listener.tls else None))
+        return doors
+
+    def _site(self, router: Router, one: Bound, scheme: bytes) -> Site:
+        fleet, gateway = self.fleet, one.listeners[0].gateway
+        served = [listener for listener in self.plan.listeners if listener.gateway == gateway]
         return Site(
-            Router(listeners),
+            router,
             fleet.views,
             fleet.base_models,
             random.random,
             self._limits,
             self._started,
             time() - monotonic(),
+            scheme,
+            tuple(ServedAt(listener.hostname, listener.port, self.place(listener)[1]) for listener in served),
         )
 
     def _pool_changed(self, pool: str) -> None:

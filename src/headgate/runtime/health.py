@@ -29,7 +29,8 @@ class Health:
 
     There is none before the first `healthy` successes or `unhealthy` failures in a row. The first time one success is
     enough, and checks come each second at least: an endpoint that starts has no relapse to fear. HTTP: GET `path`
-    must answer 200 (GKE's HealthCheckPolicy); TCP: a connection must be had.
+    must answer 200 (GKE's HealthCheckPolicy), by TLS where the endpoint speaks it and this is its own port; TCP: a
+    connection must be had.
     """
 
     def __init__(self, client: Client, on_change: Callable[[str, bool], None]) -> None:
@@ -55,6 +56,7 @@ class Health:
             target = before.get(endpoint.name)
             if target is None or _what(target.endpoint, target.check) != _what(endpoint, check):
                 target = _Target(endpoint, check, monotonic())
+            target.endpoint = endpoint
             self._targets[endpoint.name] = target
         self._rounds.soon()
 
@@ -88,7 +90,10 @@ class Health:
             if check.tcp:
                 await self._client.connect(endpoint.address, port, timeout=check.timeout_s)
                 return True
-            answer = await self._client.fetch("GET", endpoint.address, port, check.path, timeout=check.timeout_s)
+            tls = endpoint.tls if port == endpoint.port else ""
+            answer = await self._client.fetch(
+                "GET", endpoint.address, port, check.path, tls=tls, timeout=check.timeout_s
+            )
         except ClientError:
             return False
         return answer.status == 200

@@ -11,6 +11,7 @@ from headgate.exchange.record import Record
 from headgate.exchange.site import PoolView
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.ledger import Ledger
+from headgate.plan.tls import Certificate
 from headgate.runtime.exposition import Page
 from headgate.runtime.process import describe
 
@@ -25,6 +26,7 @@ _REASONS = {
     404: "not_found",
     408: "slow_request",
     413: "too_large",
+    421: "misdirected",
     429: "saturated",
     431: "too_large",
     499: "client_gone",
@@ -46,9 +48,12 @@ class Metrics:
         parked: Mapping[str, Collection[object]],
         dropped: Callable[[], int],
         mirrored: Mapping[str, int] = MappingProxyType({}),
+        handshake_failures: Mapping[str, int] = MappingProxyType({}),
+        certificates: Callable[[], Iterable[Certificate]] = tuple,
     ) -> None:
         """`parked`: the requests that wait, by pool. `dropped`: lines that the access log has lost. `mirrored`: how
-        many copies of requests came to which end.
+        many copies of requests came to which end. `handshake_failures`: of clients, by reason. `certificates`: those
+        that are shown to clients.
         """
         self._ledger = ledger
         self._pools = pools
@@ -56,6 +61,8 @@ class Metrics:
         self._parked = parked
         self._dropped = dropped
         self._mirrored = mirrored
+        self._handshake_failures = handshake_failures
+        self._certificates = certificates
         self._requests: dict[tuple[str, str, str, str, int], _Series] = {}
         self._refused: dict[str, int] = {}
         self._traffic: dict[tuple[str, str], _Traffic] = {}
@@ -184,6 +191,7 @@ class Metrics:
 
     def _of_itself(self, page: Page) -> None:
         page.one("headgate_connections", "gauge", "Client connections that are open.", self._connections())
+        self._of_tls(page)
         page.one(
             "headgate_access_log_dropped_total",
             "counter",
@@ -203,6 +211,17 @@ class Metrics:
             "When the manifests were last read without an error.",
             round(self._reloaded_at, 3),
         )
+
+    def _of_tls(self, page: Page) -> None:
+        name = "headgate_tls_handshake_failures_total"
+        page.family(name, "counter", "Clients that were turned away, or left, before any request, by reason.")
+        for reason, count in sorted(self._handshake_failures.items()):
+            page.sample(name, (("reason", reason),), count)
+        name = "headgate_certificate_expiry_timestamp_seconds"
+        page.family(name, "gauge", "When a certificate that is shown to clients stops being valid.")
+        ends = {one.name: one.not_after.timestamp() for one in self._certificates()}
+        for secret, end in sorted(ends.items()):
+            page.sample(name, (("secret", secret),), end)
 
 
 def state(endpoint: Endpoint) -> str:

@@ -33,7 +33,7 @@ def gateways(seen: Seen) -> list[Row]:
             listener = planned.get(own.name)
             if listener is not None:
                 address, port = seen.gateway.place(listener)
-                row |= {"url": _url(address, port), "hostname": listener.hostname or "*"}
+                row |= {"url": _url(listener, address, port), "hostname": listener.hostname or "*"}
                 row |= {"address": address, "port": port}
                 if (address, port) not in seen.gateway.sockets:
                     told = f"Not served: {seen.gateway.unbound.get((address, port), 'no address is free')}"
@@ -132,7 +132,9 @@ def models(seen: Seen) -> list[Row]:
         key = seen.gateway.place(listener)
         if key not in seen.gateway.sockets:
             continue
-        site = seen.gateway.sockets[key][0].site
+        site = seen.gateway.sockets[key][0].site(listener.hostname)
+        if site is None:
+            continue
         hosts = sorted({host for route in listener.routes for host in route.hostnames}) or [listener.hostname or "*"]
         for host in hosts:
             name = host.replace("*.", "any.") if host != "*" else "localhost"
@@ -143,7 +145,7 @@ def models(seen: Seen) -> list[Row]:
                         "parent": served.parent or "",
                         "host": host,
                         "gateway": f"{listener.gateway}/{listener.name}",
-                        "url": _url(*key),
+                        "url": _url(listener, *key),
                     }
                 )
     return rows
@@ -205,12 +207,13 @@ def _views(seen: Seen) -> list[PoolView]:
     return [views[name] for name in sorted(views)]
 
 
-def _url(address: str, port: int) -> str:
+def _url(listener: Listener, address: str, port: int) -> str:
     """Where a client on this machine finds it: 0.0.0.0 is no place to go to."""
     if not address:
         return ""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = listener.protocol.lower()
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _list(value: object) -> list[str]:

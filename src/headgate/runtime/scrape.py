@@ -194,8 +194,9 @@ class Scraper:
     async def _answer(self, target: _Target, question: _Question) -> bool:
         """Whether the load is another one now."""
         host, port = _place(target.endpoint)
+        tls = target.endpoint.tls
         try:
-            answer = await self._client.fetch("GET", host, port, question.path, timeout=_TIMEOUT_S)
+            answer = await self._client.fetch("GET", host, port, question.path, tls=tls, timeout=_TIMEOUT_S)
             question.absent = answer.status == 404
             if answer.status not in (200, 404):
                 raise ClientError(f"answered {answer.status}")

@@ -156,7 +156,7 @@ class System:
             self._changed.clear()
             before = self._reading
             # In a thread: requests must not wait for a thousand objects to be read.
-            reading = await asyncio.to_thread(read, self._sources, before.snapshot)
+            reading = await asyncio.to_thread(read, self._sources, before)
             self._take(reading)
             if reading.snapshot != before.snapshot:
                 awaited = self._awaited()
