@@ -39,9 +39,8 @@ def _targets(targets: tuple[PolicyTarget, ...], path: Path) -> Iterator[Fault]:
 
 
 def _alt_name(name: AltName, path: Path) -> Iterator[Fault]:
-    values = {"hostname": name.hostname, "uri": name.uri}
-    wanted = "hostname" if name.type == "Hostname" else "uri"
-    for field, value in values.items():
+    wanted = {"Hostname": "hostname", "URI": "uri"}.get(name.type)
+    for field, value in (("hostname", name.hostname), ("uri", name.uri)) if wanted else ():
         if field == wanted and not value:
             yield Fault((*path, field), f"missing: write it, as type {name.type} needs it")
         if field != wanted and value:
