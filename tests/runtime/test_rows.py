@@ -97,7 +97,7 @@ def test_gateways_are_shown_with_the_address_that_they_have_here() -> None:
         "status": "Programmed",
     }
     assert (refused["url"], refused["listener"]) == ("", "tls")
-    assert "HTTPS listeners are not served yet" in str(refused["status"])
+    assert refused["status"] == "InvalidCertificateRef: Secret default/cert does not exist"
 
 
 def test_routes_are_shown_in_order_of_precedence_each_match_once() -> None:

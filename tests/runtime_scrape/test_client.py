@@ -139,7 +139,7 @@ def test_only_so_many_connections_are_kept():
         async with serving(lambda path: ok("hello")) as server:
             questions = (client.fetch("GET", "127.0.0.1", server.port, "/") for _ in range(5))
             assert len(await asyncio.gather(*questions)) == 5
-            assert len(client._idle["127.0.0.1", server.port]) == 2
+            assert len(client._idle["127.0.0.1", server.port, ""]) == 2
             client.forget("127.0.0.1", server.port)
             assert not client._idle
 

@@ -29,8 +29,12 @@ def complaints(statuses: Statuses) -> list[str]:
 
 
 def faults(conditions: Iterable[Condition]) -> str:
-    """All that is bad of one object, in one line; "" where nothing is."""
-    return "; ".join(dict.fromkeys(in_words(condition) for condition in conditions if is_bad(condition)))
+    """All that is bad of one object, in one line; "" where nothing is. What several conditions tell is said once."""
+    told: dict[str, str] = {}
+    for condition in conditions:
+        if is_bad(condition):
+            told.setdefault(condition.message or condition.reason, in_words(condition))
+    return "; ".join(told.values())
 
 
 def is_bad(condition: Condition) -> bool:
