@@ -554,6 +554,47 @@ def test_a_client_that_reads_slowly_holds_up_its_server_and_not_the_gateways_mem
     run(story)
 
 
+def test_an_answer_that_breaks_off_does_not_end_as_if_it_were_whole() -> None:
+    """What only the end of the connection ends must not end with a close_notify."""
+    port = free_port()
+
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        await asked.wait()
+        writer.transport.abort()
+
+    def ask() -> type[Exception] | None:
+        raw = socket.create_connection(("127.0.0.1", port), timeout=10)
+        with CA.client().wrap_socket(raw, server_hostname="a.x", suppress_ragged_eofs=False) as client:
+            client.sendall(b"GET / HTTP/1.0\r\nhost: a.x\r\n\r\n")
+            try:
+                while client.recv(4096):
+                    loop.call_soon_threadsafe(asked.set)
+            except (ConnectionError, ssl.SSLError) as error:
+                return type(error)
+        return None
+
+    async def story(secured: Secured) -> None:
+        nonlocal loop, asked
+        loop, asked = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(half, "127.0.0.1", 0)
+        backend = server.sockets[0].getsockname()[1]
+        await secured.apply(
+            gateway(https("https", port, "", "cert")),
+            secret("cert", CA.issue("a.x")),
+            route("all", f"{{backendRefs: [{{name: web, port: {backend}}}]}}"),
+            service("web", backend),
+        )
+        secured.servers(web=backend)
+        assert await asyncio.to_thread(ask) in (ConnectionResetError, ssl.SSLEOFError)
+        server.close()
+
+    loop: asyncio.AbstractEventLoop
+    asked: asyncio.Event
+    run(story)
+
+
 def test_a_handshake_that_is_not_finished_in_time_is_ended() -> None:
     port = free_port()
 

@@ -204,12 +204,12 @@ class Turn(Struct, eq=False):
         self.flush()
         # What only the end of the connection ends would be complete with any other end than a reset.
         reset = not (told or self._chunked or self._length is not None or self._transport.is_closing())
-        self._finish()
-        if reset:
+        if reset:  # before anybody closes it in an orderly way: by TLS that is said aloud
             self._plane.outbox.flush()
             raw = self._transport.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
+        self._finish()
 
     def _give_back(self) -> None:
         if self._in_flight_at:
