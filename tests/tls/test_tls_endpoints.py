@@ -55,6 +55,10 @@ GOOD: dict[str, Known] = {
         "hostname: sni.x, subjectAltNames: [{type: Hostname, hostname: other.x}, {type: Hostname, hostname: web.x}]",
         lambda: CA.issue("web.x"),
     ),
+    "by one of the names below another": (
+        "hostname: sni.x, subjectAltNames: [{type: Hostname, hostname: '*.x'}]",
+        lambda: CA.issue("web.x"),
+    ),
     "by a URI": (f"hostname: sni.x, subjectAltNames: [{{type: URI, uri: '{_URI}'}}]", lambda: CA.issue(uris=(_URI,))),
 }
 BAD: dict[str, tuple[str, Callable[[], Issued], str]] = {

@@ -272,6 +272,30 @@ def test_a_certificate_that_has_expired_is_shown_and_told_of() -> None:
     run(story)
 
 
+def test_a_port_may_change_from_http_to_https_and_is_there_all_the_time() -> None:
+    port = free_port()
+    answers, certificate = route("one", says("one")), secret("cert", CA.issue("a.x"))
+
+    async def story(secured: Secured) -> None:
+        await secured.apply(gateway(f"name: l, port: {port}, protocol: HTTP"), answers, certificate)
+        (entrance, server) = secured.gateway.sockets["127.0.0.1", port]
+        plain = Client(*await asyncio.open_connection("127.0.0.1", port))
+        assert await reached(plain, "a.x") == "one"
+        await secured.apply(gateway(https("l", port, "", "cert")), answers, certificate)
+        assert await plain.ended()
+        client = await Client.connect(port, CA.client(), "a.x")
+        assert await reached(client, "a.x") == "one"
+        await secured.apply(gateway(f"name: l, port: {port}, protocol: HTTP"), answers, certificate)
+        assert await client.ended()
+        plain = Client(*await asyncio.open_connection("127.0.0.1", port))
+        assert await reached(plain, "a.x") == "one"
+        assert secured.gateway.sockets["127.0.0.1", port] == (entrance, server)
+        for one in (plain, client):
+            await one.close()
+
+    run(story)
+
+
 def test_who_speaks_plain_http_to_tls_is_told_so_in_plain_http() -> None:
     port = free_port()
 

@@ -38,7 +38,8 @@ class Trust(Struct, frozen=True):
         for kind, value in subjects:
             if kind == "URI" and value in self.uris:
                 return
-            if kind == "DNS" and any(certifies(value.lower(), name) for name in self.alt_names):
+            subject = str(value).lower()
+            if kind == "DNS" and any(certifies(subject, name) or certifies(name, subject) for name in self.alt_names):
                 return
         raise Untrusted(f"its certificate is not for {' or '.join((*self.alt_names, *self.uris))}")
 
@@ -64,6 +65,7 @@ def trust(origination: Origination) -> Trust:
         return Trust(origination.hostname, None, *names, origination.fault)
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = not any(names)
+    context.hostname_checks_common_name = False  # RFC 9525 §2
     if origination.authorities is None:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:

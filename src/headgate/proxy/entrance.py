@@ -152,9 +152,10 @@ class Greeting(Tls):
         failures[reason] = failures.get(reason, 0) + 1
         self._closing = True
         self._began = plane.now
-        if last_word:
-            self.raw.write(last_word)
-        self.raw.write_eof()
+        if not self.raw.is_closing():
+            if last_word:
+                self.raw.write(last_word)
+            self.raw.write_eof()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._protocol is None:

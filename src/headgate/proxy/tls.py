@@ -1,8 +1,8 @@
 """TLS over a connection: a transport to whoever speaks HTTP, a protocol to the one who has the socket.
 
-What comes is deciphered, and what goes is enciphered, at once and in place: 4 µs for a short request and its answer.
-The event loop's own TLS takes 22 µs, since it writes in a later turn, and drops the alert that tells a client why it
-was turned away.
+What comes is deciphered, and what goes is enciphered, at once and in place: 4 µs for 0.7 KB in and 0.3 KB out of an
+echo server. The event loop's own TLS takes 22 µs, since it writes in a later turn, and drops the alert that tells a
+client why it was turned away.
 """
 
 import asyncio

@@ -1,14 +1,16 @@
 """TLS contexts for the plan in force, each made once: a certificate that stays keeps its sessions, too."""
 
+import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 
 from headgate.plan.plan import Listener, Plan
-from headgate.plan.tls import Authorities, Certificate
+from headgate.plan.tls import Authorities, Certificate, Origination
 from headgate.proxy.contexts import Trust, server_context, trust, why_unfit
 from headgate.proxy.entrance import Identity
 
 _Key = tuple[Certificate, Authorities | None]
+_Made = tuple[dict[_Key, ssl.SSLContext], dict[str, Trust], list[str]]
 
 
 class Contexts:
@@ -22,39 +24,55 @@ class Contexts:
         self._say = say
         self._servers: dict[_Key, ssl.SSLContext] = {}
 
-    def plan(self, plan: Plan) -> None:
-        """Have what the plan needs, and nothing else."""
-        before, self._servers = self._servers, {}
-        for listener in plan.listeners:
-            for key in _keys(listener):
-                context = before.get(key) or self._server(*key)
-                if context is not None:
-                    self._servers[key] = context
+    async def ready(self, plan: Plan) -> Callable[[], None]:
+        """Make what the plan needs and is not there yet; calling the result puts it in force, and drops the rest.
+
+        In a thread: to read all authorities that the system trusts takes 50 ms.
+        """
+        keys = {key for listener in plan.listeners for key in _keys(listener)}
         wanted = {pool.tls.name: pool.tls for pool in plan.pools.values() if pool.tls is not None}
-        for name in self._trusts.keys() - wanted.keys():
-            del self._trusts[name]
-        for name, origination in wanted.items():
-            if name not in self._trusts:
-                try:
-                    self._trusts[name] = trust(origination)
-                except (OSError, ValueError) as error:
-                    self._say(f"No endpoint of {name} can be trusted: {why_unfit(error)}")
-                    self._trusts[name] = Trust(origination.hostname, None, fault=why_unfit(error))
+        new_keys = [key for key in keys if key not in self._servers]
+        new_trusts = [one for name, one in wanted.items() if name not in self._trusts]
+        made: _Made = ({}, {}, [])
+        if new_keys or new_trusts:
+            made = await asyncio.to_thread(_make, new_keys, new_trusts)
+
+        def use() -> None:
+            servers, trusts, faults = made
+            self._servers = {key: one for key, one in (self._servers | servers).items() if key in keys}
+            for name in self._trusts.keys() - wanted.keys():
+                del self._trusts[name]
+            self._trusts.update(trusts)
+            for fault in faults:
+                self._say(fault)
+
+        return use
 
     def identities(self, listener: Listener) -> tuple[Identity, ...]:
         """Those that a listener of the plan can show."""
         shown = [(key[0].names, self._servers[key]) for key in _keys(listener) if key in self._servers]
         return tuple(Identity(names, context) for names, context in shown)
 
-    def _server(self, certificate: Certificate, clients: Authorities | None) -> ssl.SSLContext | None:
-        try:
-            return server_context(certificate, clients)
-        except (OSError, ValueError) as error:
-            self._say(f"The certificate of {certificate.name} can't be used: {why_unfit(error)}")
-            return None
-
 
 def _keys(listener: Listener) -> Sequence[_Key]:
     if listener.tls is None:
         return ()
     return [(certificate, listener.tls.clients) for certificate in listener.tls.certificates]
+
+
+def _make(keys: Sequence[_Key], originations: Sequence[Origination]) -> _Made:
+    servers: dict[_Key, ssl.SSLContext] = {}
+    trusts: dict[str, Trust] = {}
+    faults: list[str] = []
+    for certificate, clients in keys:
+        try:
+            servers[certificate, clients] = server_context(certificate, clients)
+        except (OSError, ValueError) as error:
+            faults.append(f"The certificate of {certificate.name} can't be used: {why_unfit(error)}")
+    for one in originations:
+        try:
+            trusts[one.name] = trust(one)
+        except (OSError, ValueError) as error:
+            faults.append(f"No endpoint of {one.name} can be trusted: {why_unfit(error)}")
+            trusts[one.name] = Trust(one.hostname, None, fault=why_unfit(error))
+    return servers, trusts, faults

@@ -89,8 +89,9 @@ class Gateway:
 
     async def apply(self, plan: Plan, expected: Mapping[str, frozenset[str]] = _NOTHING) -> None:
         """Do what the plan says, without disturbing what stays the same. `expected`: adapters to come, by pool."""
+        use_contexts = await self._contexts.ready(plan)
         self.plan, self._expected = plan, expected
-        self._contexts.plan(plan)
+        use_contexts()
         self.fleet.plan(plan, expected)
         self._watch()
         self.assigned = assign(

@@ -72,6 +72,8 @@ def _tls(listener: Listener, path: Path, certified: bool) -> Iterator[Fault]:
 
 
 def _certificates(tls: ListenerTLS, path: Path) -> Iterator[Fault]:
+    for key in tls.options:
+        yield Fault((*path, "options", key), "no effect here: no options are known", "note")
     if tls.mode == "Terminate" and not tls.certificate_refs and not tls.options:
         yield Fault((*path, "certificateRefs"), "missing: write the name of a Secret of type kubernetes.io/tls")
 
