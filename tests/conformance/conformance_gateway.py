@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headgate.api import Text, load
 from headgate.exchange.answer import read_answer
@@ -95,10 +96,8 @@ class Gateway:
         method, target = line.split(" ", 1)
         pairs = {"host": host, **(headers or {})}
         raw = [(name.lower().encode(), value.encode()) for name, value in pairs.items()]
-        exchange = Exchange(self._sites[f"default/{gateway}", port])
-        asked = Asked(
-            read_request(method.encode(), target.encode(), raw), b"", b"id", b"192.0.2.7", scheme.encode(), 100.0
-        )
+        exchange = Exchange(replace(self._sites[f"default/{gateway}", port], scheme=scheme.encode()))
+        asked = Asked(read_request(method.encode(), target.encode(), raw), b"", b"id", b"192.0.2.7", 100.0)
         return self._play(exchange, exchange.feed(asked), list(server), answer or {})
 
     def _play(self, exchange: Exchange, command: Command, server: list[Any], answer: Mapping[str, str]) -> Outcome:

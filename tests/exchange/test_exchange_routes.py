@@ -160,7 +160,8 @@ def test_a_session_by_header_is_told_in_the_same_header():
 
 def test_a_cookie_for_a_page_that_came_by_https_stays_with_https():
     play = pinned()
-    play.ask("GET /x", scheme=b"https")
+    play.site.scheme = b"https"
+    play.ask("GET /x")
     assert header(play.answers(), "set-cookie").endswith("; Secure")
     play = pinned()
     play.ask("GET /x")

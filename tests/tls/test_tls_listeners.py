@@ -523,6 +523,40 @@ def test_a_redirect_to_https_leads_to_where_https_is_served() -> None:
     run(story, address=address)
 
 
+# Those of the Gateway API's conformance test HTTPRouteRedirectPortAndScheme that go to an HTTPS listener.
+REDIRECTS = {
+    "/scheme-nil-and-port-nil": ("hostname: example.org", "https://example.org/scheme-nil-and-port-nil"),
+    "/scheme-nil-and-port-443": ("port: 443", "https://example.org/scheme-nil-and-port-443"),
+    "/scheme-nil-and-port-8443": ("port: 8443", "https://example.org:8443/scheme-nil-and-port-8443"),
+    "/scheme-http-and-port-nil": ("scheme: http", "http://example.org/scheme-http-and-port-nil"),
+    "/scheme-http-and-port-80": ("scheme: http, port: 80", "http://example.org/scheme-http-and-port-80"),
+    "/scheme-http-and-port-8080": ("scheme: http, port: 8080", "http://example.org:8080/scheme-http-and-port-8080"),
+}
+
+
+def test_redirects_of_an_https_listener_stay_with_https_and_name_no_port_that_goes_without_saying() -> None:
+    port = free_port()
+    rules = [
+        f"{{matches: [{{path: {{value: {path}}}}}],"
+        f" filters: [{{type: RequestRedirect, requestRedirect: {{{redirect}}}}}]}}"
+        for path, (redirect, _) in REDIRECTS.items()
+    ]
+
+    async def story(secured: Secured) -> None:
+        await secured.apply(
+            gateway(https("https", port, "", "cert")),
+            secret("cert", CA.issue("example.org")),
+            route("all", ", ".join(rules)),
+        )
+        client = await Client.connect(port, CA.client(), "example.org")
+        for path, (_, where) in REDIRECTS.items():
+            status, headers, _ = await client.get("example.org", path)
+            assert (status, headers["location"]) == (302, where)
+        await client.close()
+
+    run(story)
+
+
 def test_bodies_of_any_size_come_whole_in_both_directions() -> None:
     port = free_port()
     large = bytes(range(256)) * 12_000  # 3 MB: many records, and more than any buffer
