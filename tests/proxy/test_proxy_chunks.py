@@ -67,7 +67,7 @@ class Wire(asyncio.Transport):
 def hear(pieces: list[bytes]) -> tuple[int, bytes, str]:
     async def main() -> Heard:
         upstreams, owner = Upstreams(Outbox()), Heard()
-        upstream = Upstream(upstreams, ("127.0.0.1", 1))
+        upstream = Upstream(upstreams, ("127.0.0.1", 1, ""))
         upstream.connection_made(Wire())
         upstreams.keep(upstream)
         upstreams.send(owner, Endpoint("e", "127.0.0.1", 1), b"GET / HTTP/1.1\r\n\r\n", b"", False, True)
