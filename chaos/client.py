@@ -185,7 +185,7 @@ def _asked_for(question: Question) -> int:
 
 
 def _judge_stream(question: Question, body: bytes) -> tuple[str, str]:
-    events = [one.removeprefix("data: ") for one in body.decode().split("\n\n") if one]
+    events = [one.strip().removeprefix("data: ") for one in body.decode().split("\n\n") if one.strip()]
     last = events[-1] if events else ""
     told = last.startswith('{"error"')
     if last != "[DONE]" and not told:

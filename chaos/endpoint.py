@@ -241,7 +241,8 @@ async def _send_all(
     """A right answer, and the notes of it: whoever is killed between them has done it, and has not said so."""
     head, body, closes = answer
     data = head + body
-    end = len(data) - 1 if pieces > 1 else 0
+    # Where the connection ends the answer, nobody can tell an end from a death: such answers are given at one go.
+    end = len(data) - 1 if pieces > 1 and not closes else 0
     if end:
         await _send(writer, data[:end], pieces, pause)
     note("last", request.token)
