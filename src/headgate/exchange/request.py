@@ -14,6 +14,7 @@ from headgate.exchange.target import Target, read_target
 HOP_BY_HOP = frozenset(
     {
         b"connection",
+        b"http2-settings",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-authorization",
@@ -117,7 +118,9 @@ def read_request(method: bytes, raw: bytes, headers: Headers, *, http10: bool = 
         name = pair[0]
         use = _USES.get(name)
         if use is None:
-            kept.append(pair)
+            # To servers whose ways are those of CGI an underscore is a dash: a second name for what is not theirs to say.
+            if b"_" not in name or name.replace(b"_", b"-") not in _USES:
+                kept.append(pair)
         elif use:
             if use == _READ_AND_KEEP:
                 kept.append(pair)

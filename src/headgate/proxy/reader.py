@@ -226,7 +226,7 @@ class RequestReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.in_body:
             return  # a trailer: it came too late to count for anything (RFC 9110 §6.5.1)
-        name = name.lower()
+        name, value = name.lower(), value.rstrip(b" \t")
         self._headers.append((name, value))
         if name in _WATCHED:
             self._watch(name, value)
@@ -238,7 +238,8 @@ class RequestReader:
             return
         self._plain = False
         if name == b"transfer-encoding":
-            self._framing = value.lower()
+            # On two lines it is one list (RFC 9110 §5.3); the parser looks at the last coding alone.
+            self._framing = b"%b, %b" % (self._framing, value.lower()) if self._framing else value.lower()
         elif name == b"expect":
             self._told = True
             if value.lower() != b"100-continue":
