@@ -20,7 +20,7 @@ _CONNECT_S = 3.0
 _IDLE_S = 60.0
 _IDLE_PER_ENDPOINT = 256
 _COPIED = 16 << 10  # bytes of a body up to which copying it costs less than a second piece to write
-_HEAD = 256 << 10  # bytes before the answer's body
+_BODILESS = 256 << 10  # bytes of a head, between two pieces of a body, or behind it
 
 Reason = Literal["refused", "reset", "timeout", "garbage", "untrusted"]
 _Key = tuple[str, int, str]  # address, port, and by which TLS
@@ -170,19 +170,22 @@ class Sending(Struct, eq=False):
 class Upstream(asyncio.Protocol):
     """One connection. httptools calls the `on_` methods while it is fed.
 
-    `_answering`: the head of the answer proper is here. `_complete`: all of it is. `_between`: the parser stands
-    between two chunks.
+    `_answering`: the head of the answer proper is here. `_complete`: all of it is. `_interim`: others came before it.
+    `_between`: the parser stands between two chunks. `_bodiless`: bytes since the last that were of a body. `_fault`:
+    why it is no answer, "" where it is one.
     """
 
     __slots__ = (
         "_answering",
         "_between",
+        "_bodiless",
         "_complete",
+        "_fault",
         "_feed",
         "_head",
-        "_head_size",
         "_headers",
         "_heads",
+        "_interim",
         "_keep_alive",
         "_last",
         "_outbox",
@@ -205,7 +208,7 @@ class Upstream(asyncio.Protocol):
         self.idle_since = 0.0
         self._sending: Sending | None = None
         self._headers: Headers = []
-        self._head_size = 0
+        self._fault = ""
         self._reused = self._keep_alive = self._between = False
         self._started = self._answering = self._complete = self._spoilt = False
         self._parser = httptools.HttpResponseParser(self)
@@ -222,9 +225,9 @@ class Upstream(asyncio.Protocol):
         sending.upstream = self
         self._sending = sending
         self._reused = reused
-        self._started = self._answering = self._complete = self._between = False
+        self._started = self._answering = self._complete = self._between = self._interim = False
         self._head = None
-        self._head_size = 0
+        self._bodiless = 0
         if len(sending.body) > _COPIED:
             self.transport.writelines((sending.head, sending.body))
         else:
@@ -240,8 +243,7 @@ class Upstream(asyncio.Protocol):
             return
         if self._between and not (data := self._pass_chunks(sending, data)):
             return
-        if not self._answering:
-            self._head_size += len(data)
+        self._bodiless += len(data)
         if self._parse(data):
             self._parsed(sending, data, fresh=fresh)
 
@@ -250,7 +252,10 @@ class Upstream(asyncio.Protocol):
         try:
             self._feed(data)
         except httptools.HttpParserCallbackError:
-            raise  # our own fault: the loop reports it and ends this connection
+            if not self._fault:
+                raise  # our own mistake: the loop reports it and ends this connection
+            self._end_with("garbage", self._fault)
+            return False
         except httptools.HttpParserUpgrade:
             self._end_with("garbage", "it switched to another protocol, which nobody asked for")
             return False
@@ -271,8 +276,8 @@ class Upstream(asyncio.Protocol):
             if owner is not None:
                 sending.owner = None
                 owner.ended()
-        elif not self._answering and self._head_size > _HEAD:
-            self._end_with("garbage", f"more than {_HEAD} bytes of headers")
+        elif self._bodiless > _BODILESS:
+            self._end_with("garbage", f"more than {_BODILESS} bytes of headers, or of what frames the body")
         elif owner is not None:
             # The parser may have taken in the beginning of a size, which no line end closes.
             self._between = self._between and data.endswith(b"\r\n")
@@ -296,9 +301,12 @@ class Upstream(asyncio.Protocol):
         return data[at:] if at else data
 
     def _learn(self, data: bytes) -> None:
-        """The answer came in one piece. One of a status that has no body may carry a length all the same."""
+        """The answer came in one piece.
+
+        The first head in it may be that of an interim answer, and one whose status has no body may carry a length.
+        """
         head = self._head
-        if head is not None and head.length is not None and head.status not in (204, 304):
+        if head is not None and not self._interim and head.length is not None and head.status not in (204, 304):
             self._heads.learn(data, head)
 
     def _whole(self, sending: Sending, data: bytes) -> bool:
@@ -367,14 +375,18 @@ class Upstream(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._answering:  # else it is a trailer
-            self._headers.append((name.lower(), value))
+            self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
+        if self._answering:
+            return
         status = self._parser.get_status_code()
-        if status < 200 or self._answering:
+        chunked = self._framing(status)
+        if status < 200:
+            self._interim = True
             return
         self._answering = True
-        self._between = [value for name, value in self._headers if name == b"transfer-encoding"] == [b"chunked"]
+        self._between = chunked
         sending = self._sending
         if sending is None or sending.owner is None:
             return
@@ -390,7 +402,26 @@ class Upstream(asyncio.Protocol):
     def on_chunk_complete(self) -> None:
         self._between = True
 
+    def _framing(self, status: int) -> bool:
+        """Whether the body comes in chunks.
+
+        Raises ValueError, which stops the parser, for what it lets pass and clients would get wrong: above all a body
+        in a coding that would stay in it.
+        """
+        version = self._parser.get_http_version()
+        codings = [value.lower() for name, value in self._headers if name == b"transfer-encoding"]
+        if status < 100:
+            self._fault = f"its status is {status:03}"
+        elif version not in ("1.1", "1.0"):
+            self._fault = f"it speaks HTTP/{version}"
+        elif codings and codings != [b"chunked"]:
+            self._fault = f"its Transfer-Encoding is {b', '.join(codings).decode('latin-1')}"
+        if self._fault:
+            raise ValueError(self._fault)
+        return bool(codings)
+
     def on_body(self, data: bytes) -> None:
+        self._bodiless = 0
         sending = self._sending
         if sending is not None and sending.owner is not None and not self._complete:
             sending.owner.body(data)
