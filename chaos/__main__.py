@@ -20,7 +20,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seconds", type=float, default=600.0, help="how long (600)")
     add("--seed", type=int, help="of all chance but that of time and the kernel (another one each time)")
     add("--clients", type=int, default=24, help="at a time (24)")
-    add("--rate", type=float, default=200.0, help="requests per second, as far as clients do not wait for answers (200)")
+    add(
+        "--rate", type=float, default=200.0, help="requests per second, as far as clients do not wait for answers (200)"
+    )
     add("--work", type=Path, help="where manifests and state are left (a directory that is removed)")
     add("-o", "--output", choices=("text", "json"), default="text")
     return parser.parse_args(argv)

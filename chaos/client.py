@@ -144,7 +144,10 @@ def judge(question: Question, answer: Answer) -> tuple[str, str]:
         return "broken", ""
     if question.method == "HEAD":
         served = "x-served" in headers or answer.status != 200
-        return "refused" if answer.status in question.refusals and "date" in headers else "answered", "" if served else "nobody served it"
+        return (
+            "refused" if answer.status in question.refusals and "date" in headers else "answered",
+            "" if served else "nobody served it",
+        )
     if headers.get("content-type", "").startswith("text/event-stream"):
         return _judge_stream(question, body)
     try:
@@ -196,7 +199,9 @@ def _judge_stream(question: Question, body: bytes) -> tuple[str, str]:
     found = [json.loads(event) for event in events if event != "[DONE]"]
     usage = [event for event in found if event.get("usage")]
     chunks = [event for event in found if not event.get("usage")]
-    wrong = next((e for n, e in enumerate(chunks) if e["n"] != n or (question.model and e["model"] != question.model)), None)
+    wrong = next(
+        (e for n, e in enumerate(chunks) if e["n"] != n or (question.model and e["model"] != question.model)), None
+    )
     if wrong is not None:
         return "answered", f"a chunk is not what it must be: {wrong}"
     if not told and len(chunks) != question.events:

@@ -146,7 +146,11 @@ async def read(reader: asyncio.StreamReader) -> Request:
     headers: dict[str, str] = {}
     for one in lines:
         name, _, value = one.partition(b": ")
-        if not _HEADER.fullmatch(one) or name in _FRAMING or (name in (b"host", b"content-length") and name.decode() in headers):
+        if (
+            not _HEADER.fullmatch(one)
+            or name in _FRAMING
+            or (name in (b"host", b"content-length") and name.decode() in headers)
+        ):
             note("odd", f"header {one[:80]!r}")
         headers[name.decode("latin-1")] = value.decode("latin-1")
     if line.count(b" ") != 2 or not line.endswith(b" HTTP/1.1") or "host" not in headers or b"smuggled" in line:
@@ -211,7 +215,9 @@ def _events(request: Request, count: int) -> bytes:
     ]
     if request.usage:
         usage = {"prompt_tokens": 7, "completion_tokens": count, "total_tokens": count + 7}
-        events.append(json.dumps({"id": f"chat-{request.token}", "model": request.model, "choices": [], "usage": usage}))
+        events.append(
+            json.dumps({"id": f"chat-{request.token}", "model": request.model, "choices": [], "usage": usage})
+        )
     return "".join(f"data: {event}\n\n" for event in (*events, "[DONE]")).encode()
 
 
@@ -236,7 +242,11 @@ async def _send(writer: asyncio.StreamWriter, data: bytes, pieces: int, pause: C
 
 
 async def _send_all(
-    request: Request, writer: asyncio.StreamWriter, answer: tuple[bytes, bytes, bool], pieces: int, pause: Callable[[], float]
+    request: Request,
+    writer: asyncio.StreamWriter,
+    answer: tuple[bytes, bytes, bool],
+    pieces: int,
+    pause: Callable[[], float],
 ) -> None:
     """A right answer, and the notes of it: whoever is killed between them has done it, and has not said so."""
     head, body, closes = answer
@@ -299,7 +309,9 @@ async def _breaks(endpoint: Endpoint, request: Request, writer: asyncio.StreamWr
 
 async def _errs(endpoint: Endpoint, request: Request, writer: asyncio.StreamWriter) -> None:
     status = endpoint.dice.choice((400, 404, 429, 500, 502, 503))
-    body = json.dumps({"error": {"message": f"of {request.token}", "type": "x", "param": None, "code": status}}).encode()
+    body = json.dumps(
+        {"error": {"message": f"of {request.token}", "type": "x", "param": None, "code": status}}
+    ).encode()
     head = b"HTTP/1.1 %d Bad\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % (status, len(body))
     note("last", request.token)
     writer.write(head if request.method == "HEAD" else head + body)

@@ -39,7 +39,13 @@ class Question(Struct, frozen=True):
 
 
 def _head(method: str, path: str, name: str, *lines: str, version: str = "1.1") -> bytes:
-    given = (f"{method} {path} HTTP/{version}", "host: chaos.example", f"x-token: {name}", f"x-request-id: {name}", *lines)
+    given = (
+        f"{method} {path} HTTP/{version}",
+        "host: chaos.example",
+        f"x-token: {name}",
+        f"x-request-id: {name}",
+        *lines,
+    )
     return ("\r\n".join(given) + "\r\n\r\n").encode()
 
 

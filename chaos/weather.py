@@ -72,7 +72,12 @@ class Weather:
 
     async def blow(self) -> None:
         """Until `stopping` is set; then all is well again."""
-        first = [*(partial(self._bad_mood, mood) for mood in MOODS if mood != "good"), self._kill, self._freeze, self._flap]
+        first = [
+            *(partial(self._bad_mood, mood) for mood in MOODS if mood != "good"),
+            self._kill,
+            self._freeze,
+            self._flap,
+        ]
         self._dice.shuffle(first)
         running: set[asyncio.Task[None]] = set()
         while not self.stopping.is_set():
