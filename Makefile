@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ENGINES_VENV ?= .venv-engines
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check golden test-engines bench clean lock
+.PHONY: help up test check golden test-engines bench chaos fuzz clean lock
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -17,8 +17,8 @@ test: $(VENV)/.dev  ## all tests that need no GPU, no cluster, no root
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench chaos fuzz
+	$(BIN)/ruff format --check src tests bench chaos fuzz
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
@@ -30,6 +30,12 @@ test-engines: $(VENV)/.dev  ## real vLLM on the CPU behind the gateway, and the 
 
 bench: $(VENV)/.dev  ## CPU per request, with the peers beside it, installed as needed (CASES=a,b SYSTEMS=x,y for a part)
 	@$(BIN)/python -m bench $(if $(CASES),--cases $(CASES)) $(if $(SYSTEMS),--systems $(SYSTEMS)) $(BENCH_ARGS)
+
+chaos: $(VENV)/.core  ## everything at once, while all around the gateway breaks: ten minutes (SECONDS=60 for one)
+	@$(BIN)/python -m chaos --seconds $(or $(SECONDS),600) $(CHAOS_ARGS)
+
+fuzz: $(VENV)/.core  ## a million requests, answers and bodies that nobody would send (CASES=50000 for fewer)
+	@$(BIN)/python -m fuzz --cases $(or $(CASES),1000000) $(FUZZ_ARGS)
 
 lock:  ## resolve the versions in requirements/ anew
 	sh scripts/lock $(PYTHON)

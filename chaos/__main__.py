@@ -1,7 +1,6 @@
 """`python -m chaos`: everything at once against a real gateway, and the account of each request."""
 
 import argparse
-import asyncio
 import os
 import sys
 import tempfile

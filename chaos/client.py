@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from chaos.account import Account, Entry
 from chaos.questions import PIPELINED, Question, ask
-from chaos.tokens import Watch, checksum, fill
+from chaos.tokens import Watch, fill
 
 _PATIENCE_S = 30.0  # for an answer: longer than any time-out of the gateway
 _PIECE = 1 << 16
@@ -296,7 +296,7 @@ class Client:
     async def _talk(self, connection: Connection, batch: list[tuple[Entry, Question]]) -> None:
         dice = self._dice
         pieces = dice.choice((1, 1, 1, 1, 2, 7)) if len(batch[0][1].raw) < 10_000 else dice.choice((1, 4))
-        sending = asyncio.ensure_future(connection.send(b"".join(q.raw for _, q in batch), pieces, dice))
+        sending = asyncio.create_task(connection.send(b"".join(q.raw for _, q in batch), pieces, dice))
         try:
             for place, (entry, question) in enumerate(batch):
                 slow = question.size > 100_000 and dice.random() < 0.3

@@ -4,8 +4,8 @@
 
 A line on standard input is its mood from then on (one of MOODS). Standard output is its journal, a line for each thing:
 `got TOKEN METHOD` a request was read; `last TOKEN` the end of a right answer is about to be given to the kernel, and
-`done TOKEN STATUS` all of it was; `odd TEXT` the
-gateway sent what it must not; `mood NAME` it has changed. The journal outlives a process that is killed, because each line is written at once.
+`done TOKEN STATUS` all of it was; `odd TEXT` the gateway sent what it must not; `mood NAME` the mood has changed. Lines
+are written at once, so that the journal outlives a process that is killed.
 """
 
 import asyncio

@@ -268,5 +268,5 @@ class Run:
         outcomes = ", ".join(f"{count} {name}" for name, count in account.outcomes.most_common())
         return (
             f"{passed:4.0f} s of {self._settings.seconds:g}: {account.issued} requests: {outcomes}; "
-            f"{account.violated} violations; {self._memory[-1][1]:.0f} MB; now: {', '.join(weather.now) or 'all is well'}"
+            f"{account.violated} violations; {self._memory[-1][1]:.0f} MB; now: {weather}"
         )

@@ -59,7 +59,7 @@ class Endpoint:
 
 
 class Weather:
-    """Events one after the other, some at the same time. `now` says what is wrong at the moment, `events` what ever was."""
+    """Events, some of them at the same time. `now`: what is wrong at the moment; `events`: what ever was."""
 
     def __init__(self, endpoints: list[Endpoint], manifests: Manifests, dice: random.Random) -> None:
         self._endpoints = endpoints
@@ -69,6 +69,9 @@ class Weather:
         self.now: list[str] = []
         self.stopping = asyncio.Event()
         self.complaints: list[str] = []
+
+    def __str__(self) -> str:
+        return ", ".join(self.now) or "all is well"
 
     async def blow(self) -> None:
         """Until `stopping` is set; then all is well again."""

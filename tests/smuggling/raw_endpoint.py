@@ -1,4 +1,4 @@
-"""A raw endpoint that records every byte, and answers as the test wants; in threads, so that tests read from top to end."""
+"""A raw endpoint that records every byte and answers as the test wants; in threads: tests read from top to end."""
 
 import contextlib
 import json

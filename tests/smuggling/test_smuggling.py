@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from fuzz.readings import HABITS, Message, read
 from gated import Gated, gated
 from raw_client import Answer, RawClient
-from readings import HABITS, Message, read
 from smuggled_requests import CASES, EVIL, HOST, SERVED_EVIL, Case, One, post
 
 GOOD = b"GET /good HTTP/1.1\r\n" + HOST + b"\r\n"

@@ -185,7 +185,7 @@ class RequestReader:
         return None
 
     def _malformed(self, data: bytes, reason: str) -> Respond:
-        if data[:1] == b"\x16" and not self.in_body:
+        if data[:1] == b"\x16" and self._head_size == len(data):  # the first bytes of what should be a head
             return refuse(400, "This port speaks plain HTTP, and you speak TLS: use http://.", close=True)
         if reason == "Pause on PRI/Upgrade":
             return refuse(505, _HTTP2, close=True)
