@@ -296,23 +296,26 @@ class Client:
     async def _talk(self, connection: Connection, batch: list[tuple[Entry, Question]]) -> None:
         dice = self._dice
         pieces = dice.choice((1, 1, 1, 1, 2, 7)) if len(batch[0][1].raw) < 10_000 else dice.choice((1, 4))
-        sending = asyncio.create_task(connection.send(b"".join(q.raw for _, q in batch), pieces, dice))
+        raw = b"".join(question.raw for _, question in batch)
+        sending = asyncio.create_task(connection.send(raw, pieces, dice))
         try:
-            for place, (entry, question) in enumerate(batch):
-                slow = question.size > 100_000 and dice.random() < 0.3
-                answer = await connection.answer(question, slow=slow)
-                if answer is not None and answer.status == 100:
-                    await connection.send(question.body, 1, dice)
-                    answer = await connection.answer(question, slow=slow)
-                ends = self._note(entry, question, answer)
-                if ends:
-                    for behind, _ in batch[place + 1 :]:
-                        self._account.end(behind, "behind")
-                    await self._ended(connection, question, answer)
-                    return
+            await self._listen(connection, batch)
         finally:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
+
+    async def _listen(self, connection: Connection, batch: list[tuple[Entry, Question]]) -> None:
+        for place, (entry, question) in enumerate(batch):
+            slow = question.size > 100_000 and self._dice.random() < 0.3
+            answer = await connection.answer(question, slow=slow)
+            if answer is not None and answer.status == 100:
+                await connection.send(question.body, 1, self._dice)
+                answer = await connection.answer(question, slow=slow)
+            if self._note(entry, question, answer):
+                for behind, _ in batch[place + 1 :]:
+                    self._account.end(behind, "behind")
+                await self._ended(connection, question, answer)
+                return
 
     def _note(self, entry: Entry, question: Question, answer: Answer | None) -> bool:
         """Write down what came; whether the connection must end now."""

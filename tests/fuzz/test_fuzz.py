@@ -7,7 +7,6 @@ from pathlib import Path
 from random import Random
 
 import pytest
-
 from fuzz.mutate import cut, damaged
 
 ROOT = Path(__file__).parents[2]

@@ -323,9 +323,7 @@ CASES: dict[str, Case] = {
         get(b"Connection: X-Forwarded-For, X-Forwarded-Proto, X-Request-Id, X-Gateway-Model-Name\r\n"), GET
     ),
     "hop-by-hop headers": served(
-        get(
-            b"Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: trailers, chunked\r\nTrailer: x\r\n"
-        ),
+        get(b"Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nTE: trailers, chunked\r\nTrailer: x\r\n"),
         GET,
     ),
     # Trailers count for nothing.
