@@ -118,7 +118,7 @@ def read_request(method: bytes, raw: bytes, headers: Headers, *, http10: bool = 
         name = pair[0]
         use = _USES.get(name)
         if use is None:
-            # To servers whose ways are those of CGI an underscore is a dash: a second name for what is not theirs to say.
+            # To servers whose ways are those of CGI an underscore is a dash: a second name for what is ours to say.
             if b"_" not in name or name.replace(b"_", b"-") not in _USES:
                 kept.append(pair)
         elif use:
