@@ -93,7 +93,7 @@ class _World:
         standing = Standing("default/pool", endpoints, loads, self.ledger, PrefixIndex())
         view = PoolView(Pool("default/pool", "default", {}, (8000,)), standing, DEFAULT)
         self.parked = {"default/pool": [1, 2, 3]}
-        self.metrics = Metrics(self.ledger, lambda: [view], lambda: 5, self.parked, lambda: 7)
+        self.metrics = Metrics(self.ledger, lambda: [view], lambda: 5, self.parked, lambda: 7, lambda: 9)
 
     def read(self) -> dict[Sample, float]:
         return read(self.metrics.page())
@@ -237,6 +237,7 @@ def test_the_process_tells_of_itself() -> None:
     assert 3 <= samples["process_open_fds"] <= samples["process_max_fds"]
     assert samples["process_cpu_seconds_total"] > 0
     assert samples["headgate_connections"] == 5
+    assert samples["headgate_tasks"] == 9
     assert samples["headgate_access_log_dropped_total"] == 7
 
 

@@ -68,6 +68,7 @@ class Gateway:
             self.plane.connections.__len__,
             self.plane.parked,
             lambda: self.log.dropped if self.log is not None else 0,
+            lambda: len(asyncio.all_tasks()),
             self.plane.mirrors.outcomes,
             self.plane.handshake_failures,
             lambda: [one for listener in self.plan.listeners if listener.tls for one in listener.tls.certificates],

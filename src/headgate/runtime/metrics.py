@@ -47,19 +47,21 @@ class Metrics:
         connections: Callable[[], int],
         parked: Mapping[str, Collection[object]],
         dropped: Callable[[], int],
+        tasks: Callable[[], int],
         mirrored: Mapping[str, int] = MappingProxyType({}),
         handshake_failures: Mapping[str, int] = MappingProxyType({}),
         certificates: Callable[[], Iterable[Certificate]] = tuple,
     ) -> None:
-        """`parked`: the requests that wait, by pool. `dropped`: lines that the access log has lost. `mirrored`: how
-        many copies of requests came to which end. `handshake_failures`: of clients, by reason. `certificates`: those
-        that are shown to clients.
+        """`parked`: the requests that wait, by pool. `dropped`: lines that the access log has lost. `tasks`: those of
+        the event loop. `mirrored`: how many copies of requests came to which end. `handshake_failures`: of clients, by
+        reason. `certificates`: those that are shown to clients.
         """
         self._ledger = ledger
         self._pools = pools
         self._connections = connections
         self._parked = parked
         self._dropped = dropped
+        self._tasks = tasks
         self._mirrored = mirrored
         self._handshake_failures = handshake_failures
         self._certificates = certificates
@@ -192,6 +194,7 @@ class Metrics:
     def _of_itself(self, page: Page) -> None:
         page.one("headgate_connections", "gauge", "Client connections that are open.", self._connections())
         self._of_tls(page)
+        page.one("headgate_tasks", "gauge", "Tasks of the event loop; if they only grow, some are lost.", self._tasks())
         page.one(
             "headgate_access_log_dropped_total",
             "counter",

@@ -1,7 +1,5 @@
 """This process, under the names that Prometheus' own clients use."""
 
-import asyncio
-import contextlib
 import os
 import resource
 from pathlib import Path
@@ -13,15 +11,12 @@ _BEGAN = time()
 
 
 def describe(page: Page) -> None:
-    """CPU time, memory, open files, tasks and the start; of those the ones that this platform tells."""
+    """CPU time, memory, open files and the start; of those the ones that this platform tells."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     seconds = round(usage.ru_utime + usage.ru_stime, 3)
     page.one("process_cpu_seconds_total", "counter", "CPU time of this process, user and system.", seconds)
     page.one("process_start_time_seconds", "gauge", "When this process began, in Unix time.", round(_BEGAN, 3))
     page.one("process_max_fds", "gauge", "How many files it may open.", resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    with contextlib.suppress(RuntimeError):  # outside of an event loop there are none
-        tasks = len(asyncio.all_tasks())
-        page.one("headgate_tasks", "gauge", "Tasks of the event loop; a number that only grows is a leak.", tasks)
     statm = Path("/proc/self/statm")
     if statm.exists():
         memory = int(statm.read_text().split()[1]) * resource.getpagesize()
