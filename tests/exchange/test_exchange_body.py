@@ -124,6 +124,7 @@ def test_a_form_has_the_boundary_that_its_type_says():
         (b"multipart/form-data", form(('name="model"', b"m")), "must name its boundary"),
         (MULTIPART, b"model=m", "it has no boundary"),
         (MULTIPART, b'--xYz\r\nContent-Disposition: form-data; name="model"\r\n\r\nm', "it does not end"),
+        (MULTIPART, b"--xYz\r\nX-A: a\r\n" + form(('name="model"', b"m")), "before its headers do"),
         (MULTIPART, form(*[("name=a", b"")] * 1001), "more than 1000 parts"),
         (MULTIPART, form(('name="model"', b"\xff")), "UTF-8"),
         (MULTIPART, form(('name="model"', b"a\r\nb")), "control characters"),

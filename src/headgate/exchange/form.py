@@ -48,10 +48,12 @@ def _parts(mark: bytes, body: bytes) -> Iterator[tuple[int, int, int]]:
         head = at + len(mark)
         if body.startswith(b"--", head):
             return
-        blank = body.find(b"\r\n\r\n", head)
-        end = body.find(b"\r\n" + mark, blank + 2) if blank >= 0 else -1
+        end = body.find(b"\r\n" + mark, head)
         if end < 0:
             raise ValueError("it does not end")
+        blank = body.find(b"\r\n\r\n", head, end + 4)  # the line end before a boundary may be that of the headers
+        if blank < 0:
+            raise ValueError("a part ends before its headers do")
         yield head, blank + 4, max(end, blank + 4)
         at = end + 2
     raise ValueError(f"it has more than {_PARTS} parts")
