@@ -125,8 +125,8 @@ class Targets:
 
     def bodies(self, source: Random, dice: Random) -> None:
         """JSON and forms: the model is the one that a server would find, and taking its place changes nothing else."""
-        kind, body = a_body(source)
-        wrong = the_same_model(kind, body)
+        kind, body, sound = a_body(source)
+        wrong = the_same_model(kind, body, sound=sound)
         _must(not wrong, wrong, [body], kind)
 
     # Streams.
