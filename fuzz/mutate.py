@@ -1,8 +1,10 @@
 """Bytes that are nearly right: made of what means something to a parser, then damaged, then cut anywhere."""
 
+import re
 from collections.abc import Sequence
 from random import Random
 
+_LINE_END = re.compile(rb"\r\n")
 TROUBLE = (
     *(b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b"\x0b", b"\x7f", b"\x80", b"\xff", b",", b";"),
     *(b"\r\n ", b"\r\n\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n", b"Content-Length: 5\r\n", b"content-length: 5\r\n"),
@@ -32,15 +34,19 @@ def damaged(dice: Random, data: bytes) -> bytes:
 
 
 def cut(dice: Random, data: bytes) -> list[bytes]:
-    """In pieces: some, very many, or just before the end."""
+    """In pieces: some, very many, or where a line ends, as senders do."""
     if len(data) < 2:
         return [data]
     choice = dice.random()
     if choice < 0.15:
         step = 1 + int(dice.random() * 3)
         return [data[place : place + step] for place in range(0, len(data), step)]
-    count = 1 if choice < 0.5 else 1 + int(dice.random() * 6)
-    places = sorted({1 + int(dice.random() * (len(data) - 1)) for _ in range(count)})
+    if choice < 0.4:
+        ends = [found.end() for found in _LINE_END.finditer(data) if dice.random() < 0.5]
+        places = [place for place in ends if place < len(data)]
+    else:
+        count = 1 if choice < 0.6 else 1 + int(dice.random() * 6)
+        places = sorted({1 + int(dice.random() * (len(data) - 1)) for _ in range(count)})
     return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
 
 
