@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--rate", type=float, default=200.0, help="requests per second, as far as clients do not wait for answers (200)"
     )
     add("--work", type=Path, help="where manifests and state are left (a directory that is removed)")
+    add("--gateway", type=shlex.split, default=[], metavar="WORDS", help="more words for headgate gateway, as one")
     add("-o", "--output", choices=("text", "json"), default="text")
     return parser.parse_args(argv)
 
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     block = f"127.{os.getpid() % 200 + 30}"  # runs at the same time keep apart
     with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
         directory = given.work or Path(temporary)
-        settings = Settings(given.seconds, seed, given.clients, given.rate, directory, block)
+        settings = Settings(given.seconds, seed, given.clients, given.rate, directory, tuple(given.gateway), block)
         try:
             result = uvloop.run(_play(settings))
         except Failed as error:

@@ -1,6 +1,7 @@
 """The gateway and the endpoints as processes: started, watched, killed; and what the system knows of them."""
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import re
@@ -84,19 +85,37 @@ async def _listen(stream: asyncio.StreamReader, heard: Callable[[str], None]) ->
         heard(line.decode(errors="replace").rstrip("\n"))
 
 
+def family(pid: int) -> list[int]:
+    """The process, its children, and theirs."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):  # ended between the two looks
+                parent = int(Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry))
+    found = [pid]
+    for member in found:
+        found += children.get(member, [])
+    return found
+
+
 def sockets(pid: int) -> int:
-    """Sockets that the process holds."""
+    """Sockets that the process and its children hold."""
     count = 0
-    for entry in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            count += os.readlink(f"/proc/{pid}/fd/{entry}").startswith("socket:")
-        except OSError:
-            continue  # closed between the two looks
+    for member in family(pid):
+        with contextlib.suppress(OSError):
+            for entry in os.listdir(f"/proc/{member}/fd"):
+                with contextlib.suppress(OSError):
+                    count += os.readlink(f"/proc/{member}/fd/{entry}").startswith("socket:")
     return count
 
 
 def resident_mb(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    """Memory of the process and its children."""
+    pages = 0
+    for member in family(pid):
+        with contextlib.suppress(OSError):
+            pages += int(Path(f"/proc/{member}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
 

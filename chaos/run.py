@@ -33,6 +33,7 @@ class Settings(Struct, frozen=True):
     clients: int
     rate: float  # requests per second in all, as far as the clients are not waiting for answers
     directory: Path
+    gateway: tuple[str, ...]  # more words for `headgate gateway`
     block: str  # the first two numbers of the loopback addresses that the run may use
 
 
@@ -65,12 +66,13 @@ class Run:
             Endpoint(f"endpoint {n}", address, settings.seed * 100 + n, self.account.heard_of_endpoint)
             for n, address in enumerate(addresses)
         ]
+        words = ("-f", str(self._manifests.directory), "--address", self._host, "--wait", "2", "--grace", "20")
+        watched = ("--metrics", f"{self._host}:{self._metrics_port}", "--access-log", "-")
         self._gateway = Process(
-            "headgate", "gateway", "-f", str(self._manifests.directory), "--address", self._host,
-            "--metrics", f"{self._host}:{self._metrics_port}", "--access-log", "-", "--wait", "2", "--grace", "20",
+            *("headgate", "gateway", *words, *watched, *settings.gateway),
             heard=self.account.heard_of_gateway,
             env={"HEADGATE_STATE": str(settings.directory / "state")},
-        )  # fmt: skip
+        )
         self._memory: list[tuple[float, float]] = []  # time since the beginning, MB
 
     async def run(self) -> Result:
