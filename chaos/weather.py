@@ -3,12 +3,15 @@
 import asyncio
 import random
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 from chaos.endpoint import MOODS
 from chaos.manifests import Manifests
 from chaos.processes import Process
+
+_Event = Callable[[], Coroutine[Any, Any, None]]
 
 _LASTS_S = (0.3, 3.0)
 _PAUSE_S = (0.1, 0.8)
@@ -75,28 +78,27 @@ class Weather:
 
     async def blow(self) -> None:
         """Until `stopping` is set; then all is well again."""
-        first = [
-            *(partial(self._bad_mood, mood) for mood in MOODS if mood != "good"),
-            self._kill,
-            self._freeze,
-            self._flap,
-        ]
+        moods = [partial(self._bad_mood, mood) for mood in MOODS if mood != "good"]
+        first: list[_Event] = [*moods, self._kill, self._freeze, self._flap]
         self._dice.shuffle(first)
         running: set[asyncio.Task[None]] = set()
         while not self.stopping.is_set():
             event = first.pop() if first else self._any()
-            task = asyncio.ensure_future(event())
+            task = asyncio.create_task(event())
             running.add(task)
             task.add_done_callback(running.discard)
+            task.add_done_callback(self._over)
             await self._sleep(self._dice.uniform(*_PAUSE_S))
             while len(running) > 3:
                 await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-        for task in await asyncio.gather(*running, return_exceptions=True):
-            if isinstance(task, BaseException):
-                self.complaints.append(f"the weather itself failed: {task!r}")
+        await asyncio.gather(*running, return_exceptions=True)
         self._manifests.mend()
 
-    def _any(self) -> Callable[[], Awaitable[None]]:
+    def _over(self, task: "asyncio.Task[None]") -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.complaints.append(f"the weather itself failed: {error!r}")
+
+    def _any(self) -> _Event:
         choice = self._dice.random()
         if choice < 0.2:
             return self._kill

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import uvloop
 
@@ -50,7 +51,7 @@ def _source(seed: int, number: int, dice: Random) -> Random:
     return Random(seed << 40 | number // 1000 << 3 | int(dice.random() * 8))
 
 
-async def fuzz(names: Sequence[str], seed: int, first: int, cases: int) -> dict[str, object]:
+async def fuzz(names: Sequence[str], seed: int, first: int, cases: int) -> dict[str, Any]:
     """What was done, and `failure`, None where every law held."""
     targets = Targets()
     began, told = time.monotonic(), time.monotonic()
@@ -95,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given.output == "json":
         print(json.dumps(result, indent=2))
     else:
-        early, late = result["memory_mb"]  # type: ignore[misc]
+        early, late = result["memory_mb"]
         print(f"fuzz: seed {seed}: {result['cases']} in {result['seconds']} s; {early:.0f} → {late:.0f} MB")
         if result["failure"]:
             print(result["failure"])

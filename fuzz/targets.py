@@ -97,7 +97,8 @@ class Targets:
         data = an_answer(source)
         if source.random() < 0.6:
             data = damaged(source, data)
-        end: list[bytes | str] = dice.choice(([], ["close"], ["reset"]))
+        ends: tuple[list[str], ...] = ([], ["close"], ["reset"])
+        end = dice.choice(ends)
         whole, pieces = [data], cut(dice, data)
         cold, warm = self._planes()
         expected = _told(cold, question, method, [*whole, *end])
