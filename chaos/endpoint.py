@@ -237,6 +237,8 @@ async def _send(writer: asyncio.StreamWriter, data: bytes, pieces: int, pause: C
     for place in range(0, len(data), step):
         if place:
             await asyncio.sleep(pause())
+        if writer.transport.is_closing():
+            raise ConnectionResetError
         writer.write(data[place : place + step])
         await writer.drain()
 
