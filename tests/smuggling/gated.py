@@ -59,7 +59,7 @@ class Gated:
 @contextlib.contextmanager
 def gated(directory: Path) -> Iterator[Gated]:
     running = Running(directory, directory / "manifests", verb="gateway", args=("--wait", "1", "--access-log", "off"))
-    address = f"{running.address.rsplit('.', 2)[0]}.252.1"
+    address = running.address.removesuffix(".1") + ".2"
     write(
         directory / "manifests",
         gateway=GATEWAY,

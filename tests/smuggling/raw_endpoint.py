@@ -50,6 +50,8 @@ class RawEndpoint:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # else the thread that accepts keeps it open
         self._socket.close()
 
     def forget(self) -> None:
