@@ -2,18 +2,18 @@
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 import httptools
 from msgspec import Struct
 
-from headgate.proxy.connect import connect
-from headgate.proxy.contexts import Trust, Untrusted
-
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 _LONGEST_BODY = 64 << 20
 
-_Place = tuple[str, int, str]  # host, port, and the name of a trust
+_Place = tuple[str, int, str]  # host, port, and by which TLS
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 
 class ClientError(Exception):
@@ -28,17 +28,28 @@ class Answer(Struct, frozen=True):
     body: bytes
 
 
+class Connect(Protocol):
+    """Makes a connection for what `factory` makes, by the TLS that `tls` names. Raises OSError or ClientError."""
+
+    async def __call__(self, factory: Callable[[], P], host: str, port: int, tls: str) -> P: ...
+
+
+async def plainly(factory: Callable[[], P], host: str, port: int, tls: str) -> P:
+    """By TCP: nobody here knows of any TLS."""
+    if tls:
+        raise ClientError(f"there is nothing to know it by for {tls}")
+    return (await asyncio.get_running_loop().create_connection(factory, host, port))[1]
+
+
 class Client:
     """Asks servers, one question at a time on a connection; idle connections are kept per server and bounded.
-
-    `trusts`: how servers are known that are asked by TLS, by the name that questions give.
 
     Costs 0.1 ms of CPU a question on a kept connection, with an answer of 58 KB 0.2 ms.
     """
 
-    def __init__(self, idle_per_server: int = 2, trusts: Mapping[str, Trust] | None = None) -> None:
+    def __init__(self, idle_per_server: int = 2, connect: Connect = plainly) -> None:
         self._idle_per_server = idle_per_server
-        self._trusts: Mapping[str, Trust] = {} if trusts is None else trusts
+        self._connect = connect
         self._idle: dict[_Place, list[_Connection]] = {}
 
     async def fetch(
@@ -53,7 +64,7 @@ class Client:
         tls: str = "",
         timeout: float = 5.0,  # noqa: ASYNC109 - one bound over connect, send and answer is what callers want
     ) -> Answer:
-        """The server's answer, whole. `host` is IPv4, IPv6 without brackets or a name, `tls` one of the trusts.
+        """The server's answer, whole. `host` is IPv4, IPv6 without brackets or a name, `tls` what it is known by.
 
         Raises ClientError when there is none within `timeout` seconds, or one of more than 64 MiB.
         """
@@ -67,8 +78,6 @@ class Client:
                 return await self._ask((host, port, tls), method, request)
         except TimeoutError:
             raise ClientError(f"no answer within {timeout:g} s") from None
-        except Untrusted as error:
-            raise ClientError(str(error)) from None
         except OSError as error:
             raise ClientError(_reason(error)) from None
 
@@ -94,10 +103,7 @@ class Client:
                     return await self._use(connection, place, method, request)
                 except ConnectionError:
                     break
-        host, port, tls = place
-        if tls and tls not in self._trusts:
-            raise Untrusted("what to know it by has just changed")
-        connection = await connect(_Connection, host, port, self._trusts.get(tls))
+        connection = await self._connect(_Connection, *place)
         return await self._use(connection, place, method, request)
 
     async def _use(self, connection: "_Connection", place: _Place, method: str, request: bytes) -> Answer:

@@ -3,12 +3,16 @@
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from headgate.plan.plan import Listener, Plan
 from headgate.plan.tls import Authorities, Certificate, Origination
-from headgate.proxy.contexts import Trust, server_context, trust, why_unfit
+from headgate.proxy.connect import connect
+from headgate.proxy.contexts import Trust, Untrusted, server_context, trust, why_unfit
 from headgate.proxy.entrance import Identity
+from headgate.runtime.client import ClientError
 
+P = TypeVar("P", bound=asyncio.Protocol)
 _Key = tuple[Certificate, Authorities | None]
 _Made = tuple[dict[_Key, ssl.SSLContext], dict[str, Trust], list[str]]
 
@@ -47,6 +51,16 @@ class Contexts:
                 self._say(fault)
 
         return use
+
+    async def connect(self, factory: Callable[[], P], host: str, port: int, tls: str) -> P:
+        """For what the gateway itself asks of endpoints (`client.Connect`)."""
+        known_by = self._trusts.get(tls)
+        if tls and known_by is None:
+            raise ClientError("what to know it by has just changed")
+        try:
+            return await connect(factory, host, port, known_by)
+        except Untrusted as error:
+            raise ClientError(str(error)) from None
 
     def identities(self, listener: Listener) -> tuple[Identity, ...]:
         """Those that a listener of the plan can show."""

@@ -77,7 +77,7 @@ class Gateway:
         self._limits = Limits(wait_s=options.wait_s, debug_headers=options.debug_headers)
         self._started = int(time())
         self._contexts = Contexts(self.plane.upstreams.trusts, say)
-        self._client = Client(trusts=self.plane.upstreams.trusts)
+        self._client = Client(connect=self._contexts.connect)
         self._scraper = Scraper(self._client, self.fleet.load, interval=options.scrape_s, busy=self.fleet.ledger.total)
         self._health = Health(self._client, self.fleet.health)
         self._watching: asyncio.Handle | None = None
