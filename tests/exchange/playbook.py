@@ -12,7 +12,6 @@ from headgate.exchange.answer import read_answer
 from headgate.exchange.events import (
     Answered,
     Asked,
-    Chunk,
     Command,
     Ended,
     Failed,
@@ -209,15 +208,16 @@ class Play:
         )
 
     def answers(self, status: int = 200, headers: Headers = JSON) -> Command:
-        return self.exchange.feed(Answered(read_answer(status, list(headers)), self.now))
+        self.command = self.exchange.feed(Answered(read_answer(status, list(headers)), self.now))
+        return self.command
 
     def answers_whole(self, body: bytes, status: int = 200, headers: Headers = JSON) -> Command:
         return self.exchange.feed(Whole(read_answer(status, list(headers)), body, self.now))
 
     def chunk(self, data: bytes) -> bytes:
-        command = self.exchange.feed(Chunk(data))
-        assert isinstance(command, Send)
-        return command.data
+        """What becomes of a piece of the answer."""
+        assert isinstance(self.command, Relay)
+        return data if self.command.edit is None else self.command.edit(data)
 
     def ends(self) -> bytes:
         command = self.exchange.feed(Ended(self.now))

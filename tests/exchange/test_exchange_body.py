@@ -34,7 +34,9 @@ MULTIPART = b"multipart/form-data; boundary=xYz"
         (b'{"model":null}', "", False, b""),
         (b'{"model":""}', "", False, b""),
         (b"{}", "", False, b""),
-        (b'{"model":"m","stream":"true"}', "m", False, b""),
+        (b'{"model":"m","stream":"true"}', "m", True, b""),  # as in the servers
+        (b'{"model":"m","stream":1}', "m", True, b""),
+        (b'{"model":"m","stream":"maybe"}', "m", False, b""),
         (b'{"model":"m","n":1e999,"k":99999999999999999999999999}', "m", False, b""),
     ],
 )

@@ -101,7 +101,7 @@ def step(data: st.DataObject, play: Play, last: Command) -> Command:
         play.now = max(play.now, last.until) if data.draw(st.booleans()) else play.now
         return play.wakes()
     if isinstance(last, Relay):
-        if last.edit:
+        if last.edit is not None:
             for chunk in data.draw(st.lists(st.binary(max_size=20), max_size=3)):
                 play.chunk(chunk)
         if data.draw(st.booleans()):

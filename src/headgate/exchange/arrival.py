@@ -17,6 +17,7 @@ from headgate.exchange.request import RequestHead, wire
 from headgate.exchange.resolve import resolve, settled
 from headgate.exchange.router import Asking, Routes, find_route, find_shared, hostname
 from headgate.exchange.site import Site, Way, reachable
+from headgate.exchange.stream_options import takes_options, with_usage
 from headgate.fleet.prefix import ladder
 from headgate.pick.decision import Ask
 from headgate.plan.plan import Backend, Redirect, Route
@@ -31,7 +32,7 @@ _IDEMPOTENT = (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE")  # RFC 9110 §9.2
 class Job(Struct, frozen=True, gc=False):
     """A request as a pool's servers will see it. `ends` is when the whole of it must be over, None for no limit.
 
-    `repeatable`: doing it twice does no harm.
+    `repeatable`: doing it twice does no harm. `hides`: the stream will have usage that the client did not ask for.
     """
 
     way: Way
@@ -39,6 +40,7 @@ class Job(Struct, frozen=True, gc=False):
     ask: Ask
     repeatable: bool
     ends: float | None
+    hides: bool = False
     caller: Caller = ANYONE
 
 
@@ -134,6 +136,8 @@ def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Ro
     if backend.redirect is not None:
         return _redirect(backend.redirect, route, event, site, record.host)
     cors = route.cors or backend.cors
+    pool = site.pools[backend.pool].pool
+    seen, _ = rewrite(target.text, "", route.match, backend.rewrite, route.rewrite)
     return Way(
         record.method,
         record.host,
@@ -143,7 +147,7 @@ def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Ro
         backend,
         backend.pool,
         _start(head.method, target.text, record.host),
-        settled(site.pools[backend.pool].pool, reading.model),
+        settled(pool, reading.model),
         site.base_models.get(reading.model, ""),
         _model_lines(site, reading.model),
         edited=any(edit is not None for edit in (route.request, backend.request, route.rewrite, backend.rewrite)),
@@ -151,6 +155,8 @@ def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Ro
         bare=not (route.session or route.backend_timeout_s or route.mirrors or backend.mirrors),
         cors=cors,
         mirrors=route.mirrors + backend.mirrors,
+        counted=pool.kind == "inference",
+        asks=pool.kind == "inference" and pool.include_usage and takes_options(seen),
     )
 
 
@@ -167,7 +173,7 @@ def _for_pool(event: Asked, reading: Reading, site: Site, record: Record, way: W
         return _shared(refuse(500, why), way, event.head)
     pool, route = view.pool, way.route
     model, prompt, body = reading.model, reading.prompt, event.body
-    repeatable = True
+    repeatable, asking = True, None
     if pool.kind != "inference":
         repeatable = event.head.method in _IDEMPOTENT
         prompt = b""
@@ -177,12 +183,16 @@ def _for_pool(event: Asked, reading: Reading, site: Site, record: Record, way: W
         objective = event.head.objective
         resolution = way.resolution if not objective and way.resolution else resolve(pool, model, objective, site.dice)
         record.priority, record.resolved_by = resolution.priority, resolution.by
+        if objective in pool.objectives:  # what else clients write there is nobody's
+            record.objective = objective
         if model and resolution.model != model:
             model = resolution.model
             renamed = with_model(event.head.kind, body, model)
             if renamed is None:
                 return _shared(refuse(400, "The body is not valid JSON: a key is not UTF-8."), way, event.head)
             body = renamed
+        if reading.stream and way.asks and (asking := with_usage(body, reading.options)) is not None:
+            body = asking
     record.target = model
     whole = route.timeout_s if route.timeout_s is not None else pool.timeout_s
     job = Job(
@@ -191,6 +201,7 @@ def _for_pool(event: Asked, reading: Reading, site: Site, record: Record, way: W
         Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority),
         repeatable,
         event.now + whole if whole else None,
+        asking is not None,
     )
     if way.dressed:
         job = replace(job, caller=recognise(event, site, view, way))
@@ -212,7 +223,7 @@ def _head(event: Asked, site: Site, record: Record, way: Way, length: int, *, ra
     else:
         start, lines = way.start, head.lines
         own = way.own if site.base_models.get(model, "") == way.base else _model_lines(site, model)
-        if record.target == model:  # else what comes back has to be read
+        if not way.counted:  # else what comes back has to be read
             lines += head.compressions
     framing = b"content-length: %d\r\n" % length if length or head.method not in _BODILESS else b""
     return b"%b%b%bx-forwarded-for: %b%b\r\nx-forwarded-proto: %b\r\nx-request-id: %b\r\n%b\r\n" % (
@@ -237,10 +248,8 @@ def _model_lines(site: Site, model: str) -> bytes:
 def _edited(event: Asked, site: Site, record: Record, way: Way, *, ray: bool) -> bytes:
     """Request line and headers where a route, or Ray, wants some of them changed."""
     head, model, route = event.head, record.model, way.route
-    headers = list(head.kept)
+    headers = [pair for pair in head.kept if not way.counted or pair[0] != b"accept-encoding"]
     if model:
-        if record.target != model:  # what comes back has to be read
-            headers = [pair for pair in headers if pair[0] != b"accept-encoding"]
         headers.append((b"x-gateway-model-name", model.encode()))
         headers.append((b"x-gateway-base-model-name", site.base_models.get(model, "").encode()))
         if ray:

@@ -1,4 +1,4 @@
-"""What a request's body says about routing: the model, whether it streams, and the prompt's bytes.
+"""What a request's body says: the model, whether and how it is to be streamed, and the prompt's bytes.
 
 The JSON is walked once, in C, and only the members named below are kept, as slices of the body.
 """
@@ -9,17 +9,22 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from headgate.exchange.form import find_model
+from headgate.exchange.stream_options import truth
 
 _LONGEST_NAME = 1024  # characters; names go into headers, records and metrics
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Reading(Struct, frozen=True, gc=False):
-    """`model` is "" when the body names none. `error` says why the body is no valid request, "" when it is one."""
+    """`model` is "" when the body names none. `error` says why the body is no valid request, "" when it is one.
+
+    `options` are the stream's, as written.
+    """
 
     model: str = ""
     stream: bool = False
     prompt: bytes | memoryview = b""
+    options: bytes = b""
     error: str = ""
     param: str | None = None
     status: int = 400
@@ -34,21 +39,24 @@ class _Usual(Struct, gc=False):
     messages: Raw | UnsetType = UNSET
     prompt: Raw | UnsetType = UNSET
     input: Raw | UnsetType = UNSET
+    stream_options: Raw = Raw()
 
 
 class _Body(Struct, gc=False):
     """The same, whatever the types are."""
 
     model: Raw | UnsetType = UNSET
-    stream: Raw | UnsetType = UNSET
+    stream: Raw = Raw()
     messages: Raw | UnsetType = UNSET
     prompt: Raw | UnsetType = UNSET
     input: Raw | UnsetType = UNSET
+    stream_options: Raw = Raw()
 
 
 _decode_usual = msgspec.json.Decoder(_Usual).decode
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_text = msgspec.json.Decoder(str).decode
+_decode_any = msgspec.json.Decoder().decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.encode
 
@@ -80,7 +88,8 @@ def _read_json(body: bytes) -> Reading:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _read_unusual(body)
     model = found.model or ""
-    return _wrong_name(model) or Reading(model, found.stream is True, _prompt(found))
+    options = bytes(found.stream_options) if found.stream else b""
+    return _wrong_name(model) or Reading(model, found.stream is True, _prompt(found), options)
 
 
 def _read_unusual(body: bytes) -> Reading:
@@ -100,8 +109,14 @@ def _read_unusual(body: bytes) -> Reading:
             model = _decode_text(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return Reading(error="model must be a string, the name of a model", param="model")
-    stream = found.stream
-    return _wrong_name(model) or Reading(model, stream is not UNSET and bytes(stream) == b"true", _prompt(found))
+    return _wrong_name(model) or Reading(model, _streams(found.stream), _prompt(found), bytes(found.stream_options))
+
+
+def _streams(written: Raw) -> bool:
+    try:
+        return truth(_decode_any(written)) is True if bytes(written) else False
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
 
 
 def _prompt(found: _Usual | _Body) -> bytes | memoryview:

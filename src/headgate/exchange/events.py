@@ -4,7 +4,6 @@
     Woken ──→ Forward | Wait | Respond         the pool has changed, or the time of a Wait is over
     Whole ───→ Reply | Forward | Wait          the server's answer is here, all of it
     Answered → Relay | Forward | Wait          or its status and headers are, and then:
-    Chunk ───→ Send                            a piece of the answer's body (only after Relay with `edit`)
     Ended ───→ Send                            the answer's body is whole
     Failed ──→ Forward | Wait | Respond | Cut  the server can't be reached, reset, or took too long
     Gone ────→ Abort                           the client went away
@@ -12,6 +11,7 @@
 Headers are (name, value) pairs of bytes, names in lower case. Times are seconds of one monotonic clock.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
@@ -50,10 +50,6 @@ class Whole(Struct, frozen=True, gc=False):
     now: float = 0.0
 
 
-class Chunk(Struct, frozen=True, gc=False):
-    data: bytes
-
-
 class Ended(Struct, frozen=True, gc=False):
     now: float = 0.0
 
@@ -73,7 +69,7 @@ class Gone(Struct, frozen=True, gc=False):
     now: float = 0.0
 
 
-Event = Asked | Woken | Whole | Answered | Chunk | Ended | Failed | Gone
+Event = Asked | Woken | Whole | Answered | Ended | Failed | Gone
 
 
 class Forward(Struct, frozen=True, gc=False):
@@ -118,14 +114,14 @@ class Respond(Struct, frozen=True, gc=False):
 class Relay(Struct, frozen=True, gc=False):
     """Pass the answer on. `lines` are its headers as they go over the wire, without framing and hop-by-hop ones.
 
-    `length` is the body's length when it is known and stays as it is. With `edit` every piece of the body goes through
-    the exchange.
+    `length` is the body's length when it is known and stays as it is. Each piece of the body goes through `edit`, where
+    there is one, which says what may be sent now; what it held back comes with the Send that answers Ended.
     """
 
     status: int
     lines: bytes
     length: int | None
-    edit: bool = False
+    edit: Callable[[bytes], bytes] | None = None
 
 
 class Reply(Struct, frozen=True, gc=False):
@@ -137,7 +133,7 @@ class Reply(Struct, frozen=True, gc=False):
 
 
 class Send(Struct, frozen=True, gc=False):
-    """Bytes of the body, edited; may be empty."""
+    """The rest of the body; may be empty."""
 
     data: bytes
 

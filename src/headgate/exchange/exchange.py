@@ -21,7 +21,6 @@ from headgate.exchange.events import (
     Abort,
     Answered,
     Asked,
-    Chunk,
     Command,
     Cut,
     Ended,
@@ -38,6 +37,7 @@ from headgate.exchange.events import (
     Whole,
     Woken,
 )
+from headgate.exchange.meter import Hider, Reader
 from headgate.exchange.models import unknown_model
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import error_event, refuse, sentence
@@ -45,6 +45,7 @@ from headgate.exchange.request import wire
 from headgate.exchange.restore import Restorer
 from headgate.exchange.session import renewed, told
 from headgate.exchange.site import PoolView, Site, reachable
+from headgate.exchange.usage import last_usage
 from headgate.fleet.endpoint import Endpoint
 from headgate.pick.choose import choose
 from headgate.pick.decision import Ask, Decision
@@ -79,6 +80,7 @@ class Exchange(Struct, eq=False):
     _wait_until: float = 0.0
     _excluded: frozenset[str] = frozenset()
     _not_before: float = 0.0  # when the next attempt may be made
+    _meter: Reader | Hider | None = None
     _restorer: Restorer | None = None
     _sse: bool = False
 
@@ -198,6 +200,12 @@ class Exchange(Struct, eq=False):
         if head.status >= 400 and (again := self._unfit(head.status, event.now)) is not None:
             return again
         lines = self._begin_answer(head, event.now)
+        if self._counts(head):
+            if head.streamed:
+                self._meter = self._new_meter(head)
+                body = self._meter.feed(body) + self._meter.end()
+            elif (usage := last_usage(body)) is not None:
+                self.record.account(usage)
         if self._restorer is not None:
             body = self._restorer.feed(body) + self._restorer.end()
         self._finish(event.now)
@@ -208,21 +216,37 @@ class Exchange(Struct, eq=False):
         if head.status >= 400 and (again := self._unfit(head.status, event.now)) is not None:
             return again
         lines = self._begin_answer(head, event.now)
+        meter = self._meter = self._new_meter(head) if self._counts(head) else None
         if self._restorer is not None:
-            return Relay(head.status, lines, None, edit=True)
+            return Relay(head.status, lines, None, self._edit)
+        if meter is not None:
+            return Relay(head.status, lines, None if isinstance(meter, Hider) else head.length, meter.feed)
         return Relay(head.status, lines, head.length)
+
+    def _counts(self, head: AnswerHead) -> bool:
+        """Whether to look for usage. Not in errors: they repeat what clients wrote."""
+        return head.status == 200 and head.readable and self._job.way.counted
+
+    def _new_meter(self, head: AnswerHead) -> Reader | Hider:
+        return Hider() if self._job.hides and head.streamed else Reader(lines=head.streamed)
+
+    def _edit(self, data: bytes) -> bytes:
+        assert self._restorer is not None
+        return self._restorer.feed(data if self._meter is None else self._meter.feed(data))
 
     def _begin_answer(self, head: AnswerHead, now: float) -> bytes:
         """From here on the answer is the client's. Its header lines."""
-        record, lines = self.record, head.lines
+        record, way, lines = self.record, self._job.way, head.lines
         self.state = State.RELAYING
         record.error = ""  # of an earlier try: `tries` tells that there was one
         self._body = b""  # nothing is sent again from here on, and a stream may last for long
         record.status, record.answered_at = head.status, now
         record.streamed = self._sse = head.streamed
-        if record.target != record.model and head.names_model:
+        if way.counted:
+            record.base = self._site.base_of(record.target)
+        if record.target != record.model and head.readable:
             self._restorer = Restorer(record.target, record.model, lines=head.streamed)
-        if self._job.way.dressed:
+        if way.dressed:
             lines = wire(self._dressed(head.headers, now))
         if self._site.limits.debug_headers:
             lines += b"x-gateway-destination-endpoint-served: %b\r\n" % record.address.encode()
@@ -287,13 +311,12 @@ class Exchange(Struct, eq=False):
         self._excluded = frozenset()
         return self._send(now)
 
-    def _chunk(self, event: Chunk) -> Command:
-        assert self._restorer is not None
-        return Send(self._restorer.feed(event.data))
-
     def _ended(self, event: Ended) -> Command:
+        rest = b"" if self._meter is None else self._meter.end()
+        if self._restorer is not None:
+            rest = self._restorer.feed(rest) + self._restorer.end()
         self._finish(event.now)
-        return _NOTHING_MORE if self._restorer is None else Send(self._restorer.end())
+        return Send(rest) if rest else _NOTHING_MORE
 
     # What goes wrong.
 
@@ -361,7 +384,13 @@ class Exchange(Struct, eq=False):
 
     def _finish(self, now: float) -> None:
         self.state = State.DONE
-        self.record.ended_at = now
+        record, meter = self.record, self._meter
+        record.ended_at = now
+        if meter is not None:
+            if record.streamed:
+                record.chunks = meter.pieces
+            if (usage := meter.usage) is not None:
+                record.account(usage)
 
 
 _FEED: dict[type[Event], Callable[[Exchange, Any], Command]] = {
@@ -369,7 +398,6 @@ _FEED: dict[type[Event], Callable[[Exchange, Any], Command]] = {
     Woken: Exchange._woken,
     Whole: Exchange._whole,
     Answered: Exchange._answered,
-    Chunk: Exchange._chunk,
     Ended: Exchange._ended,
     Failed: Exchange._failed,
     Gone: Exchange._gone,

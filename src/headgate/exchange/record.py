@@ -2,11 +2,16 @@
 
 from msgspec import Struct
 
+from headgate.exchange.usage import Usage
 from headgate.pick.decision import Decision
 
 
 class Record(Struct):
-    """Filled by the exchange as it goes. Times are seconds of the caller's clock, 0.0 where it never came to that."""
+    """Filled by the exchange as it goes. Times are seconds of the caller's clock, 0.0 where it never came to that.
+
+    Tokens are those that the server told of, None where it did not. `chunks` counts the pieces of a stream of an
+    inference pool as they came from the server, 0 for other answers.
+    """
 
     id: str = ""
     method: str = ""
@@ -17,7 +22,9 @@ class Record(Struct):
     pool: str = ""
     model: str = ""  # as the client asked
     target: str = ""  # as the server saw it
+    base: str = ""  # the base model of `target`, "" where nobody knows
     resolved_by: str = ""
+    objective: str = ""  # that the client named, and the pool has
     priority: int = 0
     endpoint: str = ""
     status: int = 0
@@ -27,11 +34,18 @@ class Record(Struct):
     streamed: bool = False
     bytes_in: int = 0
     bytes_out: int = 0
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None  # among those of the prompt
+    completion_tokens: int | None = None
+    chunks: int = 0
     asked_at: float = 0.0
     sent_at: float = 0.0
     answered_at: float = 0.0
     ended_at: float = 0.0
     decisions: tuple[Decision, ...] = ()
+
+    def account(self, usage: Usage) -> None:
+        self.prompt_tokens, self.cached_tokens, self.completion_tokens = usage.prompt, usage.cached, usage.completion
 
     @property
     def address(self) -> str:

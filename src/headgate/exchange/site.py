@@ -66,7 +66,8 @@ class Way(Struct, frozen=True, gc=False):
     `start` is the request line and the Host header for the server; `resolution` that of the model, None where it takes
     dice; `own` the header lines that name the model, as long as `base` is its base model; `edited` says that the route
     wants request headers or the target changed, `dressed` the same of the answer's headers; `bare` that it has neither
-    sessions nor mirrors, nor a time for one attempt.
+    sessions nor mirrors, nor a time for one attempt; `counted` that the usage in answers is accounted, `asks` that
+    streams are asked for it.
     """
 
     method: str
@@ -85,6 +86,8 @@ class Way(Struct, frozen=True, gc=False):
     bare: bool = True
     cors: Cors | None = None
     mirrors: tuple[Mirror, ...] = ()
+    counted: bool = False
+    asks: bool = False
 
 
 class Reached(Struct, frozen=True):

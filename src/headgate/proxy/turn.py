@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
@@ -12,7 +13,6 @@ from headgate.exchange.answer import AnswerHead
 from headgate.exchange.events import (
     Answered,
     Asked,
-    Chunk,
     Command,
     Cut,
     Ended,
@@ -55,7 +55,7 @@ class Turn(Struct, eq=False):
     _pool: str = ""  # the pool that it waits for
     _deadline: float | None = None
     _timer: asyncio.TimerHandle | None = None  # for a wait of a time alone
-    _edit: bool = False
+    _edit: Callable[[bytes], bytes] | None = None
     _length: int | None = None
     _chunked: bool = False
     _out: list[bytes] = field(default_factory=list)
@@ -149,19 +149,20 @@ class Turn(Struct, eq=False):
 
     def body(self, data: bytes) -> None:
         self._touched = self._plane.now
-        if self._edit:
-            data = cast(Send, self._exchange.feed(Chunk(data))).data
+        if self._edit is not None:
+            data = self._edit(data)
             if not data:
                 return
         self._put(data)
 
     def chunk(self, data: bytes, framed: bytes) -> None:
-        if self._edit or not self._chunked:
-            self.body(data)
-            return
         self._touched = self._plane.now
-        self._sent += len(data)
-        self._out.append(framed)
+        edited = data if self._edit is None else self._edit(data)
+        if edited is data and self._chunked:
+            self._sent += len(data)
+            self._out.append(framed)
+        elif edited:
+            self._put(edited)
 
     def _put(self, data: bytes) -> None:
         self._sent += len(data)
