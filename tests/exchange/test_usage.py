@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import bodies
 
-from headgate.exchange.usage import Usage, last_usage, merged
+from headgate.exchange.usage import Usage, last_usage, merged, read_usage
 
 RECORDED = {name: body for name, body in bodies("application/json").items() if b'"usage"' in body}
 COUNTS = st.integers(0, 10**7)
@@ -18,6 +18,7 @@ def test_what_vllm_told_is_read(name):
     told = json.loads(RECORDED[name])["usage"]
     usage = last_usage(RECORDED[name])
     assert usage is not None
+    assert read_usage(RECORDED[name]) == usage
     assert usage.prompt == told.get("prompt_tokens", told.get("input_tokens"))
     assert usage.completion == told.get("completion_tokens", told.get("output_tokens"))
     assert usage.cached == (told.get("input_tokens_details") or {}).get("cached_tokens")
@@ -55,7 +56,8 @@ def test_there_are_recorded_answers_of_every_api():
 )
 @pytest.mark.parametrize("indent", [None, 2])
 def test_each_form_of_usage_is_read(told, usage, indent):
-    assert last_usage(json.dumps({"id": "1", "usage": told, "after": None}, indent=indent).encode()) == usage
+    body = json.dumps({"id": "1", "usage": told, "after": None}, indent=indent).encode()
+    assert read_usage(body) == last_usage(body) == usage
 
 
 _TEXTS = st.text(max_size=20) | st.just('"usage":{"prompt_tokens":1}') | st.just('\\","usage":{"prompt_tokens":1},"')
@@ -72,20 +74,29 @@ def test_no_text_is_taken_for_usage(prompt, completion, text, metadata, ascii_on
         "metadata": metadata | {"usage": text},
     }
     body = json.dumps(answer, ensure_ascii=ascii_only).encode()
-    assert last_usage(body) == Usage(prompt, completion)
+    assert read_usage(body) == last_usage(body) == Usage(prompt, completion)
     del answer["usage"]
-    assert last_usage(json.dumps(answer, ensure_ascii=ascii_only).encode()) is None
+    body = json.dumps(answer, ensure_ascii=ascii_only).encode()
+    assert read_usage(body) is last_usage(body) is None
+
+
+@given(st.dictionaries(_TEXTS, st.just({"usage": {"prompt_tokens": 99}}), min_size=1), st.integers(0, 3000))
+def test_what_a_model_writes_into_a_tool_s_input_is_not_its_usage(arguments, length):
+    content = [{"type": "text", "text": "x" * length}, {"type": "tool_use", "name": "t", "input": arguments}]
+    body = json.dumps({"type": "message", "content": content, "usage": {"input_tokens": 5, "output_tokens": 7}}).encode()
+    assert read_usage(body) == Usage(5, 7)
 
 
 def test_it_may_stand_before_a_long_rest():
     ids = list(range(50_000))
     body = json.dumps({"usage": {"prompt_tokens": 50_000, "completion_tokens": 1}, "prompt_token_ids": ids}).encode()
-    assert last_usage(body) == Usage(50_000, 1)
+    assert read_usage(body) == last_usage(body) == Usage(50_000, 1)
 
 
 @given(st.binary(max_size=300) | st.lists(st.sampled_from([b'"usage"', b":", b"{", b"}", b'"prompt_tokens":5'])).map(b"".join))
 def test_nothing_raises(noise):
     last_usage(noise)
+    read_usage(noise)
 
 
 def test_the_later_counts_but_what_it_leaves_out_stays():

@@ -53,6 +53,15 @@ def test_a_request_that_was_sent_at_once() -> None:
     assert "try 1" not in text
 
 
+def test_what_a_request_cost() -> None:
+    cost = {"prompt_tokens": 12, "completion_tokens": 340, "cached_tokens": 8, "chunks": 300}
+    assert "tokens    prompt 12 (8 cached), completion 340\n" in told(_record(**cost))
+    assert "tokens    the server told nothing; 7 chunks went by\n" in told(_record(chunks=7))
+    assert "tokens" not in told(_record())
+    assert "from alice at p: POST" in told(_record(client="alice"))
+    assert "priority -1 (objective batch)\n" in told(_record(objective="batch", priority=-1))
+
+
 def test_a_request_that_was_refused_before_anybody_was_chosen() -> None:
     text = told(
         _record(status=404, error="The model `m` does not exist.", sent_at=0.0, answered_at=0.0, ended_at=10.001)

@@ -119,6 +119,11 @@ _records = st.builds(
     status=st.integers(100, 599),
     tries=st.integers(0, 3),
     waited=st.booleans(),
+    client=_texts,
+    prompt_tokens=st.none() | st.integers(0, 99),
+    cached_tokens=st.none() | st.integers(0, 9),
+    completion_tokens=st.none() | st.integers(0, 99),
+    chunks=st.integers(0, 9),
     asked_at=st.just(10.0),
     answered_at=st.sampled_from([0.0, 10.5]),
     ended_at=st.floats(10.5, 2000.0),
@@ -140,6 +145,12 @@ def test_whatever_is_counted_the_page_is_valid_and_nothing_is_counted_twice(reco
     assert total(samples, "headgate_request_bytes_total") == sum(record.bytes_in for record in records)
     assert total(samples, "headgate_retries_total") == sum(max(0, record.tries - 1) for record in records)
     assert total(samples, "headgate_waited_requests_total") == sum(record.waited for record in records)
+    assert total(samples, "headgate_prompt_tokens_total") == sum(record.prompt_tokens or 0 for record in records)
+    completion = sum(record.completion_tokens or 0 for record in records)
+    assert total(samples, "headgate_completion_tokens_total") == completion
+    untold = [r for r in records if r.prompt_tokens is r.completion_tokens is None and r.chunks]
+    assert total(samples, "headgate_untold_requests_total") == len(untold)
+    assert total(samples, "headgate_untold_chunks_total") == sum(record.chunks for record in untold)
 
 
 def test_a_request_is_counted_under_its_labels() -> None:
@@ -152,6 +163,22 @@ def test_a_request_is_counted_under_its_labels() -> None:
     assert world.of("headgate_request_duration_seconds_bucket", le="1", **labels) == 0
     assert world.of("headgate_request_duration_seconds_bucket", le="1.5", **labels) == 1
     assert world.of("headgate_first_byte_seconds_bucket", le="0.4", **labels) == 1
+
+
+def test_tokens_are_counted_by_model_adapter_client_and_objective() -> None:
+    world = _World()
+    names = {"model": "food", "target": "food-v2", "base": "llama", "client": "alice", "objective": "batch"}
+    for _ in range(2):
+        world.metrics.count(_record(**names, prompt_tokens=50, cached_tokens=32, completion_tokens=7, chunks=9))
+    world.metrics.count(_record(**names | {"client": "bob"}, chunks=9, answered_at=10.3))
+    labels = {"pool": "default/pool", "target_model": "food-v2", "base_model": "llama", "objective": "batch"}
+    mine = labels | {"model": "food", "client": "alice"}
+    assert world.of("headgate_prompt_tokens_total", **mine) == 100
+    assert world.of("headgate_cached_prompt_tokens_total", **mine) == 64
+    assert world.of("headgate_completion_tokens_total", **mine) == 14
+    assert world.of("headgate_untold_requests_total", **mine) == 0
+    assert world.of("headgate_untold_requests_total", client="bob", **labels) == 1
+    assert world.of("headgate_untold_chunks_total", client="bob", **labels) == 9
 
 
 def test_series_are_in_order_whatever_came_first() -> None:
@@ -191,10 +218,12 @@ def test_names_that_clients_invent_get_no_series_and_those_that_servers_take_get
         world.metrics.count(_record(model=f"invented-{number}", target=f"invented-{number}", status=404))
     assert len([labels for name, labels in world.read() if name == "headgate_requests_total"]) == 1
     for number in range(3000):
-        world.metrics.count(_record(model=f"m{number}", target=f"m{number}"))
+        world.metrics.count(_record(model=f"m{number}", target=f"m{number}", prompt_tokens=1))
     samples = world.read()
-    for name in ("headgate_requests_total", "headgate_retries_total", "headgate_first_byte_seconds_count"):
+    tokens = "headgate_prompt_tokens_total"
+    for name in ("headgate_requests_total", "headgate_retries_total", "headgate_first_byte_seconds_count", tokens):
         assert len([labels for sample, labels in samples if sample == name]) <= 1001
+    assert total(samples, tokens) == 3000
     assert world.of("headgate_requests_total") == 9000
     assert world.of("headgate_requests_total", model="other") > 0
 

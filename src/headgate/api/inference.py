@@ -24,7 +24,12 @@ class PickerRef(Struct, frozen=True, rename="camel"):
     failure_mode: Literal["FailOpen", "FailClose"] = "FailClose"
 
 
+INCLUDE_USAGE = "headgate.dev/include-usage"
+
+
 class InferencePool(Struct, frozen=True):
+    """With the annotation `headgate.dev/include-usage: "false"` its servers can't be asked for usage in streams."""
+
     meta: Meta
     group: str  # the API group it was written in
     version: str  # v1 or v1alpha2

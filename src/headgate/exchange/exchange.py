@@ -45,7 +45,7 @@ from headgate.exchange.request import wire
 from headgate.exchange.restore import Restorer
 from headgate.exchange.session import renewed, told
 from headgate.exchange.site import PoolView, Site, reachable
-from headgate.exchange.usage import last_usage
+from headgate.exchange.usage import read_usage
 from headgate.fleet.endpoint import Endpoint
 from headgate.pick.choose import choose
 from headgate.pick.decision import Ask, Decision
@@ -204,7 +204,7 @@ class Exchange(Struct, eq=False):
             if head.streamed:
                 self._meter = self._new_meter(head)
                 body = self._meter.feed(body) + self._meter.end()
-            elif (usage := last_usage(body)) is not None:
+            elif (usage := read_usage(body)) is not None:
                 self.record.account(usage)
         if self._restorer is not None:
             body = self._restorer.feed(body) + self._restorer.end()

@@ -103,9 +103,9 @@ class Hider:
             if not self._drops(line):
                 kept.append(line)
         rest = text[at:]
-        if self._begun or not _may_be_hidden(rest):
+        if self._begun or not (_may_be_hidden(rest) or self._ends_hidden(rest)):
             kept.append(rest)
-            self._is_data = rest.startswith(_DATA) if not self._begun else self._is_data
+            self._is_data = self._is_data if self._begun else rest.startswith(_DATA)
             self._begun = (self._begun + rest)[-LONGEST:]
             rest = b""
         self._held = rest
@@ -136,9 +136,13 @@ class Hider:
         self.usage = event.usage.usage() or self.usage
         return event.choices == []
 
+    def _ends_hidden(self, rest: bytes) -> bool:
+        """Whether this is half of the end of the blank line that is to be taken out."""
+        return self._swallow and rest == b"\r"
+
     def end(self) -> bytes:
         held, self._held = self._held, b""
-        return b"" if self._is_hidden(held) else held
+        return b"" if self._is_hidden(held) or self._ends_hidden(held) else held
 
 
 def _may_be_hidden(line: bytes) -> bool:

@@ -18,6 +18,7 @@ class Record(Struct):
     path: str = ""
     host: str = ""
     peer: str = ""
+    client: str = ""  # whose key it was, "" where none was asked for
     route: str = ""
     pool: str = ""
     model: str = ""  # as the client asked

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 NAME = b'"usage"'
 OBJECT = re.compile(rb'"usage"[ \t\r\n]*:[ \t\r\n]*(\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\})')
 LONGEST = 4096  # bytes of a usage object with its name; servers write some hundred
+_SHORT = 2048  # bytes of an answer up to which reading all of it costs less than looking for its usage
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -44,10 +45,14 @@ class Told(Struct, gc=False):
 
     def usage(self) -> Usage | None:
         """None where it has none of these counts."""
+        if self.prompt_tokens is not None and self.completion_tokens is not None:
+            of_prompt = self.prompt_tokens_details
+            cached = None if of_prompt is None else of_prompt.cached_tokens
+            return Usage(self.prompt_tokens, self.completion_tokens, cached)
         prompt = self.prompt_tokens if self.prompt_tokens is not None else self.input_tokens
         completion = self.completion_tokens if self.completion_tokens is not None else self.output_tokens
         details = self.prompt_tokens_details or self.input_tokens_details
-        cached = details.cached_tokens if details is not None else None
+        cached = None if details is None else details.cached_tokens
         if self.cache_read_input_tokens is not None or self.cache_creation_input_tokens is not None:
             # Anthropic's form: what came from the cache, or went into it, is not among the input tokens.
             cached = self.cache_read_input_tokens or 0
@@ -61,7 +66,23 @@ class Told(Struct, gc=False):
         return None if prompt is None and completion is None else Usage(prompt, completion, cached)
 
 
+class _Answer(Struct, gc=False):
+    usage: Told | None = None
+
+
 _decode = msgspec.json.Decoder(Told).decode
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+
+
+def read_usage(body: bytes) -> Usage | None:
+    """That of a whole JSON answer."""
+    if len(body) > _SHORT:
+        return last_usage(body)
+    try:
+        told = _decode_answer(body).usage
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return None if told is None else told.usage()
 
 
 def decode_usage(text: bytes) -> Usage | None:

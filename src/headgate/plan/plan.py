@@ -215,7 +215,7 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     timeout_s: float | None = None
     max_rate_per_endpoint: int | None = None
     tls: Origination | None = None  # None: plain HTTP
-    include_usage: bool = True  # streams are asked for their usage also where the client does not ask
+    include_usage: bool = True  # streams are asked for it where the client does not ask
 
 
 class Plan(Struct, frozen=True, omit_defaults=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from headgate.api.inference import InferencePool
+from headgate.api.inference import INCLUDE_USAGE, InferencePool
 from headgate.api.workload import Service, ServicePort
 from headgate.plan.backends import APP_PROTOCOLS
 from headgate.plan.conditions import met, unknown, unmet
@@ -34,6 +34,7 @@ def inference_pool(
         timeout_s=_float(policy.timeout_s) if policy else None,
         max_rate_per_endpoint=policy.max_rate_per_endpoint if policy else None,
         tls=policies.tls.of_pool(pool.meta.key),
+        include_usage=pool.meta.annotations.get(INCLUDE_USAGE) != "false",
     )
 
 

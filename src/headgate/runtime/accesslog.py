@@ -33,10 +33,12 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     host: str
     path: str
     peer: str
+    client: str
     route: str
     pool: str
     model: str  # as the client asked
     target_model: str  # as the server saw it
+    objective: str
     priority: int
     endpoint: str
     tries: int
@@ -44,6 +46,10 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     stream: bool
     bytes_in: int
     bytes_out: int
+    prompt_tokens: int | None  # None where the server told nothing
+    cached_tokens: int | None
+    completion_tokens: int | None
+    chunks: int
     error: str
 
 
@@ -54,10 +60,12 @@ _REST = attrgetter(
     "host",
     "path",
     "peer",
+    "client",
     "route",
     "pool",
     "model",
     "target",
+    "objective",
     "priority",
     "endpoint",
     "tries",
@@ -65,6 +73,10 @@ _REST = attrgetter(
     "streamed",
     "bytes_in",
     "bytes_out",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "chunks",
     "error",
 )
 

@@ -67,14 +67,17 @@ def told(record: Record) -> str:
     answered = f"{record.status} after {_seconds(record.ended_at - record.asked_at)}"
     lines = [
         f"request   {record.id}",
-        f"came      {Clock().text(record.asked_at)} from {record.peer}: "
+        f"came      {Clock().text(record.asked_at)} from {_who(record)}: "
         f"{record.method} {record.path} (host {record.host or '-'})",
         f"answered  {answered}" + (f": {record.error}" if record.error else ""),
         f"route     {record.route or 'none'}",
     ]
     if record.model:
         seen = f" → {record.target} (by {record.resolved_by})" if record.resolved_by else ""
-        lines.append(f"model     {record.model}{seen}, priority {record.priority}")
+        objective = f" (objective {record.objective})" if record.objective else ""
+        lines.append(f"model     {record.model}{seen}, priority {record.priority}{objective}")
+    if cost := _tokens(record):
+        lines.append(f"tokens    {cost}")
     if record.waited:
         in_vain = "" if record.sent_at else ", in vain"
         until = record.sent_at or record.ended_at
@@ -87,6 +90,20 @@ def told(record: Record) -> str:
     if not record.decisions:
         lines += ["", "It never came to choosing an endpoint."]
     return "\n".join(lines) + "\n"
+
+
+def _who(record: Record) -> str:
+    return f"{record.client} at {record.peer}" if record.client else record.peer
+
+
+def _tokens(record: Record) -> str:
+    """What it cost, "" where there is nothing to say."""
+    if record.prompt_tokens is None and record.completion_tokens is None:
+        return f"the server told nothing; {record.chunks} chunks went by" if record.chunks else ""
+    cached = f" ({record.cached_tokens} cached)" if record.cached_tokens else ""
+    prompt = "?" if record.prompt_tokens is None else record.prompt_tokens
+    completion = "?" if record.completion_tokens is None else record.completion_tokens
+    return f"prompt {prompt}{cached}, completion {completion}"
 
 
 def _seconds(seconds: float) -> str:

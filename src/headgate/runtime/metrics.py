@@ -14,6 +14,7 @@ from headgate.fleet.ledger import Ledger
 from headgate.plan.tls import Certificate
 from headgate.runtime.exposition import Page
 from headgate.runtime.process import describe
+from headgate.runtime.tokens import Tokens
 
 SECONDS = (
     *(0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8),
@@ -38,7 +39,7 @@ _REASONS = {
 
 
 class Metrics:
-    """`count` costs about 0.7 µs a request. Whoever reads the manifests tells `reloaded` how that went."""
+    """`count` costs about 1.1 µs a request, 0.4 of it for tokens. Whoever reads the manifests tells `reloaded` how that went."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Metrics:
         self._requests: dict[tuple[str, str, str, str, int], _Series] = {}
         self._refused: dict[str, int] = {}
         self._traffic: dict[tuple[str, str], _Traffic] = {}
+        self._tokens = Tokens(_SERIES)
         self._reloads = {"ok": 0, "errors": 0}
         self._reloaded_at = 0.0
         self._errors = 0
@@ -103,6 +105,8 @@ class Metrics:
             reason = _REASONS.get(status, str(status))
             self._refused[reason] = self._refused.get(reason, 0) + 1
         traffic.durations.observe(record.ended_at - asked)
+        if record.prompt_tokens is not None or record.completion_tokens is not None or record.chunks:
+            self._tokens.count(record)
 
     def _new_series(self, key: tuple[str, str, str, str, int]) -> "_Series":
         route, pool, _, target, status = key
@@ -151,6 +155,7 @@ class Metrics:
         page.family("headgate_first_byte_seconds", "histogram", "From the request's last byte to the answer's head.")
         for key, traffic in in_order:
             traffic.first_bytes.write(page, "headgate_first_byte_seconds", _labels(key))
+        self._tokens.write(page)
 
     def _of_pools(self, page: Page) -> None:
         pools = [(view.pool.name, view.standing.endpoints) for view in self._pools()]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from headgate.api.fault import Fault
+from headgate.api.inference import INCLUDE_USAGE
 from headgate.api.meta import Meta
 from headgate.api.rules.protocol import told_of_http2
 from headgate.api.rules.sameness import repeated
@@ -10,7 +11,8 @@ from headgate.api.written.inference import ModelSpec, ObjectiveSpec, PoolSpec, P
 from headgate.api.written.metadata import Spec
 
 
-def pool_v1(_: Meta, written: Spec[PoolSpec]) -> Iterator[Fault]:
+def pool_v1(meta: Meta, written: Spec[PoolSpec]) -> Iterator[Fault]:
+    yield from _annotations(meta)
     ports = [port.number for port in written.spec.target_ports]
     message = "{value} stands at {first} already: each port is an endpoint of its own, write it once"
     yield from repeated(ports, ("spec", "targetPorts"), ("number",), message)
@@ -21,8 +23,14 @@ def pool_v1(_: Meta, written: Spec[PoolSpec]) -> Iterator[Fault]:
     yield from told_of_http2(written.spec.app_protocol, ("spec", "appProtocol"))
 
 
-def pool_v1alpha2(_: Meta, __: Spec[PoolSpecAlpha]) -> Iterator[Fault]:
-    return iter(())
+def pool_v1alpha2(meta: Meta, _: Spec[PoolSpecAlpha]) -> Iterator[Fault]:
+    yield from _annotations(meta)
+
+
+def _annotations(meta: Meta) -> Iterator[Fault]:
+    if meta.annotations.get(INCLUDE_USAGE, "true") not in ("true", "false"):
+        message = f'"{meta.annotations[INCLUDE_USAGE]}" is neither: write "true" or "false", with the quotes'
+        yield Fault(("metadata", "annotations", INCLUDE_USAGE), message)
 
 
 def model(_: Meta, written: Spec[ModelSpec]) -> Iterator[Fault]:
