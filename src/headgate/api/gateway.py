@@ -86,12 +86,23 @@ class GatewayAddress(Struct, frozen=True, rename="camel"):
     type: Name = "IPAddress"
 
 
+API_KEYS = "headgate.dev/api-keys"
+
+
 class Gateway(Struct, frozen=True):
+    """With the annotation `headgate.dev/api-keys: SECRET[,SECRET]` clients need a key: see `named_secrets`."""
+
     meta: Meta
     gateway_class_name: str
     listeners: tuple[Listener, ...]
     addresses: tuple[GatewayAddress, ...] = ()
     tls: GatewayTLS = GatewayTLS()
+
+
+def named_secrets(meta: Meta) -> tuple[str, ...]:
+    """The Secrets in a Gateway's own namespace that hold its clients' keys: each entry is a client's name and key."""
+    written = meta.annotations.get(API_KEYS, "")
+    return tuple(dict.fromkeys(name.strip() for name in written.split(",") if name.strip()))
 
 
 class ParentRef(Struct, frozen=True, rename="camel"):

@@ -13,10 +13,11 @@ from headgate.api.rules import gateway as gateway_rules
 from headgate.api.rules import inference as inference_rules
 from headgate.api.rules import policy as policy_rules
 from headgate.api.rules import route as route_rules
+from headgate.api.rules import security as security_rules
 from headgate.api.rules import tls as tls_rules
 from headgate.api.rules import workload as workload_rules
 from headgate.api.tree import Tree
-from headgate.api.written import core, gateway, inference, policy, tls, workload
+from headgate.api.written import core, gateway, inference, policy, security, tls, workload
 from headgate.api.written.metadata import Spec
 
 Read = Callable[[Meta, Any, Tree], Any]
@@ -141,6 +142,12 @@ KINDS: Mapping[str, Kind] = {
     "BackendTLSPolicy": Kind(
         "tls_policies", _versions(_TLS_POLICY, Spec[tls.BackendTLSSpec], tls.backend_tls, tls_rules.backend_tls)
     ),
+    "SecurityPolicy": Kind(
+        "security_policies",
+        _versions(
+            ("gateway.envoyproxy.io/v1alpha1",), Spec[security.SecuritySpec], security.security, security_rules.security
+        ),
+    ),
 }
 
 # Groups of others that have kinds of the same names: theirs mean nothing here.
@@ -149,9 +156,15 @@ FOREIGN = ("networking.istio.io", "serving.knative.dev", "networking.internal.kn
 # Kinds of the groups that we read from which are real but mean nothing on one machine; none of them is a typo of ours.
 OTHERS = frozenset(
     {
+        "Backend",
+        "BackendTrafficPolicy",
+        "ClientTrafficPolicy",
         "ControllerRevision",
         "DaemonSet",
         "Endpoints",
+        "EnvoyExtensionPolicy",
+        "EnvoyPatchPolicy",
+        "EnvoyProxy",
         "Event",
         "GCPAuthzPolicy",
         "GCPGatewayPolicy",
@@ -161,6 +174,7 @@ OTHERS = frozenset(
         "GCPTrafficDistributionPolicy",
         "GCPTrafficExtension",
         "GRPCRoute",
+        "HTTPRouteFilter",
         "InferencePoolImport",
         "LimitRange",
         "ListenerSet",

@@ -6,6 +6,7 @@ from headgate.api.gateway import Gateway, GatewayClass, HTTPRoute, ReferenceGran
 from headgate.api.inference import InferenceModel, InferenceModelRewrite, InferenceObjective, InferencePool
 from headgate.api.meta import Where
 from headgate.api.policy import BackendPolicy, HealthCheckPolicy
+from headgate.api.security import SecurityPolicy
 from headgate.api.tls import BackendTLSPolicy
 from headgate.api.workload import ConfigMap, Namespace, Pod, Secret, Service, Workload
 
@@ -36,6 +37,7 @@ class Snapshot(Struct, frozen=True):
     secrets: tuple[Secret, ...] = ()
     namespaces: tuple[Namespace, ...] = ()
     health_policies: tuple[HealthCheckPolicy, ...] = ()
+    security_policies: tuple[SecurityPolicy, ...] = ()
     backend_policies: tuple[BackendPolicy, ...] = ()
     tls_policies: tuple[BackendTLSPolicy, ...] = ()
     ignored: tuple[Ignored, ...] = ()

@@ -8,6 +8,7 @@ from headgate.api.gateway import GatewayAddress, Listener, ListenerTLS
 from headgate.api.meta import Meta
 from headgate.api.rules import selectors
 from headgate.api.rules.sameness import repeated
+from headgate.api.rules.security import annotated
 from headgate.api.rules.tls import client_validation, frontend
 from headgate.api.written.gateway import GatewaySpec
 from headgate.api.written.metadata import Spec
@@ -31,6 +32,7 @@ def gateway(meta: Meta, written: Spec[GatewaySpec]) -> Iterator[Fault]:
         "the same port, protocol and hostname as {first}: change one of the three, or remove this listener",
     )
     yield from frontend(written.spec.tls, listeners)
+    yield from annotated(meta)
     yield from _addresses(written.spec.addresses)
 
 
