@@ -83,7 +83,9 @@ def test_no_text_is_taken_for_usage(prompt, completion, text, metadata, ascii_on
 @given(st.dictionaries(_TEXTS, st.just({"usage": {"prompt_tokens": 99}}), min_size=1), st.integers(0, 3000))
 def test_what_a_model_writes_into_a_tool_s_input_is_not_its_usage(arguments, length):
     content = [{"type": "text", "text": "x" * length}, {"type": "tool_use", "name": "t", "input": arguments}]
-    body = json.dumps({"type": "message", "content": content, "usage": {"input_tokens": 5, "output_tokens": 7}}).encode()
+    body = json.dumps(
+        {"type": "message", "content": content, "usage": {"input_tokens": 5, "output_tokens": 7}}
+    ).encode()
     assert read_usage(body) == Usage(5, 7)
 
 
@@ -93,7 +95,10 @@ def test_it_may_stand_before_a_long_rest():
     assert read_usage(body) == last_usage(body) == Usage(50_000, 1)
 
 
-@given(st.binary(max_size=300) | st.lists(st.sampled_from([b'"usage"', b":", b"{", b"}", b'"prompt_tokens":5'])).map(b"".join))
+@given(
+    st.binary(max_size=300)
+    | st.lists(st.sampled_from([b'"usage"', b":", b"{", b"}", b'"prompt_tokens":5'])).map(b"".join)
+)
 def test_nothing_raises(noise):
     last_usage(noise)
     read_usage(noise)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from secured import DEADLINE_S, eventually
 
-from headgate.plan.tls import Certificate, Sealed
+from headgate.plan.sealed import Sealed
+from headgate.plan.tls import Certificate
 from headgate.proxy.connect import connect
 from headgate.proxy.contexts import Trust, server_context
 from headgate.proxy.tls import Tls

@@ -69,6 +69,12 @@ def receive(event: Asked, site: Site, record: Record) -> tuple[Job, bytes] | Res
             site.ways[key] = way
     record.method, record.host, record.path = way.method, way.host, way.path
     record.route, record.pool, record.model = way.route.name, way.pool, reading.model
+    if way.gate is not None:
+        admitted = way.gate.admit(head)
+        if isinstance(admitted, Respond):
+            return _shared(admitted, way, head)
+        record.client = admitted.client
+        event = replace(event, head=admitted.head)
     return _for_pool(event, reading, site, record, way)
 
 
@@ -120,10 +126,16 @@ def _find_way(event: Asked, site: Site, record: Record, reading: Reading) -> Way
 
 def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Routes, asking: Asking) -> Way | Respond:
     head, target = event.head, event.head.target
+    route = find_route(routes, asking)
+    gate = site.router.gate_for(record.host) if route is None else site.router.gate_of(route)
+    if gate is not None:
+        admitted = gate.admit(head)
+        if isinstance(admitted, Respond):
+            return admitted
+        record.client = admitted.client
     if asks_for_models(record.method, target.path) and (models := list_models(target.path, site, routes)):
         return models
     record.model = reading.model
-    route = find_route(routes, asking)
     if route is None:
         return _unrouted(record, reading, site, routes)
     record.route = route.name
@@ -157,6 +169,7 @@ def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Ro
         mirrors=route.mirrors + backend.mirrors,
         counted=pool.kind == "inference",
         asks=pool.kind == "inference" and pool.include_usage and takes_options(seen),
+        gate=gate,
     )
 
 

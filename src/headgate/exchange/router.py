@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 from msgspec import Struct
 
 from headgate.exchange.events import Headers
+from headgate.exchange.keys import Gate
 from headgate.exchange.request import OURS
 from headgate.plan.hostnames import covers, generality
 from headgate.plan.plan import Cors, Listener, Match, Route, TextMatch
@@ -68,20 +69,33 @@ class Router:
     def __init__(self, listeners: Sequence[Listener], elsewhere: Sequence[str] = ()) -> None:
         self._elsewhere = elsewhere
         self._here = tuple([listener.hostname for listener in listeners])
-        self._exact: dict[str, list[tuple[tuple[str, ...], CompiledRoute]]] = {}
-        self._wild: list[tuple[str, list[tuple[tuple[str, ...], CompiledRoute]]]] = []
-        self._any: list[tuple[tuple[str, ...], CompiledRoute]] | None = None
+        self._gates: dict[str, Gate] = {}  # by ring
+        self._exact: dict[str, _Named] = {}
+        self._wild: dict[str, _Named] = {}  # by what hostnames end with
+        self._any: _Named | None = None
         for listener in listeners:
-            routes = [(route.hostnames, _compile(route)) for route in listener.routes]
+            self._gates |= {name: Gate(keys) for name, keys in listener.keys.items()}
             if not listener.hostname:
-                self._any = [*(self._any or ()), *routes]
+                named = self._any = self._any or _Named()
             elif listener.hostname.startswith("*."):
-                self._wild.append((listener.hostname[1:], routes))
+                named = self._wild.setdefault(listener.hostname[1:], _Named())
             else:
-                self._exact.setdefault(listener.hostname, []).extend(routes)
-        self._wild.sort(key=lambda item: -len(item[0]))
+                named = self._exact.setdefault(listener.hostname, _Named())
+            named.routes += [(route.hostnames, _compile(route)) for route in listener.routes]
+            named.ring = named.ring or listener.ring
+        self._suffixes = sorted(self._wild, key=len, reverse=True)
         self._seen: dict[str, Routes | None] = {}
         self._distinct: dict[tuple[int, ...], Routes] = {}
+
+    def gate_of(self, route: Route) -> Gate | None:
+        """None where everybody is let in."""
+        return self._gates[route.ring] if route.ring else None
+
+    def gate_for(self, host: str) -> Gate | None:
+        """For requests that no route takes."""
+        name = hostname(host)
+        named = None if name is None else self._find(name)
+        return self._gates[named.ring] if named is not None and named.ring else None
 
     def routes_for(self, host: str) -> Routes | None:
         """The routes for a Host header (any case, with or without a port): for hosts of the same routes, one object.
@@ -113,13 +127,27 @@ class Router:
     def _look_up(self, name: str) -> Routes | None:
         if self.misdirected(name):
             return None
-        routes = self._exact.get(name)
-        if routes is None:
-            routes = next((own for suffix, own in self._wild if name.endswith(suffix)), self._any)
-        if routes is None:
+        found = self._find(name)
+        if found is None:
             return None
-        own = tuple([route for hostnames, route in routes if not hostnames or any(_covers(h, name) for h in hostnames)])
+        own = tuple([one for names, one in found.routes if not names or any(_covers(h, name) for h in names)])
         return self._distinct.setdefault(tuple(map(id, own)), own)
+
+    def _find(self, name: str) -> "_Named | None":
+        exact = self._exact.get(name)
+        if exact is not None:
+            return exact
+        return next((self._wild[suffix] for suffix in self._suffixes if name.endswith(suffix)), self._any)
+
+
+class _Named:
+    """What listeners of one hostname have: routes, each with its own hostnames, and the ring for all other requests."""
+
+    __slots__ = ("ring", "routes")
+
+    def __init__(self) -> None:
+        self.routes: list[tuple[tuple[str, ...], CompiledRoute]] = []
+        self.ring = ""
 
 
 def hostname(host: str) -> str | None:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from headgate.exchange.edits import ServedAt
+from headgate.exchange.keys import Gate
 from headgate.exchange.resolve import Resolution
 from headgate.exchange.router import Asking, CompiledRoute, Router, Routes, find_route
 from headgate.fleet.endpoint import Served
@@ -67,7 +68,7 @@ class Way(Struct, frozen=True, gc=False):
     dice; `own` the header lines that name the model, as long as `base` is its base model; `edited` says that the route
     wants request headers or the target changed, `dressed` the same of the answer's headers; `bare` that it has neither
     sessions nor mirrors, nor a time for one attempt; `counted` that the usage in answers is accounted, `asks` that
-    streams are asked for it.
+    streams are asked for it; `gate` lets in who has a key, None everybody.
     """
 
     method: str
@@ -88,6 +89,7 @@ class Way(Struct, frozen=True, gc=False):
     mirrors: tuple[Mirror, ...] = ()
     counted: bool = False
     asks: bool = False
+    gate: Gate | None = None
 
 
 class Reached(Struct, frozen=True):

@@ -14,7 +14,8 @@ from headgate.api.workload import ConfigMap, Secret
 from headgate.plan.conditions import Fault
 from headgate.plan.grants import Referent, Referrer, permitted
 from headgate.plan.lookup import Finding, Lookup
-from headgate.plan.tls import Authorities, Certificate, Sealed
+from headgate.plan.sealed import Sealed
+from headgate.plan.tls import Authorities, Certificate
 from headgate.plan.x509 import read_pem
 
 CHAIN, KEY, BUNDLE = "tls.crt", "tls.key", "ca.crt"  # keys of a Secret of type kubernetes.io/tls, and of a bundle

@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from headgate.plan.keys import Keys
 from headgate.plan.tls import Origination, Termination
 
 
@@ -146,12 +147,16 @@ class Route(Struct, frozen=True, omit_defaults=True):
     cors: Cors | None = None
     session: Session | None = None
     retry: Retry | None = None
+    ring: str = ""  # the listener's keys of which clients need one, "" where they need none
     timeout_s: float | None = None  # the whole request; None the default, 0 no limit
     backend_timeout_s: float | None = None  # one attempt
 
 
 class Listener(Struct, frozen=True, omit_defaults=True):
-    """One listener of one gateway. Its routes are in order of precedence: the first that matches wins."""
+    """One listener of one gateway. Its routes are in order of precedence: the first that matches wins.
+
+    `ring` is for requests that no route takes.
+    """
 
     gateway: str
     name: str
@@ -161,6 +166,8 @@ class Listener(Struct, frozen=True, omit_defaults=True):
     addresses: tuple[str, ...] = ()  # those the gateway asks for, () the runtime's choice
     routes: tuple[Route, ...] = ()
     tls: Termination | None = None  # of protocol HTTPS
+    ring: str = ""
+    keys: Mapping[str, Keys] = {}  # by ring: those that it and its routes name
 
 
 class Target(Struct, frozen=True, omit_defaults=True):

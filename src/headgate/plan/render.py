@@ -11,7 +11,7 @@ import yaml
 from msgspec import NODEFAULT, Struct, structs
 
 from headgate.plan.plan import Plan, Statuses
-from headgate.plan.tls import Sealed
+from headgate.plan.sealed import Sealed
 
 _UNBROKEN = 1 << 20  # columns: a line of YAML for a line of meaning
 

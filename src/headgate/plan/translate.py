@@ -7,6 +7,7 @@ from msgspec import Struct, structs
 
 from headgate.api.gateway import Gateway, GatewayClass
 from headgate.api.snapshot import Snapshot
+from headgate.plan.admission import Admission, gather_admission
 from headgate.plan.attach import Attachment, attach
 from headgate.plan.base_models import gather_base_models
 from headgate.plan.conditions import met, unmet
@@ -60,26 +61,35 @@ def translate(snapshot: Snapshot, findings: Findings = _NOTHING_FOUND) -> tuple[
     pools, model_statuses = _pools(snapshot, look, routed, policies)
     base_models, base_model_statuses = gather_base_models(snapshot.config_maps)
     in_order = sorted(snapshot.gateways, key=lambda gateway: gateway.meta.key)
-    listeners = tuple(one for gateway in in_order for one in _listeners(gateway, gateways[gateway.meta.key], routed))
+    admission, admission_statuses = gather_admission(snapshot, look)
+    listeners = tuple(
+        one for gateway in in_order for one in _listeners(gateway, gateways[gateway.meta.key], routed, admission)
+    )
     parents = _parents(routed, gateways)
     statuses = [
         *(_class_status(one) for one in snapshot.gateway_classes),
-        *(_gateway_status(gateway, gateways[gateway.meta.key], routed) for gateway in in_order),
+        *(_gateway_status(gateway, gateways[gateway.meta.key], routed, admission) for gateway in in_order),
         *(_route_status(one) for one in routed),
         *pool_statuses(snapshot.pools, look, parents),
         *origination_statuses(policies.tls.judged, parents),
         *model_statuses,
         *policy_statuses,
+        *admission_statuses,
         *base_model_statuses,
     ]
     plan = Plan(listeners, pools, base_models)
     return plan, tuple(sorted(statuses, key=lambda status: (status.kind, status.name)))
 
 
-def _listeners(gateway: Gateway, examined: Iterable[Examined], routed: tuple[_Routed, ...]) -> Iterable[Listener]:
+def _listeners(
+    gateway: Gateway, examined: Iterable[Examined], routed: tuple[_Routed, ...], admission: Admission
+) -> Iterable[Listener]:
     addresses = tuple(one.value for one in gateway.addresses if one.type == "IPAddress" and one.value)
     for one in examined:
         if one.refused is None:
+            ring = admission.of_listener(gateway.meta.key, one.listener.name)
+            routes = _routes(gateway.meta.key, one.listener.name, routed, admission)
+            rings = sorted({ring, *(route.ring for route in routes)} - {""})
             yield Listener(
                 gateway=gateway.meta.key,
                 name=one.listener.name,
@@ -87,17 +97,20 @@ def _listeners(gateway: Gateway, examined: Iterable[Examined], routed: tuple[_Ro
                 protocol="HTTPS" if one.tls else "HTTP",
                 hostname=one.listener.hostname.lower(),
                 addresses=addresses,
-                routes=_routes(gateway.meta.key, one.listener.name, routed),
+                routes=routes,
                 tls=one.tls,
+                ring=ring,
+                keys={name: admission.rings[name] for name in rings},
             )
 
 
-def _routes(gateway: str, listener: str, routed: Iterable[_Routed]) -> tuple[Route, ...]:
+def _routes(gateway: str, listener: str, routed: Iterable[_Routed], admission: Admission) -> tuple[Route, ...]:
     """Every match of every route attached here, in order of precedence.
 
     A route with hostnames of several classes (one exact, one wildcard) comes once for each class: other routes may
     belong between them.
     """
+    ring = admission.of_listener(gateway, listener)
     ranked = []
     for one in routed:
         hostnames = one.hostnames_on(gateway, listener)
@@ -106,7 +119,8 @@ def _routes(gateway: str, listener: str, routed: Iterable[_Routed]) -> tuple[Rou
         written = age(one.compiled.source.meta)
         for names in _classes(hostnames):
             for ordinal, route in enumerate(one.compiled.routes):
-                placed = structs.replace(route, hostnames=names)
+                own = admission.of_rule(one.compiled.source, int(route.name.split("/")[2]))
+                placed = structs.replace(route, hostnames=names, ring=own or ring)
                 ranked.append((rank(placed, written, ordinal), placed))
     return tuple(route for _, route in sorted(ranked, key=lambda pair: pair[0]))
 
@@ -152,7 +166,9 @@ def _class_status(one: GatewayClass) -> Status:
     return Status("GatewayClass", one.meta.name, (met("Accepted"),))
 
 
-def _gateway_status(gateway: Gateway, examined: tuple[Examined, ...], routed: tuple[_Routed, ...]) -> Status:
+def _gateway_status(
+    gateway: Gateway, examined: tuple[Examined, ...], routed: tuple[_Routed, ...], admission: Admission
+) -> Status:
     key = gateway.meta.key
     listeners = tuple(
         ListenerStatus(
@@ -163,7 +179,8 @@ def _gateway_status(gateway: Gateway, examined: tuple[Examined, ...], routed: tu
         )
         for one in examined
     )
-    return Status("Gateway", key, gateway_conditions(gateway, examined), listeners=listeners)
+    of_keys = (admission.gateways[key],) if key in admission.gateways else ()
+    return Status("Gateway", key, gateway_conditions(gateway, examined) + of_keys, listeners=listeners)
 
 
 def _route_status(one: _Routed) -> Status:
