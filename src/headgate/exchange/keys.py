@@ -26,7 +26,7 @@ class Admitted(Struct, frozen=True, gc=False):
 
 
 class Gate:
-    """Lets in who has one of these keys. For a head that was let in before this costs 0.1 µs, else 5 µs."""
+    """Lets in who has one of these keys. For a head that was let in before this costs 0.1 µs, else 3 µs."""
 
     __slots__ = ("_clients", "_headers", "_known", "_missing", "_names_client_in")
 

@@ -1,7 +1,7 @@
 """The usage in what goes by, wherever it was cut; and the event that only the gateway asked for, taken out again.
 
 An answer's body goes through `feed` piece by piece; `end` gives the rest. A piece with nothing to find in it costs
-0.3 µs, and is passed on as it is.
+0.2 µs, and is passed on as it is.
 """
 
 import re
