@@ -37,15 +37,13 @@ from headgate.exchange.events import (
     Whole,
     Woken,
 )
-from headgate.exchange.meter import Hider, Reader
 from headgate.exchange.models import unknown_model
+from headgate.exchange.passage import Passage, pass_whole, passage
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import error_event, refuse, sentence
 from headgate.exchange.request import wire
-from headgate.exchange.restore import Restorer
 from headgate.exchange.session import renewed, told
 from headgate.exchange.site import PoolView, Site, reachable
-from headgate.exchange.usage import read_usage
 from headgate.fleet.endpoint import Endpoint
 from headgate.pick.choose import choose
 from headgate.pick.decision import Ask, Decision
@@ -80,8 +78,7 @@ class Exchange(Struct, eq=False):
     _wait_until: float = 0.0
     _excluded: frozenset[str] = frozenset()
     _not_before: float = 0.0  # when the next attempt may be made
-    _meter: Reader | Hider | None = None
-    _restorer: Restorer | None = None
+    _passage: Passage | None = None
     _sse: bool = False
 
     def feed(self, event: Event) -> Command:
@@ -200,14 +197,7 @@ class Exchange(Struct, eq=False):
         if head.status >= 400 and (again := self._unfit(head.status, event.now)) is not None:
             return again
         lines = self._begin_answer(head, event.now)
-        if self._counts(head):
-            if head.streamed:
-                self._meter = self._new_meter(head)
-                body = self._meter.feed(body) + self._meter.end()
-            elif (usage := read_usage(body)) is not None:
-                self.record.account(usage)
-        if self._restorer is not None:
-            body = self._restorer.feed(body) + self._restorer.end()
+        body = pass_whole(body, head, self._job, self.record)
         self._finish(event.now)
         return Reply(head.status, lines, body)
 
@@ -216,23 +206,10 @@ class Exchange(Struct, eq=False):
         if head.status >= 400 and (again := self._unfit(head.status, event.now)) is not None:
             return again
         lines = self._begin_answer(head, event.now)
-        meter = self._meter = self._new_meter(head) if self._counts(head) else None
-        if self._restorer is not None:
-            return Relay(head.status, lines, None, self._edit)
-        if meter is not None:
-            return Relay(head.status, lines, None if isinstance(meter, Hider) else head.length, meter.feed)
-        return Relay(head.status, lines, head.length)
-
-    def _counts(self, head: AnswerHead) -> bool:
-        """Whether to look for usage. Not in errors: they repeat what clients wrote."""
-        return head.status == 200 and head.readable and self._job.way.counted
-
-    def _new_meter(self, head: AnswerHead) -> Reader | Hider:
-        return Hider() if self._job.hides and head.streamed else Reader(lines=head.streamed)
-
-    def _edit(self, data: bytes) -> bytes:
-        assert self._restorer is not None
-        return self._restorer.feed(data if self._meter is None else self._meter.feed(data))
+        through = self._passage = passage(head, self._job, self.record)
+        if through is None:
+            return Relay(head.status, lines, head.length)
+        return Relay(head.status, lines, head.length if through.keeps_length else None, through.feed)
 
     def _begin_answer(self, head: AnswerHead, now: float) -> bytes:
         """From here on the answer is the client's. Its header lines."""
@@ -244,8 +221,6 @@ class Exchange(Struct, eq=False):
         record.streamed = self._sse = head.streamed
         if way.counted:
             record.base = self._site.base_of(record.target)
-        if record.target != record.model and head.readable:
-            self._restorer = Restorer(record.target, record.model, lines=head.streamed)
         if way.dressed:
             lines = wire(self._dressed(head.headers, now))
         if self._site.limits.debug_headers:
@@ -312,9 +287,7 @@ class Exchange(Struct, eq=False):
         return self._send(now)
 
     def _ended(self, event: Ended) -> Command:
-        rest = b"" if self._meter is None else self._meter.end()
-        if self._restorer is not None:
-            rest = self._restorer.feed(rest) + self._restorer.end()
+        rest = b"" if self._passage is None else self._passage.end()
         self._finish(event.now)
         return Send(rest) if rest else _NOTHING_MORE
 
@@ -384,13 +357,9 @@ class Exchange(Struct, eq=False):
 
     def _finish(self, now: float) -> None:
         self.state = State.DONE
-        record, meter = self.record, self._meter
-        record.ended_at = now
-        if meter is not None:
-            if record.streamed:
-                record.chunks = meter.pieces
-            if (usage := meter.usage) is not None:
-                record.account(usage)
+        self.record.ended_at = now
+        if self._passage is not None:
+            self._passage.account(self.record)
 
 
 _FEED: dict[type[Event], Callable[[Exchange, Any], Command]] = {
