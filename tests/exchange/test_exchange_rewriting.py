@@ -168,6 +168,7 @@ def test_a_redirect_has_the_status_it_was_given():
         (Match("/"), Rewrite(prefix="/b"), "/x", "/b/x"),
         (Match("/a"), Rewrite(full="/b"), "/a/x?y", "/b?y"),
         (Match("/a"), Rewrite(prefix="/b"), "/x/../a/./y", "/b/y"),
+        (Match("/%7ea"), Rewrite(prefix="/b"), "/%7Ea/y", "/b/y"),
     ],
 )
 def test_a_path_is_rewritten(match, rewrite, target, result):

@@ -42,6 +42,8 @@ def test_the_first_route_that_matches_wins():
     [
         (Match("/a", "exact"), ["GET /a", "GET /a?x", "GET /b/../a"], ["GET /a/", "GET /a/b", "GET /A"]),
         (Match("/a"), ["GET /a", "GET /a/", "GET /a/b", "GET /a?x=/b"], ["GET /ab", "GET /b/a", "GET /a/../b"]),
+        (Match("/caf%c3%a9", "exact"), ["GET /caf%C3%A9", "GET /caf%c3%a9", "GET /%63af%c3%A9"], ["GET /caf"]),
+        (Match("/%7ea"), ["GET /~a", "GET /%7Ea/b", "GET /~a/b"], ["GET /a"]),
         (Match("/a/[0-9]+", "regex"), ["GET /a/12"], ["GET /a/", "GET /a/1b", "GET /x/a/1"]),
         (Match("/", method="DELETE"), ["DELETE /x"], ["GET /x"]),
         (Match("/", query=(TextMatch("q", "1"),)), ["GET /?q=1", "GET /?q=1&q=2"], ["GET /", "GET /?q=2&q=1"]),

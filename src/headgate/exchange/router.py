@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headgate.exchange.events import Headers
 from headgate.exchange.keys import Gate
 from headgate.exchange.request import OURS
+from headgate.exchange.target import read_target
 from headgate.plan.hostnames import covers, generality
 from headgate.plan.plan import Cors, Listener, Match, Route, TextMatch
 
@@ -191,7 +193,12 @@ def find_shared(routes: Routes, asking: Asking, method: str) -> tuple[Route, Cor
 
 
 def _compile(route: Route) -> CompiledRoute:
-    return CompiledRoute(route, _path_test(route.match), _rest_test(route.match))
+    match = route.match
+    if "%" in match.path and match.path_kind != "regex":
+        path = read_target(match.path.encode()).path  # requests' paths come in this form
+        match = replace(match, path=path or match.path)
+        route = replace(route, match=match)
+    return CompiledRoute(route, _path_test(match), _rest_test(match))
 
 
 def _path_test(match: Match) -> Callable[[str], bool]:

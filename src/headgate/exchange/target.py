@@ -76,14 +76,17 @@ def _wrong(why: str) -> Target:
 
 
 def _unescape(found: re.Match[str]) -> str:
-    """Letters and digits need no escape; anything else (a slash above all) means something else without it."""
+    """Letters and digits need no escape; anything else (a slash above all) means something else without it.
+
+    An escape that stays is written in capitals (RFC 3986 §6.2.2.1).
+    """
     digits = found.group(1)
     if digits is None:
         raise ValueError("a percent sign must be followed by two hexadecimal digits")
     character = chr(int(digits, 16))
     if character == "\0":
         raise ValueError("a path has no NUL in it")
-    return character if character in _UNRESERVED else found.group()
+    return character if character in _UNRESERVED else found.group().upper()
 
 
 def _without_dots(path: str) -> str:
