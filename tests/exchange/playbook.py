@@ -122,6 +122,7 @@ class Play:
         **pools: dict[str, Any],
     ) -> None:
         self.now = 100.0
+        self.peer = b"192.0.2.7"
         self.dice = list(dice or [])
         self.ledger, self.index = Ledger(), PrefixIndex()
         self.loads: dict[str, Load] = {}
@@ -202,7 +203,7 @@ class Play:
                 read_request(method.encode(), target.encode(), raw, http10=http10),
                 content,
                 b"id-1",
-                b"192.0.2.7",
+                self.peer,
                 self.now,
             )
         )

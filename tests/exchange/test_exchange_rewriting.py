@@ -1,6 +1,7 @@
 """Model names, paths, hosts and headers that change on the way, there and back."""
 
 import json
+import re
 from itertools import pairwise
 
 import pytest
@@ -189,8 +190,9 @@ def test_headers_are_removed_then_set_then_added_by_the_route_then_by_the_backen
     second = HeaderEdit(set=(("x-a", "2"),), add=(("x-c", "2"),))
     route = to("p", request=first, backends=(Backend("p", request=second),))
     forward = Play(route, p=service()).ask("GET /", headers={"x-a": "0", "x-c": "0", "x-gone": "0", "x-stays": "0"})
-    lines = [line for line in forward.head.decode().split("\r\n") if line.startswith("x-") and ": " in line]
-    assert lines[:6] == ["x-c: 0", "x-stays: 0", "x-b: 1", "x-c: 1", "x-a: 2", "x-c: 2"]
+    named = re.compile("x-(.|stays|gone): ")
+    lines = [line for line in forward.head.decode().split("\r\n") if named.match(line)]
+    assert lines == ["x-c: 0", "x-stays: 0", "x-b: 1", "x-c: 1", "x-a: 2", "x-c: 2"]
 
 
 def test_answers_are_edited_by_the_backend_then_by_the_route():

@@ -10,6 +10,7 @@ from headgate.exchange.caller import ANYONE, Caller, backend_of_session, recogni
 from headgate.exchange.cors import preflight, share
 from headgate.exchange.edits import edit_headers, location, rewrite
 from headgate.exchange.events import Asked, Respond
+from headgate.exchange.forwarded import asked_host, forwarded, hop
 from headgate.exchange.models import asks_for_models, list_models, unknown_model
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import refuse, sentence
@@ -158,7 +159,7 @@ def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Ro
         route,
         backend,
         backend.pool,
-        _start(head.method, target.text, record.host),
+        _start(head.method, target.text, record.host) + wire(asked_host(record.host)),
         settled(pool, reading.model),
         site.base_models.get(reading.model, ""),
         _model_lines(site, reading.model),
@@ -231,16 +232,17 @@ def _shared(refusal: Respond, way: Way, head: RequestHead) -> Respond:
 def _head(event: Asked, site: Site, record: Record, way: Way, length: int, *, ray: bool) -> bytes:
     """Request line and headers for the server."""
     head, model = event.head, record.model
-    if way.edited or (ray and model):
-        start, lines, own = _edited(event, site, record, way, ray=ray), b"", b""
-    else:
-        start, lines = way.start, head.lines
-        own = way.own if site.base_models.get(model, "") == way.base else _model_lines(site, model)
-        if not way.counted:  # else what comes back has to be read
-            lines += head.compressions
     framing = b"content-length: %d\r\n" % length if length or head.method not in _BODILESS else b""
+    if way.edited or (ray and model):
+        return _edited(event, site, record, way, ray=ray) + framing + b"\r\n"
+    own = way.own if site.base_models.get(model, "") == way.base else _model_lines(site, model)
+    lines = head.lines
+    if not way.counted:  # else what comes back has to be read
+        lines += head.compressions
+    if head.forwarded:
+        own += b"forwarded: %b\r\n" % forwarded(head.forwarded, event.peer, way.host, site.scheme)
     return b"%b%b%bx-forwarded-for: %b%b\r\nx-forwarded-proto: %b\r\nx-request-id: %b\r\n%b\r\n" % (
-        start,
+        way.start,
         lines,
         own,
         head.forwarded_for,
@@ -259,9 +261,10 @@ def _model_lines(site: Site, model: str) -> bytes:
 
 
 def _edited(event: Asked, site: Site, record: Record, way: Way, *, ray: bool) -> bytes:
-    """Request line and headers where a route, or Ray, wants some of them changed."""
+    """Request line and headers where a route, or Ray, wants some of them changed, be it those of the gateway."""
     head, model, route = event.head, record.model, way.route
     headers = [pair for pair in head.kept if not way.counted or pair[0] != b"accept-encoding"]
+    headers += hop(event, way.host, site.scheme)
     if model:
         headers.append((b"x-gateway-model-name", model.encode()))
         headers.append((b"x-gateway-base-model-name", site.base_models.get(model, "").encode()))

@@ -58,7 +58,9 @@ _READ_HERE = frozenset(
     }
 )
 
-_SET_ANEW = frozenset({b"content-length", b"expect", b"x-forwarded-proto"})
+_SET_ANEW = frozenset({b"content-length", b"expect", b"x-forwarded-host", b"x-forwarded-proto"})
+
+_FOR_ALL = frozenset({b"content-type", b"content-encoding"})  # whoever reads the body has to know them
 
 _LONGEST_ID = 128
 
@@ -71,6 +73,7 @@ _USES: dict[bytes, int] = {
     b"content-type": _READ_AND_KEEP,
     b"content-encoding": _READ_AND_KEEP,
     b"x-request-id": _READ,
+    b"forwarded": _READ,
     b"x-forwarded-for": _READ,
     b"x-llm-d-inference-objective": _READ,
     b"x-gateway-inference-objective": _READ,
@@ -101,7 +104,8 @@ class RequestHead(Struct, frozen=True, eq=False, gc=False):
     compressions: bytes
     kind: bytes  # the Content-Type
     encoding: str  # the body's Content-Encoding, "" where it is as it is
-    forwarded_for: bytes  # as the client sent it, with a comma behind it; b"" where it did not
+    forwarded: bytes  # as the client sent it; b"" where it did not
+    forwarded_for: bytes  # the same of X-Forwarded-For, with a comma behind it
     id: bytes  # b"" where the client sent none
     objective: str
     refusal: Respond | None = None
@@ -142,6 +146,7 @@ def read_request(method: bytes, raw: bytes, headers: Headers, *, http10: bool = 
         wire(pair for pair in kept if pair[0] == b"accept-encoding"),
         told.get(b"content-type", b""),
         "" if encoding.lower() == "identity" else encoding,
+        told.get(b"forwarded", b""),
         b"" if forwarded_for is None else forwarded_for + b", ",
         own if len(own) <= _LONGEST_ID else b"",
         objective.decode("latin-1"),
@@ -155,11 +160,11 @@ def wire(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def without_nominated(kept: Headers, told: Mapping[bytes, bytes]) -> Headers:
-    """Without the headers that the header Connection names."""
+    """Without the headers that the header Connection names, RFC 9110 §7.6.1."""
     connection = told.get(b"connection")
     if connection is None or connection in (b"keep-alive", b"close", b"Keep-Alive"):
         return kept
-    names = {name.strip() for name in connection.lower().split(b",")}
+    names = {name.strip() for name in connection.lower().split(b",")} - _FOR_ALL
     return [pair for pair in kept if pair[0] not in names]
 
 
