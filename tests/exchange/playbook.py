@@ -8,11 +8,14 @@ play.answers(200, JSON)        → the next …
 import json
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from headgate.exchange.answer import read_answer
 from headgate.exchange.events import (
     Answered,
     Asked,
     Command,
+    Decoded,
     Ended,
     Failed,
     Forward,
@@ -227,6 +230,9 @@ class Play:
 
     def fails(self, reason: Any, detail: str = "") -> Command:
         return self.exchange.feed(Failed(reason, detail, self.now))
+
+    def decodes(self, done: Decoded) -> Command:
+        return self.exchange.feed(replace(done, now=self.now))
 
     def wakes(self) -> Command:
         return self.exchange.feed(Woken(self.now))

@@ -88,12 +88,6 @@ def test_a_wrong_json_body_is_told_what_is_wrong(body, error, param):
     assert reading.model == ""
 
 
-def test_a_compressed_body_can_not_be_read():
-    reading = read_body(JSON, b"\x1f\x8b", "gzip")
-    assert (reading.status, reading.model) == (415, "")
-    assert "gzip" in reading.error
-
-
 @pytest.mark.parametrize(
     "parts",
     [

@@ -4,7 +4,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from playbook import JSON, STREAM, Play, pairs, serving, to
 
-from headgate.exchange.events import Abort, Asked, Command, Cut, Forward, Relay, Reply, Respond, Send, Wait
+from headgate.exchange.events import (
+    Abort,
+    Asked,
+    Command,
+    Cut,
+    Decode,
+    Decoded,
+    Forward,
+    Relay,
+    Reply,
+    Respond,
+    Send,
+    Wait,
+)
 from headgate.exchange.exchange import Exchange, State
 from headgate.exchange.request import read_request
 from headgate.plan.plan import Backend, Cors, Match, Mirror, Model, Redirect, Retry, Session, Target, TextMatch
@@ -90,6 +103,9 @@ def step(data: st.DataObject, play: Play, last: Command) -> Command:
     """The next event: one that can follow what was commanded last."""
     if data.draw(st.integers(0, 19)) == 0:
         return play.leaves()
+    if isinstance(last, Decode):
+        bodies = st.sampled_from(BODIES).map(Decoded)
+        return play.decodes(data.draw(bodies | st.just(Decoded(error="it is none", status=400))))
     if isinstance(last, Forward):
         if data.draw(st.booleans()):
             return play.fails(data.draw(FAILURES))

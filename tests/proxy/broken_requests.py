@@ -4,6 +4,8 @@ They are sent to a gateway of one listener for `*.example` with an inference poo
 under /v1, a Service under /web, and small bounds: bodies of 100,000 bytes, heads of 4,096 bytes and 50 headers.
 """
 
+import gzip
+import zlib
 from typing import NamedTuple
 
 
@@ -328,10 +330,45 @@ BROKEN: dict[str, Broken] = {
     "a model that nobody could ask for": Broken(
         line(b"GET /v1/models/gpt%2F4 HTTP/1.1"), 404, f"The model `gpt/4` does not exist. {SERVED}", "model"
     ),
-    "a compressed body": Broken(
+    "a compressed body that is cut short": Broken(
         body(b"\x1f\x8b\x08\0\0\0\0\0", JSON + b"Content-Encoding: gzip\r\n"),
+        400,
+        "The body is not valid gzip: it is cut short.",
+    ),
+    "a body that is not compressed, though it says so": Broken(
+        body(GOOD, JSON + b"Content-Encoding: gzip\r\n"),
+        400,
+        "The body is not valid gzip: incorrect header check.",
+    ),
+    "a compressed body with something behind it": Broken(
+        body(zlib.compress(GOOD) + GOOD, JSON + b"Content-Encoding: deflate\r\n"),
+        400,
+        "The body is not valid deflate: there is more after its end.",
+    ),
+    "a compressed body with half of an object": Broken(
+        body(gzip.compress(GOOD[:-1]), JSON + b"Content-Encoding: gzip\r\n"),
+        400,
+        no_json("Input data was truncated"),
+    ),
+    "a bomb of zeros": Broken(
+        body(gzip.compress(b"\0" * 1_000_000), JSON + b"Content-Encoding: gzip\r\n"),
+        413,
+        "The decoded body is larger than 100000 bytes.",
+    ),
+    "a bomb in a bomb": Broken(
+        body(gzip.compress(gzip.compress(b"\0" * 1_000_000)), JSON + b"Content-Encoding: gzip, gzip\r\n"),
         415,
-        "A body in Content-Encoding gzip can't be read here: send it as it is.",
+        "A body in Content-Encoding gzip, gzip can't be read here: send it as gzip, as deflate, or as it is.",
+    ),
+    "a body in brotli": Broken(
+        body(b"\x0b\x02\x80{}\x03", JSON + b"Content-Encoding: br\r\n"),
+        415,
+        "A body in Content-Encoding br can't be read here: send it as gzip, as deflate, or as it is.",
+    ),
+    "a body in Zstandard": Broken(
+        body(b"\x28\xb5\x2f\xfd\x20\x02\x11\0\0{}", JSON + b"Content-Encoding: zstd\r\n"),
+        415,
+        "A body in Content-Encoding zstd can't be read here: send it as gzip, as deflate, or as it is.",
     ),
     # Forms.
     "a form without a boundary": Broken(

@@ -112,7 +112,8 @@ def test_a_broken_body_leaves_the_connection_as_it_was():
         for name in (
             "half of an object",
             "an unknown model",
-            "a compressed body",
+            "a compressed body that is cut short",
+            "a body in brotli",
             "an unknown Host",
             "a path above the root",
         ):

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from headgate.exchange.body import NOTHING, Reading, read_body, with_model
 from headgate.exchange.caller import ANYONE, Caller, backend_of_session, recognise
+from headgate.exchange.coding import ACCEPTED, read_coded
 from headgate.exchange.cors import preflight, share
 from headgate.exchange.edits import edit_headers, location, rewrite
-from headgate.exchange.events import Asked, Respond
+from headgate.exchange.events import Asked, Decode, Decoded, Respond
 from headgate.exchange.forwarded import asked_host, forwarded, hop
 from headgate.exchange.models import asks_for_models, list_models, unknown_model
 from headgate.exchange.record import Record
@@ -45,8 +46,13 @@ class Job(Struct, frozen=True, gc=False):
     caller: Caller = ANYONE
 
 
-def receive(event: Asked, site: Site, record: Record) -> tuple[Job, bytes] | Respond:
-    """The job and its body, which need not be kept as long. Fills `record` as far as it gets."""
+def receive(
+    event: Asked, site: Site, record: Record, decoded: Decoded | None = None
+) -> tuple[Job, bytes] | Respond | Decode:
+    """The job and its body, which need not be kept as long. Fills `record` as far as it gets.
+
+    Where it says Decode, it wants to be asked again with what came of that.
+    """
     head, body = event.head, event.body
     record.id = (head.id or event.id).decode("latin-1")
     record.peer = event.peer.decode("latin-1")
@@ -55,15 +61,22 @@ def receive(event: Asked, site: Site, record: Record) -> tuple[Job, bytes] | Res
     if head.refusal is not None:
         _record_target(record, head)
         return head.refusal
-    reading = read_body(head.kind, body, head.encoding) if body else NOTHING
+    if head.encoding and body:
+        found = read_coded(event, _host(head), site, decoded)
+        if isinstance(found, Decode):
+            _record_target(record, head)
+            return found
+        reading = found
+    else:
+        reading = read_body(head.kind, body) if body else NOTHING
     key = (head.method, head.raw, head.host, reading.model)
     way = site.ways.get(key)
     if way is None:
-        found = _find_way(event, site, record, reading)
-        if type(found) is Respond:
-            return found
-        assert isinstance(found, Way)
-        way = found
+        new = _find_way(event, site, record, reading)
+        if type(new) is Respond:
+            return new
+        assert isinstance(new, Way)
+        way = new
         if _holds(way, head):
             if len(site.ways) >= _WAYS_REMEMBERED:
                 site.ways.clear()
@@ -76,7 +89,12 @@ def receive(event: Asked, site: Site, record: Record) -> tuple[Job, bytes] | Res
             return _shared(admitted, way, head)
         record.client = admitted.client
         event = replace(event, head=admitted.head)
-    return _for_pool(event, reading, site, record, way)
+    return _for_pool(event, reading, site, record, way, decoded)
+
+
+def _host(head: RequestHead) -> str:
+    """The host of an absolute target counts more than the Host header."""
+    return head.target.host if head.target.host is not None else head.host.decode("latin-1")
 
 
 def _record_target(record: Record, head: RequestHead) -> None:
@@ -102,7 +120,7 @@ def _find_way(event: Asked, site: Site, record: Record, reading: Reading) -> Way
     """The route and the backend, or the answer where there is none to be had."""
     head, target = event.head, event.head.target
     _record_target(record, head)
-    host = target.host if target.host is not None else head.host.decode("latin-1")
+    host = _host(head)
     routes = site.router.routes_for(host)
     if routes is None:
         return _unknown_host(host, site)
@@ -180,7 +198,9 @@ def _redirect(redirect: Redirect, route: Route, event: Asked, site: Site, host: 
     return Respond(redirect.status, [(b"location", where.encode("latin-1", "replace"))], b"")
 
 
-def _for_pool(event: Asked, reading: Reading, site: Site, record: Record, way: Way) -> tuple[Job, bytes] | Respond:
+def _for_pool(
+    event: Asked, reading: Reading, site: Site, record: Record, way: Way, decoded: Decoded | None
+) -> tuple[Job, bytes] | Respond:
     view = site.pools.get(way.pool)
     if view is None:
         why = f"The route {way.route.name} has no backend: the pool {way.pool} is gone."
@@ -190,10 +210,12 @@ def _for_pool(event: Asked, reading: Reading, site: Site, record: Record, way: W
     repeatable, asking = True, None
     if pool.kind != "inference":
         repeatable = event.head.method in _IDEMPOTENT
-        prompt = b""
+        prompt, decoded = b"", None
     elif reading.error:
-        return _shared(refuse(reading.status, sentence(reading.error), param=reading.param), way, event.head)
+        return _shared(_unreadable(reading), way, event.head)
     else:
+        if decoded is not None:
+            body = decoded.body
         objective = event.head.objective
         resolution = way.resolution if not objective and way.resolution else resolve(pool, model, objective, site.dice)
         record.priority, record.resolved_by = resolution.priority, resolution.by
@@ -211,7 +233,7 @@ def _for_pool(event: Asked, reading: Reading, site: Site, record: Record, way: W
     whole = route.timeout_s if route.timeout_s is not None else pool.timeout_s
     job = Job(
         way,
-        _head(event, site, record, way, len(body), ray=view.ray),
+        _head(event, site, record, way, len(body), ray=view.ray, decoded=decoded is not None),
         Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority),
         repeatable,
         event.now + whole if whole else None,
@@ -229,12 +251,12 @@ def _shared(refusal: Respond, way: Way, head: RequestHead) -> Respond:
     return replace(refusal, headers=share(way.cors, head.told(b"origin"), refusal.headers))
 
 
-def _head(event: Asked, site: Site, record: Record, way: Way, length: int, *, ray: bool) -> bytes:
+def _head(event: Asked, site: Site, record: Record, way: Way, length: int, *, ray: bool, decoded: bool) -> bytes:
     """Request line and headers for the server."""
     head, model = event.head, record.model
     framing = b"content-length: %d\r\n" % length if length or head.method not in _BODILESS else b""
-    if way.edited or (ray and model):
-        return _edited(event, site, record, way, ray=ray) + framing + b"\r\n"
+    if way.edited or decoded or (ray and model):
+        return _edited(event, site, record, way, ray=ray, decoded=decoded) + framing + b"\r\n"
     own = way.own if site.base_models.get(model, "") == way.base else _model_lines(site, model)
     lines = head.lines
     if not way.counted:  # else what comes back has to be read
@@ -260,11 +282,13 @@ def _model_lines(site: Site, model: str) -> bytes:
     return b"x-gateway-model-name: %b\r\nx-gateway-base-model-name: %b\r\n" % (model.encode(), base)
 
 
-def _edited(event: Asked, site: Site, record: Record, way: Way, *, ray: bool) -> bytes:
+def _edited(event: Asked, site: Site, record: Record, way: Way, *, ray: bool, decoded: bool) -> bytes:
     """Request line and headers where a route, or Ray, wants some of them changed, be it those of the gateway."""
     head, model, route = event.head, record.model, way.route
     headers = [pair for pair in head.kept if not way.counted or pair[0] != b"accept-encoding"]
     headers += hop(event, way.host, site.scheme)
+    if decoded:
+        headers = [pair for pair in headers if pair[0] != b"content-encoding"]
     if model:
         headers.append((b"x-gateway-model-name", model.encode()))
         headers.append((b"x-gateway-base-model-name", site.base_models.get(model, "").encode()))
@@ -297,6 +321,12 @@ def _weighted(backends: tuple[Backend, ...], dice: Callable[[], float]) -> Backe
     return None
 
 
+def _unreadable(reading: Reading) -> Respond:
+    code = "body_too_large" if reading.status == 413 else None
+    accepted = ACCEPTED if reading.status == 415 else None
+    return refuse(reading.status, sentence(reading.error), code=code, param=reading.param, headers=accepted)
+
+
 def _unknown_host(host: str, site: Site) -> Respond:
     if hostname(host) is None:
         return refuse(400, "The Host header is not valid: it must be a host name or address, with or without a port.")
@@ -311,7 +341,7 @@ def _unrouted(record: Record, reading: Reading, site: Site, routes: Routes) -> R
     if not models:
         return refuse(404, f"No route here takes {record.method} {record.path}.")
     if reading.error:
-        return refuse(reading.status, sentence(reading.error), param=reading.param)
+        return _unreadable(reading)
     if reading.model and reading.model not in models:
         return unknown_model(reading.model, models)
     model = f"for the model `{reading.model}`" if reading.model else "without a model"

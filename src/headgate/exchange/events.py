@@ -1,6 +1,8 @@
 """The vocabulary of an exchange: events go in, one command comes out for each.
 
     Asked ──→ Forward | Wait | Respond         the request is whole
+              or Decode                        and its body has to be read, and is compressed:
+    Decoded → Forward | Wait | Respond         what came of it
     Woken ──→ Forward | Wait | Respond         the pool has changed, or the time of a Wait is over
     Whole ───→ Reply | Forward | Wait          the server's answer is here, all of it
     Answered → Relay | Forward | Wait          or its status and headers are, and then:
@@ -32,6 +34,15 @@ class Asked(Struct, frozen=True, gc=False):
     body: bytes
     id: bytes
     peer: bytes = b""
+    now: float = 0.0
+
+
+class Decoded(Struct, frozen=True, gc=False):
+    """The body without its coding, or why it has none: `error`, and the `status` to refuse it with."""
+
+    body: bytes = b""
+    error: str = ""
+    status: int = 0
     now: float = 0.0
 
 
@@ -69,7 +80,14 @@ class Gone(Struct, frozen=True, gc=False):
     now: float = 0.0
 
 
-Event = Asked | Woken | Whole | Answered | Ended | Failed | Gone
+Event = Asked | Decoded | Woken | Whole | Answered | Ended | Failed | Gone
+
+
+class Decode(Struct, frozen=True, gc=False):
+    """Undo the coding of this body (`exchange.inflate`), and feed what comes of it."""
+
+    coding: str
+    body: bytes
 
 
 class Forward(Struct, frozen=True, gc=False):
@@ -148,4 +166,4 @@ class Abort(Struct, frozen=True, gc=False):
     """Stop what runs at the server."""
 
 
-Command = Forward | Wait | Respond | Reply | Relay | Send | Cut | Abort
+Command = Decode | Forward | Wait | Respond | Reply | Relay | Send | Cut | Abort

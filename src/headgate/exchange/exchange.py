@@ -5,6 +5,8 @@ new ──Asked──→ sent ──Answered──→ relaying ──Ended──
        │  ↑      │ Failed: again, elsewhere
        ↓  │      ↓
      waiting ←── (nobody can serve it now, or not yet) ──Woken──→ …
+
+A compressed body that has to be read: new ──Asked──→ decoding ──Decoded──→ …
 """
 
 from collections.abc import Callable
@@ -23,6 +25,8 @@ from headgate.exchange.events import (
     Asked,
     Command,
     Cut,
+    Decode,
+    Decoded,
     Ended,
     Event,
     Failed,
@@ -61,6 +65,7 @@ _NOTHING_MORE = Send(b"")
 
 class State(Enum):
     NEW = "new"
+    DECODING = "decoding"
     WAITING = "waiting"
     SENT = "sent"
     RELAYING = "relaying"
@@ -75,6 +80,7 @@ class Exchange(Struct, eq=False):
     state: State = State.NEW
     _job: Job = cast(Job, None)  # from Asked on it is there
     _body: bytes = b""
+    _asked_for: Asked | None = None  # while its body is being decoded
     _wait_until: float = 0.0
     _excluded: frozenset[str] = frozenset()
     _not_before: float = 0.0  # when the next attempt may be made
@@ -89,11 +95,24 @@ class Exchange(Struct, eq=False):
 
     def _asked(self, event: Asked) -> Command:
         received = receive(event, self._site, self.record)
+        if isinstance(received, Decode):
+            self.state, self._asked_for = State.DECODING, event
+            return received
+        return self._received(received, event.now)
+
+    def _decoded(self, event: Decoded) -> Command:
+        asked, self._asked_for = self._asked_for, None
+        assert asked is not None
+        received = receive(asked, self._site, self.record, event)
+        assert not isinstance(received, Decode)
+        return self._received(received, event.now)
+
+    def _received(self, received: tuple[Job, bytes] | Respond, now: float) -> Command:
         if isinstance(received, Respond):
-            return self._respond(received, event.now)
+            return self._respond(received, now)
         self._job, self._body = received
-        self._wait_until = event.now + self._site.limits.wait_s
-        return self._send(event.now)
+        self._wait_until = now + self._site.limits.wait_s
+        return self._send(now)
 
     # The choice.
 
@@ -364,6 +383,7 @@ class Exchange(Struct, eq=False):
 
 _FEED: dict[type[Event], Callable[[Exchange, Any], Command]] = {
     Asked: Exchange._asked,
+    Decoded: Exchange._decoded,
     Woken: Exchange._woken,
     Whole: Exchange._whole,
     Answered: Exchange._answered,

@@ -15,6 +15,7 @@ from headgate.exchange.record import Record
 from headgate.exchange.request import RequestHead
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
+from headgate.proxy.decoding import Decoding
 from headgate.proxy.heads import Heads
 from headgate.proxy.mirrors import Mirrors
 from headgate.proxy.outbox import Outbox
@@ -77,6 +78,7 @@ class Plane:
         self.outbox = Outbox()
         self.upstreams = Upstreams(self.outbox)
         self.mirrors = Mirrors(self.upstreams, ledger, prefixes, bounds)
+        self.decoding = Decoding()
         self.request_heads = Heads[tuple[RequestHead, bool]]()
         self.connections: set[Connection] = set()
         self.handshake_failures: dict[str, int] = {}  # of clients, by reason

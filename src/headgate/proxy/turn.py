@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from headgate.exchange.answer import AnswerHead
 from headgate.exchange.events import (
@@ -15,6 +16,8 @@ from headgate.exchange.events import (
     Asked,
     Command,
     Cut,
+    Decode,
+    Decoded,
     Ended,
     Failed,
     Forward,
@@ -79,6 +82,11 @@ class Turn(Struct, eq=False):
                 return
             self._pool, self._deadline = command.pool, command.until
             self._plane.park(command.pool, self)
+        elif type(command) is Decode:
+            self._plane.decoding.begin(self, command.coding, command.body, self._plane.bounds.body)
+
+    def decoded(self, done: Decoded) -> None:
+        self._do(self._exchange.feed(replace(done, now=monotonic())))
 
     def _forward(self, command: Forward) -> None:
         endpoint, plane = command.endpoint, self._plane
@@ -230,6 +238,7 @@ class Turn(Struct, eq=False):
         """The client has left."""
         self._let_go()
         self._unpark()
+        self._plane.decoding.drop(self)
         self._exchange.feed(Gone(monotonic()))
         self._exchange.record.bytes_out = self._sent
         self._plane.done(self._exchange.record)
