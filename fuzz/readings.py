@@ -58,7 +58,7 @@ def _one(raw: bytes, habits: Habits) -> tuple[Message, bytes] | None:
     host = next((value for name, value in headers if name == b"host"), b"")
     chunked = any(b"chunked" in value.lower() if habits.prefix else value.lower() == b"chunked" for value in encodings)
     if chunked and (habits.chunks_first or not lengths):
-        body = _chunked(rest)
+        body = _chunked(rest, ends)
         return None if body is None else (Message(line, host, body[0]), body[1])
     number = re.match(rb"[+]?\d+", lengths[-1 if habits.last_length else 0]) if lengths else None
     length = int(number[0]) if number else 0
@@ -81,7 +81,19 @@ def _headers(lines: list[bytes], habits: Habits) -> Iterator[tuple[bytes, bytes]
         yield name.lower(), value.strip()
 
 
-def _chunked(rest: bytes) -> tuple[bytes, bytes] | None:
+def _behind_trailers(rest: bytes, ends: bytes) -> bytes | None:
+    while True:
+        end = re.search(ends, rest)
+        if end is None:
+            return None
+        line, rest = rest[: end.start()], rest[end.end() :]
+        if not line:
+            return rest
+        if b":" not in line:
+            return None
+
+
+def _chunked(rest: bytes, ends: bytes) -> tuple[bytes, bytes] | None:
     body = b""
     while True:
         size, found, rest = rest.partition(b"\r\n")
@@ -89,5 +101,6 @@ def _chunked(rest: bytes) -> tuple[bytes, bytes] | None:
             return None
         length = int(re.match(rb"[0-9a-fA-F]+", size)[0], 16)  # type: ignore[index]
         if not length:
-            return body, rest.partition(b"\r\n")[2]
+            behind = _behind_trailers(rest, ends)
+            return None if behind is None else (body, behind)
         body, rest = body + rest[:length], rest[length + 2 :]

@@ -25,6 +25,9 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REFUSAL = re.compile(rb'HTTP/1.1 [45][^{]*\r\nconnection: close\r\n\r\n(\{"error":\{[^}]*\}\})?')
 
 
+_TRAILERS = re.compile(rb"([a-z0-9_-]+: [^\r\n]*\r\n)*\r\n")
+
+
 class Failed(AssertionError):
     """A law does not hold. The text has all that is needed to see it again."""
 
@@ -219,6 +222,8 @@ def _framed(out: bytes, method: bytes, *, closed: bool, reset: bool) -> tuple[in
         return 0, "open" if not closed else "broken", out
     first, *lines = head.split(b"\r\n")
     status = int(first.split(b" ")[1])
+    if status < 200:  # what comes before an answer is passed on as it comes
+        return _framed(rest, method, closed=closed, reset=reset)
     headers = dict(line.partition(b": ")[::2] for line in lines)
     if method == b"HEAD" or status in (204, 304):
         return status, "whole" if not rest else "with too much", rest
@@ -240,7 +245,7 @@ def _framed(out: bytes, method: bytes, *, closed: bool, reset: bool) -> tuple[in
             size, _, rest = rest.partition(b"\r\n")
             length = int(size, 16)
             if not length:
-                return status, "whole" if rest == b"\r\n" else "with too much", body
+                return status, "whole" if _TRAILERS.fullmatch(rest) else "with too much", body
             body, rest = body + rest[:length], rest[length + 2 :]
         return status, "broken" if closed else "open", body
     return status, "broken" if reset else "whole" if closed else "open", rest

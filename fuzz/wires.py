@@ -18,8 +18,10 @@ from headgate.pick.standing import Standing
 from headgate.plan.plan import Backend, Listener, Match, Model, Pool, Route, Target
 from headgate.proxy.downstream import Downstream, Listening
 from headgate.proxy.plane import Bounds, Plane
-from headgate.proxy.upstream import Sending, Upstream
+from headgate.proxy.sending import Sending
+from headgate.proxy.upstream import Upstream
 
+_SIZE = re.compile(rb"([0-9a-f]+)\r\n")
 _OF_THE_MOMENT = re.compile(rb"x-request-id: [0-9a-f]{12}-[0-9a-f]+\r\n|date: [^\r]*\r\n")
 
 
@@ -165,9 +167,22 @@ def _request_length(data: bytearray) -> int:
     end = data.find(b"\r\n\r\n")
     if end < 0:
         return 0
+    if b"\r\ntransfer-encoding: chunked\r\n" in data[: end + 2]:
+        return _chunks_end(data, end + 4)
     found = re.search(rb"\r\ncontent-length: ([0-9]+)\r\n", data[: end + 2])
     length = end + 4 + (int(found[1]) if found else 0)
     return length if len(data) >= length else 0
+
+
+def _chunks_end(data: bytearray, at: int) -> int:
+    """Where the chunks and trailers that begin at `at` end; 0 where they do not."""
+    while size := _SIZE.match(data, at):
+        length = int(size[1], 16)
+        if not length:
+            end = data.find(b"\r\n\r\n", size.end() - 2)
+            return end + 4 if end >= 0 else 0
+        at = size.end() + length + 2
+    return 0
 
 
 def _site(plane: Plane) -> Site:

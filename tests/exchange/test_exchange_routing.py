@@ -134,7 +134,7 @@ def test_hop_by_hop_headers_and_those_that_connection_names_end_here():
         "connection": "keep-alive, X-Once",
         "x-once": "1",
         "keep-alive": "5",
-        "te": "trailers",
+        "te": "gzip",
         "upgrade": "h2c",
         "proxy-authorization": "x",
         "expect": "100-continue",
@@ -143,6 +143,12 @@ def test_hop_by_hop_headers_and_those_that_connection_names_end_here():
     names = read(Play(to("p"), p=service()).ask("GET /", headers=sent)).names
     ours = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"}
     assert set(names) == {"host", "x-stays", *ours}
+
+
+def test_that_trailers_are_welcome_is_passed_on_for_they_are():
+    sent = {"connection": "te", "te": "gzip, Trailers"}
+    assert read(Play(to("p"), p=service()).ask("GET /", headers=sent)).headers["te"] == "trailers"
+    assert "te" not in read(Play(to("p"), p=service()).ask("GET /", headers={"te": "trailers;q=0.5"})).headers
 
 
 def test_what_the_gateway_has_read_of_the_body_the_server_reads_too():

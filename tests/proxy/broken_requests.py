@@ -58,6 +58,9 @@ OBJECT = "The body must be a JSON object."
 HOST_WRONG = "The Host header is not valid: it must be a host name or address, with or without a port."
 HTTP2 = "HTTP/2 is not spoken here: use HTTP/1.1."
 
+WEBSOCKET = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+WEBSOCKET_WRONG = "A WebSocket begins with a GET that has no body."
+
 BROKEN: dict[str, Broken] = {
     # The request line.
     "no HTTP at all": Broken(b"hello there\r\n\r\n", 400, METHOD),
@@ -184,13 +187,17 @@ BROKEN: dict[str, Broken] = {
     "an expectation that nobody meets": Broken(
         head(b"Expect: miracles\r\n"), 417, "The only expectation met here is 100-continue."
     ),
-    "a WebSocket": Broken(
-        line(
-            b"GET /v1/realtime HTTP/1.1",
-            HOST + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
-        ),
-        501,
-        "WebSockets are not served here.",
+    "a WebSocket by POST": Broken(line(b"POST /web HTTP/1.1", HOST + WEBSOCKET), 400, WEBSOCKET_WRONG),
+    "a WebSocket with a body": Broken(
+        line(b"GET /web HTTP/1.1", HOST + WEBSOCKET + b"Content-Length: 2\r\n", b"{}"), 400, WEBSOCKET_WRONG
+    ),
+    "a WebSocket with chunks": Broken(
+        line(b"GET /web HTTP/1.1", HOST + WEBSOCKET + b"Transfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
+        400,
+        WEBSOCKET_WRONG,
+    ),
+    "a WebSocket that nobody serves": Broken(
+        line(b"GET /nope HTTP/1.1", HOST + WEBSOCKET), 404, "No route here takes GET /nope without a model."
     ),
     # The body's length.
     "a length and chunks": Broken(

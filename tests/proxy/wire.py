@@ -31,6 +31,7 @@ class Reply:
 
     def __init__(self, status: int, headers: list[tuple[str, str]], body: bytes, *, whole: bool = True) -> None:
         self.status, self.body, self.whole = status, body, whole
+        self.trailers: dict[str, str] = {}
         self.headers = dict(headers)
         assert len(self.headers) == len(headers), headers
 
@@ -38,6 +39,23 @@ class Reply:
     def error(self) -> dict[str, Any]:
         assert self.headers["content-type"] == "application/json"
         return json.loads(self.body)["error"]
+
+
+async def read_chunk(reader: asyncio.StreamReader) -> bytes:
+    size = int(await reader.readuntil(b"\r\n"), 16)
+    if not size:
+        return b""
+    data = await reader.readexactly(size + 2)
+    assert data.endswith(b"\r\n")
+    return data[:-2]
+
+
+async def read_trailers(reader: asyncio.StreamReader) -> dict[str, str]:
+    lines = []
+    while line := (await reader.readuntil(b"\r\n"))[:-2]:
+        lines.append(line.decode("latin-1").split(": ", 1))
+    assert len(dict(lines)) == len(lines)
+    return dict(lines)
 
 
 class Client:
@@ -66,7 +84,7 @@ class Client:
 
     async def _answer(self, to: str) -> Reply:
         status, headers = await self.head()
-        given = dict(headers)
+        given, trailers = dict(headers), {}
         body = b""
         try:
             if to == "HEAD" or status in (204, 304) or status < 200:
@@ -74,22 +92,20 @@ class Client:
             elif "content-length" in given:
                 body = await self.reader.readexactly(int(given["content-length"]))
             elif given.get("transfer-encoding") == "chunked":
-                while True:
-                    chunk = await self.chunk()
-                    if not chunk:
-                        break
+                while chunk := await self.chunk():
                     body += chunk
+                trailers = await read_trailers(self.reader)
             else:
                 body = await self.reader.read()
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             return Reply(status, headers, body + getattr(error, "partial", b""), whole=False)
-        return Reply(status, headers, body)
+        reply = Reply(status, headers, body)
+        reply.trailers = trailers
+        return reply
 
     async def chunk(self) -> bytes:
-        size = int(await self.reader.readuntil(b"\r\n"), 16)
-        data = await self.reader.readexactly(size + 2)
-        assert data.endswith(b"\r\n")
-        return data[:-2]
+        """The next one; b"" when there are no more, and trailers come, if any."""
+        return await read_chunk(self.reader)
 
     async def ended(self) -> bool:
         """Whether the gateway closes, with nothing more to say."""
@@ -109,6 +125,9 @@ class Client:
 
 class Request:
     """One request as a backend has read it, and the raw connection to answer it on."""
+
+    reader: asyncio.StreamReader  # for what is no request
+    trailers: dict[str, str]
 
     def __init__(self, backend: "Server", head: bytes, body: bytes, writer: asyncio.StreamWriter, number: int) -> None:
         self.line, *lines = head.decode("latin-1").split("\r\n")
@@ -169,7 +188,7 @@ async def hang(request: Request) -> None:
 
 
 class Server:
-    """A raw server: it reads requests with Content-Length, and `answer` writes whatever it wants."""
+    """A raw server: it reads requests, by their length or in chunks, and `answer` writes whatever it wants."""
 
     def __init__(self, name: str, answer: Answer) -> None:
         self.name, self.answer = name, answer
@@ -190,12 +209,17 @@ class Server:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n"))[:-4]
-                length = next(
-                    (int(v) for k, _, v in (h.partition(b": ") for h in head.split(b"\r\n")) if k == b"content-length"),
-                    0,
-                )
-                body = await reader.readexactly(length)
+                given = {k: v for k, _, v in (h.partition(b": ") for h in head.split(b"\r\n"))}
+                assert not {b"content-length", b"transfer-encoding"} <= set(given)
+                body, trailers = b"", {}
+                if given.get(b"transfer-encoding") == b"chunked":
+                    while chunk := await read_chunk(reader):
+                        body += chunk
+                    trailers = await read_trailers(reader)
+                else:
+                    body = await reader.readexactly(int(given.get(b"content-length", 0)))
                 request = Request(self, head, body, writer, len(self.requests))
+                request.reader, request.trailers = reader, trailers
                 self.requests.append(request)
                 playing = asyncio.create_task(self._play(request))
                 await self._watch(reader, playing)

@@ -354,7 +354,7 @@ CASES: dict[str, Case] = {
     "two slashes at the beginning": served(
         get(line=b"GET //other.example/a HTTP/1.1"), One("GET //other.example/a HTTP/1.1")
     ),
-    "line ends in escapes": served(get(line=b"GET /a%0d%0aHost:%20x HTTP/1.1"), One("GET /a%0d%0aHost:%20x HTTP/1.1")),
+    "line ends in escapes": served(get(line=b"GET /a%0d%0aHost:%20x HTTP/1.1"), One("GET /a%0D%0AHost:%20x HTTP/1.1")),
     "a request in escapes": served(
         get(line=b"GET /%20HTTP/1.1%0D%0A%0D%0AGET%20/evil HTTP/1.1"),
         One("GET /%20HTTP/1.1%0D%0A%0D%0AGET%20/evil HTTP/1.1"),

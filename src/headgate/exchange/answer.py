@@ -27,6 +27,7 @@ def read_answer(status: int, headers: Headers) -> AnswerHead:
     kind = coding = b""
     told: dict[bytes, bytes] = {}
     kept: Headers = []
+    announced: Headers = []
     for pair in headers:
         name = pair[0]
         if name not in _NOT_PASSED_ON:
@@ -37,9 +38,13 @@ def read_answer(status: int, headers: Headers) -> AnswerHead:
                 coding = pair[1]
         elif name == b"content-length":
             length = int(pair[1])
+        elif name == b"trailer":
+            announced.append(pair)
         elif name == b"connection":
             told[name] = pair[1] if name not in told else b"%b, %b" % (told[name], pair[1])
     kept = without_nominated(kept, told)
+    if length is None:  # else it is not in chunks, and has none
+        kept += announced
     streamed = kind.startswith(b"text/event-stream")
     readable = (streamed or b"json" in kind) and coding.lower() in (b"", b"identity")
     return AnswerHead(status, kept, wire(kept), length, streamed, readable)

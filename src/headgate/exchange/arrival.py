@@ -9,9 +9,10 @@ from headgate.exchange.body import NOTHING, Reading, read_body, with_model
 from headgate.exchange.caller import ANYONE, Caller, backend_of_session, recognise
 from headgate.exchange.coding import ACCEPTED, read_coded
 from headgate.exchange.cors import preflight, share
-from headgate.exchange.edits import edit_headers, location, rewrite
+from headgate.exchange.departure import model_lines, outward, request_line
+from headgate.exchange.edits import location, rewrite
 from headgate.exchange.events import Asked, Decode, Decoded, Respond
-from headgate.exchange.forwarded import asked_host, forwarded, hop
+from headgate.exchange.forwarded import asked_host
 from headgate.exchange.models import asks_for_models, list_models, unknown_model
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import refuse, sentence
@@ -27,7 +28,6 @@ from headgate.plan.plan import Backend, Redirect, Route
 _LONGEST_PATH = 1024  # characters of a path that are recorded
 _WAYS_REMEMBERED = 1024  # clients choose targets and models: what is kept for them is bounded
 _LONGEST_REMEMBERED = 256
-_BODILESS = (b"GET", b"HEAD", b"OPTIONS", b"DELETE")  # methods that need no `content-length: 0`
 _IDEMPOTENT = (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE")  # RFC 9110 §9.2.2
 
 
@@ -177,10 +177,10 @@ def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Ro
         route,
         backend,
         backend.pool,
-        _start(head.method, target.text, record.host) + wire(asked_host(record.host)),
+        request_line(head.method, target.text, record.host) + wire(asked_host(record.host)),
         settled(pool, reading.model),
         site.base_models.get(reading.model, ""),
-        _model_lines(site, reading.model),
+        model_lines(site, reading.model),
         edited=any(edit is not None for edit in (route.request, backend.request, route.rewrite, backend.rewrite)),
         dressed=any(edit is not None for edit in (route.response, backend.response, cors, route.session)),
         bare=not (route.session or route.backend_timeout_s or route.mirrors or backend.mirrors),
@@ -230,10 +230,11 @@ def _for_pool(
         if reading.stream and way.asks and (asking := with_usage(body, reading.options)) is not None:
             body = asking
     record.target = model
+    start, body = outward(event, body, site, record, way, view, decoded=decoded is not None)
     whole = route.timeout_s if route.timeout_s is not None else pool.timeout_s
     job = Job(
         way,
-        _head(event, site, record, way, len(body), ray=view.ray, decoded=decoded is not None),
+        start,
         Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority),
         repeatable,
         event.now + whole if whole else None,
@@ -249,64 +250,6 @@ def _shared(refusal: Respond, way: Way, head: RequestHead) -> Respond:
     if way.cors is None:
         return refusal
     return replace(refusal, headers=share(way.cors, head.told(b"origin"), refusal.headers))
-
-
-def _head(event: Asked, site: Site, record: Record, way: Way, length: int, *, ray: bool, decoded: bool) -> bytes:
-    """Request line and headers for the server."""
-    head, model = event.head, record.model
-    framing = b"content-length: %d\r\n" % length if length or head.method not in _BODILESS else b""
-    if way.edited or decoded or (ray and model):
-        return _edited(event, site, record, way, ray=ray, decoded=decoded) + framing + b"\r\n"
-    own = way.own if site.base_models.get(model, "") == way.base else _model_lines(site, model)
-    lines = head.lines
-    if not way.counted:  # else what comes back has to be read
-        lines += head.compressions
-    if head.forwarded:
-        own += b"forwarded: %b\r\n" % forwarded(head.forwarded, event.peer, way.host, site.scheme)
-    return b"%b%b%bx-forwarded-for: %b%b\r\nx-forwarded-proto: %b\r\nx-request-id: %b\r\n%b\r\n" % (
-        way.start,
-        lines,
-        own,
-        head.forwarded_for,
-        event.peer,
-        site.scheme,
-        head.id or event.id,
-        framing,
-    )
-
-
-def _model_lines(site: Site, model: str) -> bytes:
-    if not model:
-        return b""
-    base = site.base_models.get(model, "").encode()
-    return b"x-gateway-model-name: %b\r\nx-gateway-base-model-name: %b\r\n" % (model.encode(), base)
-
-
-def _edited(event: Asked, site: Site, record: Record, way: Way, *, ray: bool, decoded: bool) -> bytes:
-    """Request line and headers where a route, or Ray, wants some of them changed, be it those of the gateway."""
-    head, model, route = event.head, record.model, way.route
-    headers = [pair for pair in head.kept if not way.counted or pair[0] != b"accept-encoding"]
-    headers += hop(event, way.host, site.scheme)
-    if decoded:
-        headers = [pair for pair in headers if pair[0] != b"content-encoding"]
-    if model:
-        headers.append((b"x-gateway-model-name", model.encode()))
-        headers.append((b"x-gateway-base-model-name", site.base_models.get(model, "").encode()))
-        if ray:
-            headers = [pair for pair in headers if pair[0] != b"serve_multiplexed_model_id"]
-            headers.append((b"serve_multiplexed_model_id", record.target.encode()))
-    target, host = head.target.text, way.host
-    if route.request is not None or way.backend.request is not None:
-        headers = edit_headers(headers, route.request, way.backend.request)
-        host = next((value.decode("latin-1") for name, value in headers if name == b"host"), host)
-        headers = [pair for pair in headers if pair[0] != b"host"]
-    target, host = rewrite(target, host, route.match, way.backend.rewrite, route.rewrite)
-    return _start(head.method, target, host) + wire(headers)
-
-
-def _start(method: bytes, target: str, host: str) -> bytes:
-    """Request line and Host header."""
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target.encode("latin-1"), host.encode("latin-1"))
 
 
 def _weighted(backends: tuple[Backend, ...], dice: Callable[[], float]) -> Backend | None:

@@ -28,13 +28,17 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Asked(Struct, frozen=True, gc=False):
-    """A request with its whole body. `peer` is the client's address, `id` is used where the client sent none."""
+    """A request with its whole body. `peer` is the client's address, `id` is used where the client sent none.
+
+    `trailers` came behind the body.
+    """
 
     head: "RequestHead"
     body: bytes
     id: bytes
     peer: bytes = b""
     now: float = 0.0
+    trailers: Headers = []
 
 
 class Decoded(Struct, frozen=True, gc=False):

@@ -70,6 +70,7 @@ _USES: dict[bytes, int] = {
     **dict.fromkeys(HOP_BY_HOP | OURS | _READ_HERE | _SET_ANEW, _DROP),
     b"host": _READ,
     b"connection": _READ,
+    b"te": _READ,
     b"content-type": _READ_AND_KEEP,
     b"content-encoding": _READ_AND_KEEP,
     b"x-request-id": _READ,
@@ -78,6 +79,8 @@ _USES: dict[bytes, int] = {
     b"x-llm-d-inference-objective": _READ,
     b"x-gateway-inference-objective": _READ,
 }
+
+SPECIAL = frozenset(_USES)  # names that mean something here
 
 _ALLOWED = [(b"allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")]
 _NOT_ALLOWED = {
@@ -109,13 +112,16 @@ class RequestHead(Struct, frozen=True, eq=False, gc=False):
     id: bytes  # b"" where the client sent none
     objective: str
     refusal: Respond | None = None
+    switches: bool = False  # it asks to go on as a WebSocket, RFC 6455
 
     def told(self, name: bytes) -> bytes:
         """A header that few requests are asked for, b"" where it did not come; one that came twice is one list."""
         return b", ".join([value for key, value in self.headers if key == name])
 
 
-def read_request(method: bytes, raw: bytes, headers: Headers, *, http10: bool = False) -> RequestHead:
+def read_request(
+    method: bytes, raw: bytes, headers: Headers, *, http10: bool = False, switches: bool = False
+) -> RequestHead:
     kept: Headers = []
     told: dict[bytes, bytes] = {}
     for pair in headers:
@@ -130,6 +136,8 @@ def read_request(method: bytes, raw: bytes, headers: Headers, *, http10: bool = 
                 kept.append(pair)
             told[name] = pair[1] if name not in told else b"%b, %b" % (told[name], pair[1])
     kept = without_nominated(kept, told)
+    if b"te" in told and b"trailers" in [coding.strip() for coding in told[b"te"].lower().split(b",")]:
+        kept.append((b"te", b"trailers"))  # the gateway passes them on, whoever asks for them
     target, host, own = read_target(raw), told.get(b"host"), told.get(b"x-request-id", b"")
     forwarded_for = told.get(b"x-forwarded-for")
     objective = told.get(b"x-llm-d-inference-objective") or told.get(b"x-gateway-inference-objective", b"")
@@ -151,6 +159,7 @@ def read_request(method: bytes, raw: bytes, headers: Headers, *, http10: bool = 
         own if len(own) <= _LONGEST_ID else b"",
         objective.decode("latin-1"),
         _refusal(method, target, host, http10=http10),
+        switches,
     )
 
 

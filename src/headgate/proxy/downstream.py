@@ -14,6 +14,7 @@ from headgate.proxy.turn import Turn
 
 _WRITE_AHEAD = 256 << 10  # bytes held for a client that reads slowly, before the server is made to wait
 _READ_AHEAD = 1 << 20  # bytes of bodies held for requests that wait for the answer to one before
+_EARLY = 64 << 10  # bytes held that are for a tunnel which is not there yet
 
 
 class Listening:
@@ -109,7 +110,7 @@ class Downstream(asyncio.Protocol):
         while requests and self._turn is None and not self._paused and not self._ending:
             self._begin(*requests.popleft())
         self._proceeding = False
-        if requests or not self._reading:
+        if requests or not self._reading or self._reader.early:
             self._read_on()
         if self._turn is None and not requests and not self._ending:
             self._rest()
@@ -130,11 +131,21 @@ class Downstream(asyncio.Protocol):
 
         While it does not read, the gateway can't see that the client has left; few clients ever get that far.
         """
-        requests = self._reader.requests
+        requests, early = self._reader.requests, self._reader.early or b""
         wanted = len(requests) < self.plane.bounds.pipelined and sum(len(r.body) for r, _ in requests) <= _READ_AHEAD
+        wanted = wanted and len(early) <= _EARLY
         if wanted is not self._reading and not self.transport.is_closing():
             self._reading = wanted
             (self.transport.resume_reading if wanted else self.transport.pause_reading)()
+
+    def take_early(self) -> bytes:
+        """What has come for the tunnel that there is now; more may come."""
+        early = bytes(self._reader.early or b"")
+        self._reader.early = bytearray()
+        if not self._reading and not self.transport.is_closing():
+            self._reading = True
+            self.transport.resume_reading()
+        return early
 
     @property
     def leaving(self) -> bool:

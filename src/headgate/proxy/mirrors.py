@@ -3,6 +3,7 @@
 How many are under way, and how many bytes they hold, is bounded: what a slow mirror can't take is left out.
 """
 
+import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,8 @@ from headgate.exchange.events import Forward
 from headgate.fleet.endpoint import Endpoint
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
-from headgate.proxy.upstream import Reason, Sending, Upstreams
+from headgate.proxy.sending import Reason, Sending
+from headgate.proxy.upstream import Upstreams
 
 if TYPE_CHECKING:
     from headgate.proxy.plane import Bounds
@@ -104,6 +106,20 @@ class _Copy:
 
     def ended(self) -> None:
         self._mirrors.over(self, "answered")
+
+    def interim(self, answer: AnswerHead) -> None:
+        """Nobody waits for it."""
+
+    def trailer(self, name: bytes, value: bytes) -> None:
+        """The same."""
+
+    @property
+    def switches(self) -> bool:
+        return False
+
+    def switched(self, answer: AnswerHead, rest: bytes, transport: asyncio.Transport) -> None:
+        """It was not asked for."""
+        transport.abort()
 
     def failed(self, reason: Reason, detail: str) -> None:
         self._mirrors.over(self, "failed")

@@ -13,16 +13,26 @@ import httptools
 
 from headgate.exchange.events import Asked, Headers, Respond
 from headgate.exchange.record import Record
-from headgate.exchange.refuse import refuse
 from headgate.exchange.request import RequestHead, read_request
 from headgate.proxy.heads import Heads, Known
 from headgate.proxy.plane import Bounds
+from headgate.proxy.refusals import (
+    HEADERS_TOO_LARGE,
+    NO_WEBSOCKET,
+    NOT_EXPECTED,
+    TARGET_TOO_LONG,
+    TRAILERS_TOO_LARGE,
+    WASTEFUL,
+    body_too_large,
+    malformed,
+    not_spoken,
+    unframed,
+)
 
 _WATCHED = frozenset({b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
 _WASTE = 8  # bytes on the wire for one of a chunked body: chunks of one byte cost 6; extensions can cost any number
 _SLACK = 64 << 10
 _LONGEST_PATH = 1024  # bytes of a path that are recorded
-_HTTP2 = "HTTP/2 is not spoken here: use HTTP/1.1."
 
 
 class RequestReader:
@@ -30,10 +40,12 @@ class RequestReader:
 
     `requests` holds those that are whole, each with whether the connection may be kept after its answer. `in_head` and
     `in_body` say in which part of a request the bytes ended; `expects` that the client waits for `100 Continue`.
-    `_plain`: nothing but its length frames the request that was read last.
+    `_plain`: nothing but its length frames the request that was read last. `early` is what came behind a request to go
+    on as a WebSocket, and is no request; None as long as there was no such.
     """
 
     __slots__ = (
+        "_behind",
         "_body",
         "_body_size",
         "_bounds",
@@ -50,8 +62,10 @@ class RequestReader:
         "_plain",
         "_refusal",
         "_told",
+        "_trailers",
         "_url",
         "_wire_size",
+        "early",
         "expects",
         "in_body",
         "in_head",
@@ -64,6 +78,7 @@ class RequestReader:
     ) -> None:
         self.requests: deque[tuple[Asked, bool]] = deque()
         self.in_head = self.in_body = self.expects = False
+        self.early: bytearray | None = None
         self._bounds = bounds
         self.peer = peer
         self._next_id = next_id
@@ -151,6 +166,9 @@ class RequestReader:
 
     def feed(self, data: bytes) -> Respond | None:
         """A refusal ends the connection, once the requests before it are answered: feed nothing more after it."""
+        if self.early is not None:
+            self.early += data
+            return None
         if self._partial is not None:
             return self._gather(self._partial, data)
         fresh = not self.busy
@@ -165,6 +183,7 @@ class RequestReader:
     def _feed(self, data: bytes) -> Respond | None:
         if self.in_body:
             self._wire_size += len(data)
+            self._behind += len(data)
         else:
             self._head_size += len(data)
         try:
@@ -176,20 +195,15 @@ class RequestReader:
                 raise
             return self._refusal
         except httptools.HttpParserError as error:
-            return self._malformed(data, str(error))
+            return malformed(str(error), looks_like_tls=data[:1] == b"\x16" and not self.in_body)
         if self.in_body:
             if self._wire_size > _WASTE * self._body_size + _SLACK:
-                return refuse(400, "The body's chunks carry more than the body.", close=True)
+                return WASTEFUL
+            if self._behind > 2 * self._bounds.head:
+                return TRAILERS_TOO_LARGE
         elif self._head_size > 2 * self._bounds.head:  # of what httptools holds back until it is whole
-            return self._too_large()
+            return HEADERS_TOO_LARGE
         return None
-
-    def _malformed(self, data: bytes, reason: str) -> Respond:
-        if data[:1] == b"\x16" and self._head_size == len(data):  # the first bytes of what should be a head
-            return refuse(400, "This port speaks plain HTTP, and you speak TLS: use http://.", close=True)
-        if reason == "Pause on PRI/Upgrade":
-            return refuse(505, _HTTP2, close=True)
-        return refuse(400, f"This is not a valid HTTP/1.1 request: {reason.rstrip('.')}.", close=True)
 
     def _stay(self, rest: bytes) -> Respond | None:
         """An offer to speak another protocol, which we don't take (RFC 9110 §7.8), or CONNECT.
@@ -198,8 +212,8 @@ class RequestReader:
         """
         if not self._offer:
             return None  # CONNECT: there is nothing to read after it, its answer ends the connection
-        if b"websocket" in self._offer.lower():
-            return refuse(501, "WebSockets are not served here.", close=True)
+        if not self._http10 and b"websocket" in [name.strip() for name in self._offer.lower().split(b",")]:
+            return self._switch(rest)
         version = self._parser.get_http_version().encode()
         lines = [b"%b %b HTTP/%b" % (self._parser.get_method(), self._url, version)]
         lines += [b"%b: %b" % pair for pair in self._headers if pair[0] != b"upgrade"]
@@ -207,6 +221,18 @@ class RequestReader:
         refusal = self._feed(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
         self._plain = False  # its bytes are not those that came
         return refusal
+
+    def _switch(self, rest: bytes) -> Respond | None:
+        """A request to go on as a WebSocket, RFC 6455 §4.1. What it is answered decides what `rest` is."""
+        method = self._parser.get_method()
+        body = self._framing or any(name == b"content-length" and int(value) for name, value in self._headers)
+        if method != b"GET" or body:
+            return NO_WEBSOCKET
+        head = read_request(method, self._url, self._headers, switches=True)
+        asked = Asked(head, b"", self._next_id(), self.peer, monotonic())
+        self.requests.append((asked, False))
+        self.early = bytearray(rest)
+        return None
 
     # What httptools calls.
 
@@ -217,16 +243,20 @@ class RequestReader:
         self.in_head = True
         self._told = False
         self._plain = True
+        self._trailers: Headers = []
 
     def on_url(self, url: bytes) -> None:
         self._url += url
         if len(self._url) > self._bounds.head:
-            self._fail(refuse(414, "The request target is too long.", close=True))
+            self._fail(TARGET_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.in_body:
-            return  # a trailer: it came too late to count for anything (RFC 9110 §6.5.1)
         name, value = name.lower(), value.rstrip(b" \t")
+        if self.in_body:
+            self._trailers.append((name, value))
+            if len(self._trailers) > self._bounds.headers or _size(self._trailers) > self._bounds.head:
+                self._fail(TRAILERS_TOO_LARGE)
+            return
         self._headers.append((name, value))
         if name in _WATCHED:
             self._watch(name, value)
@@ -234,7 +264,7 @@ class RequestReader:
     def _watch(self, name: bytes, value: bytes) -> None:
         if name == b"content-length":
             if int(value) > self._bounds.body:
-                self._fail(self._body_too_large())
+                self._fail(body_too_large(self._bounds.body))
             return
         self._plain = False
         if name == b"transfer-encoding":
@@ -243,34 +273,33 @@ class RequestReader:
         elif name == b"expect":
             self._told = True
             if value.lower() != b"100-continue":
-                self._fail(refuse(417, "The only expectation met here is 100-continue.", close=True))
+                self._fail(NOT_EXPECTED)
         else:
-            self._offer = value
+            self._offer = b"%b, %b" % (self._offer, value) if self._offer else value
 
     def on_headers_complete(self) -> None:
         self.in_head, self.in_body = False, True
         version = self._parser.get_http_version()
         self._http10 = version == "1.0"
         if version != "1.1" and not self._http10:
-            why = _HTTP2 if version == "2.0" else f"HTTP/{version} is not spoken here: use HTTP/1.1."
-            self._fail(refuse(505, why, close=True))
+            self._fail(not_spoken(version))
         if self._framing and (self._http10 or self._framing != b"chunked"):
-            self._fail(self._unframed())
+            self._fail(unframed(http10=self._http10))
         if len(self._headers) > self._bounds.headers or (
-            self._head_size > self._bounds.head
-            and sum(len(name) + len(value) for name, value in self._headers) > self._bounds.head
+            self._head_size > self._bounds.head and _size(self._headers) > self._bounds.head
         ):
-            self._fail(self._too_large())
-        self._head_size = self._wire_size = 0
+            self._fail(HEADERS_TOO_LARGE)
+        self._head_size = self._wire_size = self._behind = 0
         if self._offer and not self._parser.should_upgrade():
             self._offer = b""
         self.expects = self._told and not self._http10 and not self._offer
 
     def on_body(self, data: bytes) -> None:
         self._body.append(data)
+        self._behind = 0
         self._body_size += len(data)
         if self._body_size > self._bounds.body:
-            self._fail(self._body_too_large())
+            self._fail(body_too_large(self._bounds.body))
 
     def on_message_complete(self) -> None:
         self.in_body = self.expects = False
@@ -283,6 +312,7 @@ class RequestReader:
             self._next_id(),
             self.peer,
             monotonic(),
+            self._trailers,
         )
         body.clear()  # it may be large, and the next request may be long in coming
         self.requests.append((asked, self._parser.should_keep_alive()))
@@ -291,14 +321,6 @@ class RequestReader:
         self._refusal = refusal
         raise ValueError(refusal.error)  # stops the parser; `feed` returns the refusal
 
-    def _unframed(self) -> Respond:
-        if self._http10:
-            return refuse(400, "HTTP/1.0 has no Transfer-Encoding: send a Content-Length.", close=True)
-        return refuse(501, "The only Transfer-Encoding understood here is chunked.", close=True)
 
-    def _too_large(self) -> Respond:
-        return refuse(431, "The request's headers are too large or too many.", code="headers_too_large", close=True)
-
-    def _body_too_large(self) -> Respond:
-        limit = self._bounds.body
-        return refuse(413, f"The body is larger than {limit} bytes.", code="body_too_large", close=True)
+def _size(headers: Headers) -> int:
+    return sum([len(name) + len(value) for name, value in headers])

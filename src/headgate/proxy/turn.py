@@ -22,6 +22,7 @@ from headgate.exchange.events import (
     Failed,
     Forward,
     Gone,
+    Headers,
     Relay,
     Reply,
     Respond,
@@ -32,8 +33,10 @@ from headgate.exchange.events import (
 )
 from headgate.exchange.exchange import Exchange
 from headgate.exchange.request import RequestHead
-from headgate.proxy.answer import LAST_CHUNK, bodiless, connection, status_line, whole
-from headgate.proxy.upstream import Reason, Sending
+from headgate.exchange.trailers import end, passed_on
+from headgate.proxy.answer import LAST_CHUNK, SWITCHED, bodiless, connection, status_line, whole
+from headgate.proxy.sending import Reason, Sending
+from headgate.proxy.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from headgate.proxy.downstream import Downstream
@@ -63,6 +66,8 @@ class Turn(Struct, eq=False):
     _chunked: bool = False
     _out: list[bytes] = field(default_factory=list)
     _sent: int = 0
+    _trailers: Headers | None = None
+    _tunnel: Tunnel | None = None
 
     def begin(self, asked: Asked) -> None:
         """It may be over when this returns."""
@@ -189,9 +194,40 @@ class Turn(Struct, eq=False):
         if rest:
             self._put(rest)
         if self._chunked:
-            self._out.append(LAST_CHUNK)
+            self._out.append(end(passed_on(self._trailers)) if self._trailers else LAST_CHUNK)
         self.flush()
         self._finish()
+
+    def interim(self, answer: AnswerHead) -> None:
+        """HTTP/1.0 knows of none (RFC 9110 §15.2)."""
+        self._touched = self._plane.now
+        if not self._head.http10:
+            self._write(b"%b%b\r\n" % (status_line(answer.status), answer.lines))
+
+    def trailer(self, name: bytes, value: bytes) -> None:
+        if self._trailers is None:
+            self._trailers = []
+        self._trailers.append((name, value))
+
+    @property
+    def switches(self) -> bool:
+        return self._head.switches
+
+    def switched(self, answer: AnswerHead, rest: bytes, transport: asyncio.Transport) -> None:
+        """From here on it is a tunnel, until either side ends it. Times for an answer have been kept."""
+        relay = cast(Relay, self._exchange.feed(Answered(answer, monotonic())))
+        self._sending = self._deadline = None
+        self._length = 0  # for `_cut`: with a tunnel nothing is whole, so that nothing could look whole
+        self._write(b"%b%b%b" % (status_line(answer.status), relay.lines, SWITCHED))
+        self._plane.outbox.flush()
+        self._tunnel = Tunnel(self, self._client, transport)
+        self._tunnel.open(rest)
+
+    def tunnelled(self, inward: int, outward: int) -> None:
+        """So many bytes went through the tunnel, from the client and to it."""
+        self._touched = self._plane.now
+        self._exchange.record.bytes_in += inward
+        self._sent += outward
 
     def failed(self, reason: Reason, detail: str) -> None:
         self._sending = None
@@ -231,6 +267,8 @@ class Turn(Struct, eq=False):
         sending, self._sending = self._sending, None
         if sending is not None:
             sending.abort()
+        if self._tunnel is not None:
+            self._tunnel.close()
 
     # From the client.
 
@@ -239,7 +277,8 @@ class Turn(Struct, eq=False):
         self._let_go()
         self._unpark()
         self._plane.decoding.drop(self)
-        self._exchange.feed(Gone(monotonic()))
+        now = monotonic()
+        self._exchange.feed(Gone(now) if self._tunnel is None else Ended(now))
         self._exchange.record.bytes_out = self._sent
         self._plane.done(self._exchange.record)
 
@@ -277,7 +316,7 @@ class Turn(Struct, eq=False):
                 self.wake()
             else:
                 self._time_out("the request's time is over")
-        elif self._sending is not None and now - self._touched > silence:
+        elif (self._sending is not None or self._tunnel is not None) and now - self._touched > silence:
             if paused:
                 self._transport.abort()
             else:

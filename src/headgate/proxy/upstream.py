@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Literal, Protocol, cast
+from typing import cast
 
 import httptools
-from msgspec import Struct
 
 from headgate.exchange.answer import AnswerHead, read_answer
 from headgate.exchange.events import Headers
@@ -15,27 +14,13 @@ from headgate.proxy.connect import connect
 from headgate.proxy.contexts import Trust, Untrusted
 from headgate.proxy.heads import Heads, Known
 from headgate.proxy.outbox import Outbox
+from headgate.proxy.sending import Key, Owner, Reason, Sending
 
 _CONNECT_S = 3.0
 _IDLE_S = 60.0
 _IDLE_PER_ENDPOINT = 256
 _COPIED = 16 << 10  # bytes of a body up to which copying it costs less than a second piece to write
 _BODILESS = 256 << 10  # bytes of a head, between two pieces of a body, or behind it
-
-Reason = Literal["refused", "reset", "timeout", "garbage", "untrusted"]
-_Key = tuple[str, int, str]  # address, port, and by which TLS
-
-
-class Owner(Protocol):
-    """Who waits for an answer. `failed` comes at most once, and nothing after it; so does `ended`."""
-
-    def whole(self, answer: AnswerHead, body: bytes) -> None: ...  # all at once, or as follows
-    def answered(self, answer: AnswerHead) -> None: ...
-    def body(self, data: bytes) -> None: ...
-    def chunk(self, data: bytes, framed: bytes) -> None: ...  # of a body, and the same as a chunk
-    def ended(self) -> None: ...
-    def flush(self) -> None: ...
-    def failed(self, reason: Reason, detail: str) -> None: ...
 
 
 class Upstreams:
@@ -47,14 +32,12 @@ class Upstreams:
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
         self.trusts: dict[str, Trust] = {}
-        self._idle: dict[_Key, list[Upstream]] = {}
+        self._idle: dict[Key, list[Upstream]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
         self._now = 0.0
         self.heads = Heads[AnswerHead]()
 
-    def send(
-        self, owner: Owner, endpoint: Endpoint, head: bytes, body: bytes, no_body: bool, repeat: bool
-    ) -> "Sending":
+    def send(self, owner: Owner, endpoint: Endpoint, head: bytes, body: bytes, no_body: bool, repeat: bool) -> Sending:
         """Send a request; the answer comes to `owner`.
 
         `no_body`: the answer has none whatever it says (HEAD). `repeat`: it may be sent twice.
@@ -69,12 +52,12 @@ class Upstreams:
         self.connect(sending)
         return sending
 
-    def connect(self, sending: "Sending") -> None:
+    def connect(self, sending: Sending) -> None:
         task = asyncio.get_running_loop().create_task(self._connect(sending))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
 
-    async def _connect(self, sending: "Sending") -> None:
+    async def _connect(self, sending: Sending) -> None:
         address, port, tls = sending.key
         trust = self.trusts.get(tls)
         try:
@@ -130,43 +113,6 @@ class Upstreams:
         self._idle.clear()
 
 
-class Sending(Struct, eq=False):
-    """A request on its way to one endpoint. Its owner is None once the owner wants nothing more of it."""
-
-    key: _Key
-    _upstreams: Upstreams
-    head: bytes
-    body: bytes
-    no_body: bool
-    repeat: bool
-    owner: Owner | None
-    upstream: "Upstream | None" = None
-
-    def abort(self) -> None:
-        """The owner wants no answer any more: the server must notice, so that it can free what it holds."""
-        self.owner = None
-        if self.upstream is not None:
-            self.upstream.transport.abort()
-
-    def pause(self) -> None:
-        if self.upstream is not None and not self.upstream.transport.is_closing():
-            self.upstream.transport.pause_reading()
-
-    def resume(self) -> None:
-        if self.upstream is not None and not self.upstream.transport.is_closing():
-            self.upstream.transport.resume_reading()
-
-    def again(self) -> None:
-        """The server closed a kept connection just as it was used: that says nothing, so ask on a fresh one."""
-        self.upstream = None
-        self._upstreams.connect(self)
-
-    def fail(self, reason: Reason, detail: str) -> None:
-        owner, self.owner = self.owner, None
-        if owner is not None:
-            owner.failed(reason, detail)
-
-
 class Upstream(asyncio.Protocol):
     """One connection. httptools calls the `on_` methods while it is fed.
 
@@ -202,7 +148,7 @@ class Upstream(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, upstreams: Upstreams, key: _Key) -> None:
+    def __init__(self, upstreams: Upstreams, key: Key) -> None:
         self._upstreams = upstreams
         self.key = key
         self.idle_since = 0.0
@@ -244,11 +190,11 @@ class Upstream(asyncio.Protocol):
         if self._between and not (data := self._pass_chunks(sending, data)):
             return
         self._bodiless += len(data)
-        if self._parse(data):
+        if self._parse(sending, data):
             self._parsed(sending, data, fresh=fresh)
 
-    def _parse(self, data: bytes) -> bool:
-        """Whether the answer may go on; if not, it has failed."""
+    def _parse(self, sending: Sending, data: bytes) -> bool:
+        """Whether the answer may go on; if not, it has failed, or is none any more."""
         try:
             self._feed(data)
         except httptools.HttpParserCallbackError:
@@ -256,8 +202,8 @@ class Upstream(asyncio.Protocol):
                 raise  # our own mistake: the loop reports it and ends this connection
             self._end_with("garbage", self._fault)
             return False
-        except httptools.HttpParserUpgrade:
-            self._end_with("garbage", "it switched to another protocol, which nobody asked for")
+        except httptools.HttpParserUpgrade as upgrade:
+            self._switch(sending, data[upgrade.args[0] :])
             return False
         except httptools.HttpParserError as error:
             if not self._complete:
@@ -329,6 +275,15 @@ class Upstream(asyncio.Protocol):
             owner.whole(known.said, data[at:])
         return True
 
+    def _switch(self, sending: Sending, rest: bytes) -> None:
+        owner = sending.owner
+        granted = [value.lower() for name, value in self._headers if name == b"upgrade"]
+        if owner is None or not owner.switches or granted != [b"websocket"]:
+            self._end_with("garbage", "it switched to another protocol, which nobody asked for")
+            return
+        self._sending = sending.owner = sending.upstream = None
+        owner.switched(read_answer(101, self._headers), rest, self.transport)
+
     def _release(self) -> None:
         sending, self._sending = self._sending, None
         transport = self.transport
@@ -374,20 +329,28 @@ class Upstream(asyncio.Protocol):
             self._headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._answering:  # else it is a trailer
-            self._headers.append((name.lower(), value.rstrip(b" \t")))
+        name, value = name.lower(), value.rstrip(b" \t")
+        if not self._answering:
+            self._headers.append((name, value))
+            return
+        sending = self._sending
+        if sending is not None and sending.owner is not None and not self._complete:
+            sending.owner.trailer(name, value)
 
     def on_headers_complete(self) -> None:
         if self._answering:
             return
         status = self._parser.get_status_code()
         chunked = self._framing(status)
+        sending = self._sending
         if status < 200:
             self._interim = True
+            # The client had its 100 from the gateway, where it asked for one; servers are not asked for one.
+            if status > 101 and sending is not None and sending.owner is not None:
+                sending.owner.interim(read_answer(status, self._headers))
             return
         self._answering = True
         self._between = chunked
-        sending = self._sending
         if sending is None or sending.owner is None:
             return
         if sending.no_body:
