@@ -154,7 +154,7 @@ def test_that_trailers_are_welcome_is_passed_on_for_they_are():
 def test_what_the_gateway_has_read_of_the_body_the_server_reads_too():
     """To many servers a body without a type is JSON: no client shall have it read as one thing here, another there."""
     headers = {"connection": "Content-Type, content-encoding, x-once", "content-encoding": "identity", "x-once": "1"}
-    line = read(Play(to("p"), p=serving("m")).ask(body=b'{"model":"n"}', kind="text/csv", headers=headers))
+    line = read(Play(to("p"), p=serving("m")).ask(body=b"a,b", kind="text/csv", headers=headers))
     assert (line.headers["content-type"], line.headers["content-encoding"]) == ("text/csv", "identity")
     assert "x-once" not in line.headers
 

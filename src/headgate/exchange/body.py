@@ -12,6 +12,7 @@ from headgate.exchange.form import find_model
 from headgate.exchange.stream_options import truth
 
 _LONGEST_NAME = 1024  # characters; names go into headers, records and metrics
+_OBJECT = re.compile(rb"(?:\xef\xbb\xbf|\xfe\xff|\xff\xfe)?[ \t\r\n\0]*\{")  # in whichever coding of Unicode
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -62,17 +63,14 @@ _encode = msgspec.json.encode
 
 
 def read_body(content_type: bytes, body: bytes) -> Reading:
-    """Read a body by its content type; a body of another kind says nothing, and is no error."""
+    """Read a body by its content type. One of another kind, that is no object either, says nothing, and is no error."""
     kind = content_type if content_type == b"application/json" else _kind(content_type)
     if kind == b"application/json" or kind.endswith(b"+json"):
         return _read_json(body)
     if kind == b"multipart/form-data":
         return _read_form(content_type, body)
-    # `curl -d '{…}'` without a header says it is a form; what starts like an object and is one, is read as one.
-    if kind in (b"", b"application/x-www-form-urlencoded", b"text/plain") and body[:1] == b"{":
-        reading = _read_json(body)
-        return NOTHING if reading.error else reading
-    return NOTHING
+    # `curl -d '{…}'` without a header says it is a form, and many servers do not look at the type at all.
+    return _read_json(body) if _OBJECT.match(body) else NOTHING
 
 
 def _kind(content_type: bytes) -> bytes:
