@@ -38,6 +38,12 @@ MULTIPART = b"multipart/form-data; boundary=xYz"
         (b'{"model":"m","stream":1}', "m", True, b""),
         (b'{"model":"m","stream":"maybe"}', "m", False, b""),
         (b'{"model":"m","n":1e999,"k":99999999999999999999999999}', "m", False, b""),
+        (b'{"model":"m","n":' + b"9" * 100_000 + b"}", "m", False, b""),
+        (b'{"model":1,"model":"m"}', "m", False, b""),
+        (b'{"model":"a","mod\\u0065l":"b"}', "b", False, b""),
+        (b'{"inner":{"model":"x"},"model":"m","list":[{"model":"y"}]}', "m", False, b""),
+        (b'{"a":' + b"[" * 500 + b"]" * 500 + b',"model":"m"}', "m", False, b""),
+        (b'{"model":"m","a":"\xff","\xfe":1}', "m", False, b""),
     ],
 )
 def test_a_json_body_says_model_stream_and_prompt(body, model, stream, prompt):
@@ -50,9 +56,10 @@ def test_every_kind_of_json_is_read(kind):
     assert read_body(kind, b'{"model":"m"}').model == "m"
 
 
-@pytest.mark.parametrize(
-    "kind", [b"", b"text/plain", b"application/x-www-form-urlencoded", b"application/octet-stream"]
-)
+UNTOLD = [b"", b"text/plain", b"application/x-www-form-urlencoded", b"application/octet-stream"]
+
+
+@pytest.mark.parametrize("kind", UNTOLD)
 def test_what_begins_like_an_object_is_read_as_one_whatever_its_type_says(kind):
     """curl says of `-d '{…}'` that it is a form; and many servers do not look at the type."""
     for blank in (b"", b" ", b"\r\n\t" * 1000):
@@ -93,6 +100,9 @@ def test_other_bodies_say_nothing(body):
         (b'{"model":"m"} x', "not valid JSON", None),
         (b'\xef\xbb\xbf{"model":"m"}', "not valid JSON", None),
         (b'{"model":"m","t":NaN}', "not valid JSON", None),
+        (b'{"model":"m","t":-Infinity}', "not valid JSON", None),
+        (b'{"model":"a","model":1}', "model must be a string", "model"),
+        (b'{"model":"\\ud83d"}', "not valid JSON", None),
         (b"{", "not valid JSON", None),
         (b'{"a":' + b"[" * 200_000, "nested too deeply", None),
     ],
@@ -170,6 +180,12 @@ def test_only_the_model_changes_in_a_form_too(file, asked, served):
 
     assert read_body(MULTIPART, body(asked)).model == asked
     assert with_model(MULTIPART, body(asked), served) == body(served)
+
+
+def test_of_a_name_that_is_there_twice_the_server_gets_one():
+    renamed = with_model(JSON, b'{"model":"a","n":1,"mod\\u0065l":"b"}', "c")
+    assert renamed is not None
+    assert json.loads(renamed, object_pairs_hook=list) == [("model", "c"), ("n", 1)]
 
 
 def test_a_body_whose_keys_are_no_text_can_not_be_rewritten():
