@@ -86,6 +86,39 @@ def test_a_client_that_reads_slowly_makes_the_server_wait():
     run(scenario)
 
 
+@pytest.mark.parametrize("framing", [b"content-length: %d\r\n\r\n" % (32 << 20), b"transfer-encoding: chunked\r\n\r\n"])
+@pytest.mark.parametrize("slow", [True, False])
+def test_no_more_than_256_kib_of_an_answer_are_held(framing, slow):
+    piece = b"x" * (1 << 20)
+
+    async def flood(request: Request):
+        await request.write(b"HTTP/1.1 200 OK\r\n" + framing)
+        for _ in range(32):
+            await request.write(piece if b"length" in framing else chunk(piece))
+        if b"chunked" in framing:
+            await request.write(b"0\r\n\r\n")
+
+    async def scenario(rig: Rig):
+        most = 0
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                for connection in rig.plane.connections:
+                    most = max(most, connection.transport.get_write_buffer_size())
+                await asyncio.sleep(0)
+
+        watching = asyncio.create_task(watch())
+        await rig.backend(flood)
+        client = await rig.client(receive_buffer=8192 if slow else 0)
+        await client.send(GET)
+        assert len((await client.answer()).body) == 32 << 20
+        watching.cancel()
+        assert most <= 256 << 10
+
+    run(scenario)
+
+
 def test_a_client_that_never_reads_is_cut_off():
     async def flood(request: Request):
         await request.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")

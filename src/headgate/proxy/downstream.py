@@ -12,7 +12,9 @@ from headgate.proxy.plane import Plane
 from headgate.proxy.reader import RequestReader
 from headgate.proxy.turn import Turn
 
-_WRITE_AHEAD = 256 << 10  # bytes held for a client that reads slowly, before the server is made to wait
+# Bytes held for a client that reads slowly, before the server is made to wait. uvloop reads up to 256,000 bytes at
+# once: together that is 256 KiB at most.
+_WRITE_AHEAD = 4 << 10
 _READ_AHEAD = 1 << 20  # bytes of bodies held for requests that wait for the answer to one before
 _EARLY = 64 << 10  # bytes held that are for a tunnel which is not there yet
 

@@ -7,6 +7,7 @@ gateway has one write to do, and does it no later than before it would sleep.
 
 import asyncio
 
+_LARGE = 16 << 10  # bytes: so many are written at once, or one read after the other would be held before any is written
 _TOGETHER = 32  # writes: nobody waits for more than the work of so many requests
 
 
@@ -23,6 +24,11 @@ class Outbox:
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
         writes = self._writes
+        if len(data) > _LARGE:
+            self.flush()
+            if not transport.is_closing():
+                transport.write(data)
+            return
         if not writes:
             asyncio.get_running_loop().call_soon(self.flush)
         writes.append((transport, data))

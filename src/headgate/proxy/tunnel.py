@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from headgate.proxy.downstream import Downstream
     from headgate.proxy.turn import Turn
 
-_HELD = 128 << 10  # bytes for each side that reads slowly, before the other is made to wait
+_HELD = 4 << 10  # bytes for a side that reads slowly, before the other is made to wait; one more read may come to it
 
 
 class Tunnel:
