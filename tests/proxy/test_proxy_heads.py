@@ -26,6 +26,11 @@ LINES = [
     "Transfer-Encoding: chunked",
     "Expect: 100-continue",
     "Upgrade: h2c",
+    "Upgrade: websocket",
+    "Connection: upgrade",
+    "Content-Encoding: gzip",
+    "TE: trailers",
+    "Forwarded: for=a",
     "Connection: close",
     "Connection: keep-alive",
     "X-A: \t",
@@ -35,7 +40,7 @@ REQUESTS = st.tuples(
     st.sampled_from(["GET /", "POST /v1/chat/completions", "HEAD /a?b=c"]),
     st.sampled_from(["HTTP/1.1", "HTTP/1.0"]),
     st.lists(st.sampled_from(LINES), max_size=4),
-    st.sampled_from([b"", b"abc", b"0\r\n\r\n", b"123456789012", b"3\r\nabc\r\n0\r\n\r\n"]),
+    st.sampled_from([b"", b"abc", b"0\r\n\r\n", b"123456789012", b"3\r\nabc\r\n0\r\n\r\n", b"0\r\nx-a: 1\r\n\r\n"]),
 ).map(lambda r: "\r\n".join([f"{r[0]} {r[1]}", *r[2], "", ""]).encode() + r[3])
 
 
@@ -55,12 +60,18 @@ def take(it: RequestReader, data: bytes) -> object:
         refusal = it.feed(data)
         told = list(it.requests)
         it.requests.clear()
-    return [seen(asked, keep) for asked, keep in told], refusal, it.in_head, it.in_body, it.expects
+    return [seen(asked, keep) for asked, keep in told], refusal, it.in_head, it.in_body, it.expects, it.early
 
 
 def seen(asked: Asked, keep_alive: bool) -> object:
     head = asked.head
-    return {name: getattr(head, name) for name in head.__struct_fields__}, asked.body, asked.id, keep_alive
+    return (
+        {name: getattr(head, name) for name in head.__struct_fields__},
+        asked.body,
+        asked.trailers,
+        asked.id,
+        keep_alive,
+    )
 
 
 @settings(max_examples=1500, deadline=None)
@@ -124,6 +135,19 @@ def test_a_head_is_known_from_the_third_time_on_whatever_the_bodys_length():
     assert (known[0].body, known[1]) == (b"ccc", True)
     assert reader(heads).whole(post(b"ccc")[:-1]) is None, "not all of it is there"
     assert reader(heads).whole(post(b"ccc") + b"G") is None, "there is more"
+
+
+def test_what_is_more_than_its_head_is_never_remembered():
+    for lines, rest in (
+        (b"Connection: upgrade\r\nUpgrade: websocket\r\n", b""),
+        (b"Connection: upgrade\r\nUpgrade: h2c\r\n", b""),
+        (b"Transfer-Encoding: chunked\r\n", b"0\r\nx-a: 1\r\n\r\n"),
+        (b"Expect: 100-continue\r\nContent-Length: 1\r\n", b"a"),
+    ):
+        heads: Heads = Heads()
+        for _ in range(4):
+            assert reader(heads).whole(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n" + rest) is None
+            assert reader(heads).feed(b"GET / HTTP/1.1\r\nHost: a\r\n" + lines + b"\r\n" + rest) is None
 
 
 def test_a_body_over_the_limit_is_refused_of_a_known_head_too():
