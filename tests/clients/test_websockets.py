@@ -1,11 +1,7 @@
-"""Clients as people use them, through a real gateway: WebSockets, and curl in its older and odder ways."""
+"""WebSockets with a client and a server of their own, through a real gateway."""
 
 import contextlib
-import gzip
 import json
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -15,7 +11,7 @@ from running import Running
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
-from written import GATEWAY, POOL, write
+from written import GATEWAY, write
 
 _ROUTES = """\
 apiVersion: gateway.networking.k8s.io/v1
@@ -24,8 +20,6 @@ metadata: {name: all}
 spec:
   parentRefs: [{name: gw}]
   rules:
-  - matches: [{path: {type: PathPrefix, value: /v1}}]
-    backendRefs: [{name: pool, group: inference.networking.k8s.io, kind: InferencePool}]
   - matches: [{path: {type: PathPrefix, value: /talk}}]
     filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /inner}}}]
     backendRefs: [{name: talk, port: 80}]
@@ -42,12 +36,11 @@ _POD = """\
 apiVersion: v1
 kind: Pod
 metadata:
-  name: {name}
-  labels: {{app: {app}}}
+  name: talk
+  labels: {{app: talk}}
   annotations: {{headgate.dev/address: "{address}:{port}"}}
 """
-_MODEL_PORT, _TALK_PORT = 8102, 8103
-CHAT = {"model": "base", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4}
+_TALK_PORT = 8103
 
 
 def _answer(server: ServerConnection) -> None:
@@ -74,14 +67,8 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     manifests = directory / "manifests"
     running = Running(directory, manifests, verb="gateway", args=("--access-log", "-"))
     address = f"{running.address.rsplit('.', 2)[0]}.253.1"
-    pods = {
-        app: _POD.format(name=app, app=app, address=address, port=port)
-        for app, port in (("vllm", _MODEL_PORT), ("talk", _TALK_PORT))
-    }
-    write(manifests, gateway=GATEWAY, routes=_ROUTES, pool=f"{POOL}---\n{_SERVICE}", **pods)
-    command = [sys.executable, "-m", "headgate", "sim", "--model", "base", "--speed", "0"]
-    silent = subprocess.DEVNULL
-    model = subprocess.Popen([*command, "--host", address, "--port", str(_MODEL_PORT)], stdout=silent, stderr=silent)
+    pod = _POD.format(address=address, port=_TALK_PORT)
+    write(manifests, gateway=GATEWAY, routes=_ROUTES, service=_SERVICE, pod=pod)
     talk = serve(_answer, address, _TALK_PORT, process_request=_admit, subprotocols=["chat"], max_size=None)  # type: ignore[list-item]
     thread = threading.Thread(target=talk.serve_forever)
     thread.start()
@@ -91,8 +78,6 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     finally:
         talk.shutdown()
         thread.join()
-        model.terminate()
-        model.wait(10)
 
 
 def _connect(gate: Running, path: str = "/talk/x?y=1", **more: object) -> ClientConnection:
@@ -143,50 +128,6 @@ def test_a_websocket_that_no_route_takes_is_refused_by_the_gateway(gate: Running
     with pytest.raises(InvalidStatus) as refused, _connect(gate, "/nowhere"):
         pass
     assert json.loads(refused.value.response.body)["error"]["message"].startswith("No route here takes GET /nowhere")
-
-
-def curl(gate: Running, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    binary = shutil.which("curl")
-    if binary is None:
-        pytest.skip("install curl")
-    url = f"http://{gate.address}:8080/v1/chat/completions"
-    command = [binary, "-sS", "--max-time", "20", "-i", url, "-H", "content-type: application/json", *words]
-    return subprocess.run(command, input=given, capture_output=True, check=True)
-
-
-def content(done: subprocess.CompletedProcess[bytes]) -> str:
-    head, _, body = done.stdout.rpartition(b"\r\n\r\n")
-    assert b" 200 OK" in head, done.stdout
-    text: str = json.loads(body)["choices"][0]["message"]["content"]
-    return text
-
-
-@pytest.mark.parametrize(
-    "words", [("-d", json.dumps(CHAT)), ("-d", "@-"), ("-T", "-", "-X", "POST"), ("--http1.0", "-d", "@-")]
-)
-def test_curl_is_answered_however_it_sends(gate: Running, words: tuple[str, ...]) -> None:
-    assert content(curl(gate, *words, given=json.dumps(CHAT).encode()))
-
-
-def test_curl_waits_until_it_is_told_to_go_on(gate: Running) -> None:
-    long = {**CHAT, "messages": [{"role": "user", "content": "word " * 400_000}], "user": "x"}
-    words = ("-H", "expect: 100-continue", "--expect100-timeout", "15", "-d", "@-")
-    done = curl(gate, *words, given=json.dumps(CHAT).encode())
-    assert done.stdout.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
-    assert b"HTTP/1.1 100 Continue" in curl(gate, *words, given=json.dumps(long).encode()).stdout
-
-
-def test_curl_of_old_gets_a_stream_that_ends_with_the_connection(gate: Running) -> None:
-    done = curl(gate, "--http1.0", "-d", json.dumps({**CHAT, "stream": True}))
-    head, _, body = done.stdout.partition(b"\r\n\r\n")
-    assert b"transfer-encoding" not in head
-    assert body.rstrip().endswith(b"data: [DONE]")
-
-
-def test_curl_may_send_its_question_packed(gate: Running) -> None:
-    packed = gzip.compress(json.dumps(CHAT).encode())
-    words = ("-H", "content-encoding: gzip", "--data-binary", "@-")
-    assert content(curl(gate, *words, given=packed)) == content(curl(gate, "-d", json.dumps(CHAT)))
 
 
 def test_closing_without_a_word_is_noticed(gate: Running) -> None:
