@@ -195,7 +195,8 @@ class RequestReader:
                 raise
             return self._refusal
         except httptools.HttpParserError as error:
-            return malformed(str(error), looks_like_tls=data[:1] == b"\x16" and not self.in_body)
+            begins = self._head_size == len(data)  # these are the first bytes of what should be a head
+            return malformed(str(error), looks_like_tls=begins and data[:1] == b"\x16")
         if self.in_body:
             if self._wire_size > _WASTE * self._body_size + _SLACK:
                 return WASTEFUL

@@ -100,7 +100,7 @@ class Tls(asyncio.Transport, asyncio.Protocol):
         self._decipher(protocol)
         while self._unfed and not self._paused and not self._closing:
             self._incoming.write(self._unfed.popleft())
-            self._decipher(protocol)
+            self._decipher(self._protocol or protocol)
 
     def _decipher(self, protocol: asyncio.Protocol) -> None:
         read, pending, incoming = self._tls.read, self._tls.pending, self._incoming
@@ -112,6 +112,7 @@ class Tls(asyncio.Transport, asyncio.Protocol):
                     self.close()
                     return
                 protocol.data_received(data)
+                protocol = self._protocol or protocol  # it may have handed over
                 if not incoming.pending and not pending():
                     break
         except ssl.SSLWantReadError:
@@ -183,6 +184,9 @@ class Tls(asyncio.Transport, asyncio.Protocol):
         self._feed()
         if not self._paused and not self.is_closing():
             self.raw.resume_reading()
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = cast(asyncio.Protocol, protocol)
 
     def close(self) -> None:
         if not self._closing:
