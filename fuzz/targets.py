@@ -16,6 +16,7 @@ from fuzz.bodies import a_body, the_same_model
 from fuzz.heads import an_answer, requests
 from fuzz.mutate import cut, damaged, shown
 from fuzz.readings import HABITS, Message, read
+from fuzz.usages import of_usage
 from fuzz.wires import Wired, normal
 
 _WARM_FOR = 20_000  # cases until the memory of heads starts anew, with another past
@@ -49,6 +50,7 @@ class Targets:
             "answers": self.answers,
             "bodies": self.bodies,
             "streams": self.streams,
+            "usage": self.usage,
         }
 
     def _planes(self) -> tuple[Wired, Wired]:
@@ -164,6 +166,13 @@ class Targets:
                     before,
                     after,
                 )
+
+    # Usage.
+
+    def usage(self, source: Random, dice: Random) -> None:
+        """Event streams with usage: it is known, and hidden where nobody asked for it, however they were cut."""
+        wrong, pieces = of_usage(source, dice)
+        _must(not wrong, wrong, pieces)
 
 
 def _question(method: bytes, path: bytes, version: bytes, body: bytes) -> bytes:

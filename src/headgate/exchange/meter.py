@@ -11,8 +11,8 @@ from msgspec import Raw, Struct
 
 from headgate.exchange.usage import LONGEST, NAME, OBJECT, Told, Usage, decode_usage, last_usage, merged
 
-_OPENS = re.compile(rb'"usage"[ \t]*:[ \t]*\{')
-_CHOICE = re.compile(rb'"choices"[ \t]*:[ \t]*\[[ \t]*[^ \t\]]')
+_OPENS = re.compile(rb'"usage"[ \t\r]*:[ \t\r]*\{')
+_CHOICE = re.compile(rb'"choices"[ \t\r]*:[ \t\r]*\[[ \t\r]*[^ \t\r\]]')
 _DATA = b"data:"
 _BLANK = (b"\n", b"\r\n")
 _LONGEST_LINE = 16 << 10  # bytes that are held; the event that is hidden has some hundred
@@ -52,11 +52,14 @@ class Reader:
 
     def _read_events(self, text: bytes) -> None:
         at = text.find(NAME)
-        for found in OBJECT.finditer(text, at) if at >= 0 else ():
-            if self._first is None:
+        while at >= 0:
+            end = text.find(b"\n", at)
+            found = OBJECT.match(text, at, end if end >= 0 else len(text))
+            if found is not None and self._first is None:
                 self._first = decode_usage(found[1])
-            else:
+            elif found is not None:
                 self._latest = found[1]
+            at = text.find(NAME, at + 1)
 
     def end(self) -> bytes:
         return b""
@@ -105,6 +108,7 @@ class Hider:
         rest = text[at:]
         if self._begun or not (_may_be_hidden(rest) or self._ends_hidden(rest)):
             kept.append(rest)
+            self._swallow = False
             self._is_data = self._is_data if self._begun else rest.startswith(_DATA)
             self._begun = (self._begun + rest)[-LONGEST:]
             rest = b""
