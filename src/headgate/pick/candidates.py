@@ -1,7 +1,6 @@
 """The endpoints among which to choose: what scorers read, prepared as far as it can be."""
 
 from collections.abc import Sequence
-from operator import itemgetter
 
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.ledger import Ledger
@@ -11,17 +10,17 @@ from headgate.fleet.prefix import PrefixIndex
 class Candidates:
     """Those that may serve a request, side by side: item N of each sequence is about endpoint N.
 
-    `waiting` is what each reported (0 where it did not), `reported` its waiting and running together. The ledger and
-    the index are the live ones; `prefixes` is for the scorer of prefixes to remember scores in.
+    `waiting` is what each reported (0 where it did not), `reported` its waiting and running together. `in_flight()`
+    tells our own requests that each serves now. The index is the live one; `prefixes` is for the scorer of prefixes to
+    remember scores in.
     """
 
     __slots__ = (
         "_bits",
         "_bits_of",
-        "_counts_of",
         "endpoints",
+        "in_flight",
         "index",
-        "ledger",
         "loads",
         "names",
         "ones",
@@ -36,7 +35,6 @@ class Candidates:
     ) -> None:
         self.endpoints = tuple(endpoints)
         self.loads = tuple(loads)
-        self.ledger = ledger
         self.index = index
         self.names = tuple(endpoint.name for endpoint in endpoints)
         self.waiting = tuple(load.waiting or 0 for load in loads)
@@ -45,15 +43,7 @@ class Candidates:
         self.zeros = (0.0,) * len(self.names)
         self.prefixes: dict[object, tuple[float, ...]] = {}
         self._bits, self._bits_of = 0, -1
-        # One call in C reads all counts; it gives a tuple only for two keys and more.
-        self._counts_of = itemgetter(*self.names) if len(self.names) > 1 else None
-
-    def in_flight(self) -> tuple[int, ...]:
-        """Our own requests that each candidate serves now."""
-        if self._counts_of is not None:
-            counts: tuple[int, ...] = self._counts_of(self.ledger.counts)
-            return counts
-        return tuple(self.ledger.counts[name] for name in self.names)
+        self.in_flight = ledger.reader(self.names)
 
     def bits(self) -> int:
         """Of the candidates, in the prefix index."""
