@@ -75,7 +75,7 @@ class Downstream(asyncio.Protocol):
         address = peer[0].encode() if isinstance(peer, tuple) else b"unix"
         self._reader = RequestReader(self.plane.bounds, address, self.plane.next_id, self.plane.request_heads)
         self.plane.connections.add(self)
-        if self.leaving:
+        if self.leaving_now:
             self._end()  # it came just as the gateway left
 
     # Requests in.
@@ -125,7 +125,7 @@ class Downstream(asyncio.Protocol):
         elif reader.expects:
             reader.expects = False
             self.plane.outbox.write(self.transport, CONTINUE)
-        elif not reader.busy and self.leaving:
+        elif not reader.busy and self.leaving_now:
             self._end()
 
     def _read_on(self) -> None:
@@ -151,8 +151,13 @@ class Downstream(asyncio.Protocol):
 
     @property
     def leaving(self) -> bool:
-        """Whether the connection is to end as soon as nothing is under way."""
+        """Whether the connection is to end after its next answer."""
         return self.plane.draining or self.listening.closed
+
+    @property
+    def leaving_now(self) -> bool:
+        """Whether it is to end as soon as nothing is under way."""
+        return self.plane.closing or self.listening.closed
 
     def _refuse(self, refusal: Respond) -> None:
         """Answer what is no request. The client may still be sending it: it is heard out, so that it reads this."""
@@ -176,7 +181,7 @@ class Downstream(asyncio.Protocol):
         if not turn.keep_alive:
             self._end()
         elif self._reader.rests and self._reading and self._refusal is None:
-            if self.leaving:
+            if self.leaving_now:
                 self._end()
         else:
             self._proceed()
@@ -232,12 +237,14 @@ class Downstream(asyncio.Protocol):
         elif self._reader.in_head:
             if now - self._began > bounds.head_s:
                 self._refuse(refuse(408, f"The headers did not come within {bounds.head_s:g} s.", close=True))
-        elif quiet > bounds.keep_alive_s:
+        elif quiet > self.plane.keep_alive_s:
             self._end()
 
     def drain(self) -> None:
-        """Finish what runs, take nothing more."""
-        if self._turn is None and not self._reader.busy and not self._ending:
+        """Finish what runs, take nothing more; or no more than one request, where there is time for it."""
+        if not self.leaving_now:
+            self._touched = self.plane.now
+        elif self._turn is None and not self._reader.busy and not self._ending:
             self._end()
 
     def abort(self) -> None:

@@ -174,4 +174,5 @@ class Greeting(Tls):
 
     def drain(self) -> None:
         """Nothing has been asked yet."""
-        self.raw.abort()
+        if self._entrance.plane.closing:
+            self.raw.abort()

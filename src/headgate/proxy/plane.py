@@ -85,11 +85,17 @@ class Plane:
         self.parked: dict[str, set[Turn]] = {}
         self.now = monotonic()  # moves with the sweep, as the date does: good enough, and free to read
         self.date = formatdate(usegmt=True).encode()
-        self.draining = False
+        self.draining = False  # connections end after their next answer
+        self.keep_alive_s = bounds.keep_alive_s  # for a connection's next request
         self._ids = count(1)
         self._id_prefix = os.urandom(6).hex().encode()
         self._sweeper: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event | None = None
+
+    @property
+    def closing(self) -> bool:
+        """Whether connections without a request under way are to end now."""
+        return self.draining and not self.keep_alive_s
 
     def left(self, connection: Connection) -> None:
         """A connection has ended."""
@@ -133,9 +139,14 @@ class Plane:
         self.mirrors.sweep(now)
         self.upstreams.sweep(now)
 
-    async def drain(self, grace: float) -> None:
-        """Let what runs finish, for at most `grace` seconds; then end it."""
+    async def drain(self, grace: float, idle: float = 0.0) -> None:
+        """Let what runs finish, for at most `grace` seconds; then end it.
+
+        Connections without a request under way have `idle` seconds for their next one, and are told with its answer
+        that it was the last: closing one just as a request comes would lose it.
+        """
         self.draining = True
+        self.keep_alive_s = idle
         for connection in list(self.connections):
             connection.drain()
         if self.connections:
