@@ -1,6 +1,7 @@
 """The access log: whole lines, none lost, and no request waits for whoever reads them."""
 
 import asyncio
+import fcntl
 import json
 import os
 import subprocess
@@ -193,3 +194,56 @@ def test_a_torn_line_does_not_spoil_the_next(tmp_path: Path) -> None:
     first, second = path.read_text().splitlines()
     assert len(first) == 100
     assert json.loads(second)["status"] == 0
+
+
+_BESIDE_OTHERS = """
+import asyncio, sys
+from headgate.exchange.record import Record
+from headgate.runtime import accesslog
+
+async def main():
+    path, lock, who = sys.argv[1:]
+    accesslog._ROTATE = 100
+    log = accesslog.AccessLog(path, lambda text: sys.exit(text), int(lock))
+    for number in range(3000):
+        log.write(Record(id=f"{who}-{number}"))
+    log.close(10)
+
+asyncio.run(main())
+"""
+
+
+def _beside_others(path: str, lock: int, who: int, stdout: int | None = None) -> subprocess.Popen[bytes]:
+    """A process that writes 3,000 lines at one go."""
+    command = [sys.executable, "-c", _BESIDE_OTHERS, path, str(lock), str(who)]
+    return subprocess.Popen(command, pass_fds=[lock], stdout=stdout)
+
+
+def test_processes_that_write_to_one_pipe_do_not_mix_their_lines(tmp_path: Path) -> None:
+    out, end = os.pipe()
+    with (tmp_path / "lock").open("w") as lock:
+        writers = [_beside_others("-", lock.fileno(), who, end) for who in range(3)]
+        os.close(end)
+        with os.fdopen(out) as reader:
+            ids = [json.loads(text)["id"] for text in reader]
+    assert [writer.wait(10) for writer in writers] == [0, 0, 0]
+    assert sorted(ids) == sorted(f"{who}-{number}" for who in range(3) for number in range(3000))
+
+
+def test_a_process_waits_for_its_turn_to_write_and_to_put_the_file_aside(tmp_path: Path) -> None:
+    path = tmp_path / "access.log"
+    path.write_text("x" * 101)
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)
+        writer = _beside_others(str(path), lock.fileno(), 0)
+        deadline = time.monotonic() + 10
+        while not any(
+            "->" in text and str(writer.pid) in text for text in Path("/proc/locks").read_text().splitlines()
+        ):
+            assert time.monotonic() < deadline, "it does not wait"
+            time.sleep(0.01)
+        assert path.read_text() == "x" * 101
+        fcntl.lockf(lock, fcntl.LOCK_UN)
+        assert writer.wait(10) == 0
+    assert path.read_text().count("\n") == 3000
+    assert path.with_name("access.log.1").read_text() == "x" * 101

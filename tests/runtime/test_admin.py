@@ -12,10 +12,12 @@ from headgate.pick.choose import choose
 from headgate.pick.decision import Ask, Decision
 from headgate.pick.profile import DEFAULT
 from headgate.pick.standing import Standing
-from headgate.runtime.admin import Admin, told
+from headgate.runtime.admin import Admin
+from headgate.runtime.front import Front
 from headgate.runtime.gateway import Gateway, Options
+from headgate.runtime.recall import told
 from headgate.runtime.rows import ROWS, Seen
-from headgate.runtime.server import Request
+from headgate.runtime.server import Answer, Request
 
 _A, _B = Endpoint("default/a-rank-0", "10.0.0.1", 8000), Endpoint("default/b-rank-0", "10.0.0.2", 8000)
 
@@ -35,9 +37,13 @@ def _record(**fields: object) -> Record:
 def _get(path: str, *records: Record, query: str = "") -> tuple[int, object]:
     async def main() -> tuple[int, bytes]:
         gateway = Gateway(Options(), lambda text: None, None)
-        gateway.recent.extend(records)
+        assert isinstance(gateway.serving, Front)
+        for record in records:
+            gateway.serving.plane.done(record)
         admin = Admin(lambda: Seen(gateway, (), ()), lambda: False)
         answer = admin.handle(Request("GET", path, query, {}, b""))
+        if not isinstance(answer, Answer):
+            answer = await answer
         return answer.status, answer.body
 
     status, body = asyncio.run(main())

@@ -22,8 +22,10 @@ class _World:
         self.now = 1000.0
         self.put_off: list[tuple[float, Callable[[], None]]] = []
         self.changed: list[str] = []
+        self.loaded: list[str] = []
         self.fleet = Fleet(
             self.changed.append,
+            self.loaded.append,
             lambda seconds, function: self.put_off.append((self.now + seconds, function)),
             lambda: self.now,
         )
@@ -276,9 +278,11 @@ def test_loads_that_come_together_are_taken_together_and_change_nothing_else() -
         world.report("p2", waiting=waiting)
     assert len(world.put_off) == 1
     assert view.standing is standing
+    assert world.loaded == []
     world.wait(0.02)
     assert [load.waiting for load in view.standing.loads] == [4, 4]
     assert world.changed == []
+    assert world.loaded == ["default/pool"]
     world.report("p1", waiting=9)
     world.wait(0.02)
     assert view.standing.loads[0].waiting == 9
@@ -297,7 +301,9 @@ def test_a_pool_that_went_while_its_loads_settled_stays_away() -> None:
 def test_who_waits_is_told_of_each_change_after_it_is_whole() -> None:
     seen: list[tuple[str, list[bool]]] = []
     fleet = Fleet(
-        lambda pool: seen.append((pool, [e.ready for e in fleet.views[pool].standing.endpoints])), lambda *_: None
+        lambda pool: seen.append((pool, [e.ready for e in fleet.views[pool].standing.endpoints])),
+        lambda pool: None,
+        lambda *_: None,
     )
     fleet.plan(Plan(pools={"default/pool": _pool()}), _NOTHING)
     fleet.servers([Server("default", "p1", "10.0.0.1", {"app": "vllm"}, ready=True)])

@@ -96,7 +96,7 @@ class _World:
         self.metrics = Metrics(self.ledger, lambda: [view], lambda: 5, self.parked, lambda: 7, lambda: 9)
 
     def read(self) -> dict[Sample, float]:
-        return read(self.metrics.page())
+        return read(self.metrics.page().text())
 
     def of(self, name: str, **labels: str) -> float:
         """The sum over the samples that have these labels."""
@@ -273,7 +273,7 @@ def test_the_process_tells_of_itself() -> None:
 def test_every_family_is_documented() -> None:
     world = _World()
     world.metrics.count(_record())
-    families = re.findall(r"# TYPE (\S+)", world.metrics.page())
+    families = re.findall(r"# TYPE (\S+)", world.metrics.page().text())
     text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
     assert [name for name in families if f"`{name}`" not in text] == []
     documented = set(re.findall(r"`((?:headgate|process)_\w+)`", text))

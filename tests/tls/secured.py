@@ -15,9 +15,10 @@ from authority import Authority, Issued
 from headgate.api import Text, load
 from headgate.fleet.endpoint import Server
 from headgate.plan import Plan, Statuses, translate
-from headgate.proxy.plane import Bounds
+from headgate.proxy.plane import Bounds, Plane
 from headgate.runtime.certificates import examine
 from headgate.runtime.config import Reading
+from headgate.runtime.front import Front
 from headgate.runtime.gateway import Gateway, Options
 
 DEADLINE_S = 20.0
@@ -86,6 +87,11 @@ class Secured:
         self.reading = Reading()
 
     @property
+    def plane(self) -> Plane:
+        assert isinstance(self.gateway.serving, Front)
+        return self.gateway.serving.plane
+
+    @property
     def plan(self) -> Plan:
         return self.reading.plan
 
@@ -132,7 +138,7 @@ def run(story: Callable[[Secured], Awaitable[None]], *, address: str = "127.0.0.
             await asyncio.wait_for(story(secured), 60)
         finally:
             await secured.gateway.stop(0.0)
-        await eventually(lambda: not secured.gateway.plane.connections)
+        await eventually(lambda: not secured.plane.connections)
         assert secured.gateway.fleet.ledger.total() == 0
 
     uvloop.run(main())

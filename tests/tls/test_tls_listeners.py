@@ -77,7 +77,7 @@ def test_a_client_is_shown_the_certificate_of_the_listener_that_it_names() -> No
             await client.close()
         for nobody in ("example.com", "other.org", None):
             assert await turned_away(port, CA.client(), nobody) == "TLSV1_UNRECOGNIZED_NAME"
-        assert secured.gateway.plane.handshake_failures == {"unrecognized_name": 3}
+        assert secured.plane.handshake_failures == {"unrecognized_name": 3}
 
     run(story)
 
@@ -278,7 +278,7 @@ def test_a_port_may_change_from_http_to_https_and_is_there_all_the_time() -> Non
 
     async def story(secured: Secured) -> None:
         await secured.apply(gateway(f"name: l, port: {port}, protocol: HTTP"), answers, certificate)
-        (entrance, server) = secured.gateway.sockets["127.0.0.1", port]
+        binding = secured.gateway.sockets["127.0.0.1", port]
         plain = Client(*await asyncio.open_connection("127.0.0.1", port))
         assert await reached(plain, "a.x") == "one"
         await secured.apply(gateway(https("l", port, "", "cert")), answers, certificate)
@@ -289,7 +289,7 @@ def test_a_port_may_change_from_http_to_https_and_is_there_all_the_time() -> Non
         assert await client.ended()
         plain = Client(*await asyncio.open_connection("127.0.0.1", port))
         assert await reached(plain, "a.x") == "one"
-        assert secured.gateway.sockets["127.0.0.1", port] == (entrance, server)
+        assert secured.gateway.sockets["127.0.0.1", port] is binding
         for one in (plain, client):
             await one.close()
 
@@ -307,7 +307,7 @@ def test_who_speaks_plain_http_to_tls_is_told_so_in_plain_http() -> None:
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert b"use https://" in answer
         writer.close()
-        assert secured.gateway.plane.handshake_failures == {"http_request": 1}
+        assert secured.plane.handshake_failures == {"http_request": 1}
 
     run(story)
 
@@ -338,7 +338,7 @@ def test_a_client_must_show_a_certificate_where_the_port_wants_one(tmp_path: Pat
         assert await turned_away(port, CA.client(tls12=tls12), "a.x") == needed
         assert await turned_away(port, stranger, "a.x") == "TLSV1_ALERT_UNKNOWN_CA"
         assert await turned_away(other, CA.client(tls12=tls12), "a.x") == ""
-        failures = secured.gateway.plane.handshake_failures
+        failures = secured.plane.handshake_failures
         assert failures == {"peer_did_not_return_a_certificate": 1, "certificate_verify_failed": 1}
 
     run(story)
@@ -596,7 +596,7 @@ def test_a_client_that_reads_slowly_holds_up_its_server_and_not_the_gateways_mem
             client = await Client.connect(port, CA.client(), "a.x", limit=1 << 26)
             client.writer.transport.pause_reading()
             client.writer.write(b"GET / HTTP/1.1\r\nhost: a.x\r\n\r\n")
-            (connection,) = secured.gateway.plane.connections
+            (connection,) = secured.plane.connections
             transport = connection.transport  # type: ignore[attr-defined]
             await eventually(lambda: transport.get_write_buffer_size() > 0, "nothing was held")
             before = -1
@@ -663,7 +663,7 @@ def test_a_handshake_that_is_not_finished_in_time_is_ended() -> None:
             writer.write(first)
             assert await reader.read() == b""
             writer.close()
-        assert secured.gateway.plane.handshake_failures == {"timeout": 2}
+        assert secured.plane.handshake_failures == {"timeout": 2}
 
     run(story, handshake_s=0.2)
 
@@ -675,7 +675,7 @@ def test_a_thousand_handshakes_leave_nothing_behind() -> None:
         await secured.apply(
             gateway(https("https", port, "", "cert")), secret("cert", CA.issue("a.x")), route("one", says("one"))
         )
-        plane, context = secured.gateway.plane, CA.client()
+        plane, context = secured.plane, CA.client()
 
         async def some(count: int) -> None:
             for _ in range(count):

@@ -53,9 +53,12 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module")
-def gate(manifests: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with Running(tmp_path_factory.mktemp("state"), manifests, args=("--sim-speed", "0")) as running:
+@pytest.fixture(scope="module", params=["1", "2"], ids=lambda count: f"workers {count}")
+def gate(
+    request: pytest.FixtureRequest, manifests: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Running]:
+    args = ("--sim-speed", "0", "--workers", request.param)
+    with Running(tmp_path_factory.mktemp("state"), manifests, args=args) as running:
         yield running
 
 

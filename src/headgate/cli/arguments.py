@@ -61,6 +61,12 @@ def parser() -> argparse.ArgumentParser:
     )
     _manifests(gateway, flag="--config")
     _serving(gateway)
+    gateway.add_argument(
+        "--take-over",
+        action="store_true",
+        help="take the place of the gateway of this name that runs, and its sockets: it finishes what it has, and no "
+        "request is lost; where none runs, just start",
+    )
 
     check = _verb(commands, "check", verbs.check, "say every mistake in the manifests", examples.CHECK)
     _manifests(check)
@@ -149,6 +155,14 @@ def _serving(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--privileged-ports", action="store_true", help="serve ports below 1024 as they are, not at port + 8000"
     )
+    group.add_argument(
+        "--workers",
+        type=_workers,
+        default=1,
+        metavar="N",
+        help="processes that serve, 1 to 256 (default %(default)s: this one, which does all else too; with more it "
+        "watches over them, and replaces those that die)",
+    )
     group.add_argument("--debug-headers", action="store_true", help="answers say which endpoint served them")
     group.add_argument(
         "--access-log",
@@ -211,6 +225,13 @@ def _interval(text: str) -> float:
 
 def _at_least_1(text: str) -> int:
     return int(_number(text, int, 1))
+
+
+def _workers(text: str) -> int:
+    workers = _at_least_1(text)
+    if workers > 256:
+        raise argparse.ArgumentTypeError("must be 256 or less")
+    return workers
 
 
 def _number(text: str, kind: Callable[[str], float], least: float) -> float:

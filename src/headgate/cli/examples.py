@@ -36,6 +36,8 @@ A server that runs already is written as a Pod: its labels, and where it is.
 examples:
   headgate gateway --config manifests/ --address 0.0.0.0
   headgate gateway --config manifests/ --access-log off --metrics 127.0.0.1:9100
+  headgate gateway --config manifests/ --workers 4           four processes, one gateway
+  headgate gateway --config manifests/ --take-over           a new version, in place of the one that runs
 """
 
 CHECK = """\

@@ -30,10 +30,10 @@ def up(arguments: argparse.Namespace) -> int:
 
 
 def gateway(arguments: argparse.Namespace) -> int:
-    return _run(arguments, launch=False)
+    return _run(arguments, launch=False, take_over=arguments.take_over)
 
 
-def _run(arguments: argparse.Namespace, *, launch: bool, **of_pods: Any) -> int:
+def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False, **of_pods: Any) -> int:
     paths = _paths(arguments)
     if not paths:
         return _no_paths()
@@ -44,14 +44,15 @@ def _run(arguments: argparse.Namespace, *, launch: bool, **of_pods: Any) -> int:
         signal.signal(number, lambda *_: os._exit(0))
     from headgate.proxy.plane import Bounds
     from headgate.runtime import gateway as gateways
-    from headgate.runtime import instance, pods
+    from headgate.runtime import instance, pods, takeover
     from headgate.runtime import up as system
     from headgate.runtime.pods.engine import find_engine
 
     if of_pods.get("engine") == "vllm" and (problem := find_engine("vllm", sys.executable).problem):
         return complain(problem)
     try:
-        directory, lock = instance.claim(arguments.name)
+        inherited = takeover.take(instance.home(arguments.name)) if take_over else None
+        directory, lock = inherited.instance if inherited else instance.claim(arguments.name)
     except instance.Unusable as error:
         return complain(str(error))
     log = arguments.access_log or (str(directory / "access.log") if launch else "-")
@@ -69,11 +70,15 @@ def _run(arguments: argparse.Namespace, *, launch: bool, **of_pods: Any) -> int:
                     bounds=Bounds(body=arguments.body_limit << 20),
                     wait_s=arguments.wait,
                     scrape_s=arguments.scrape_interval,
+                    workers=arguments.workers,
+                    directory=str(directory),
                 ),
                 pods=pods.Options(state_dir=str(directory), launch=launch, **of_pods),
                 metrics=arguments.metrics,
                 grace_s=arguments.grace,
-            )
+            ),
+            lock,
+            inherited,
         )
 
 

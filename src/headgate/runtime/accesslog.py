@@ -1,11 +1,13 @@
 """One line of JSON for each request, written in batches by a thread of its own: no disk, no reader stalls requests."""
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import queue
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
@@ -112,12 +114,14 @@ class AccessLog:
     """`to` is a path, `-` for standard output. A file is bounded: at 64 MiB it becomes `NAME.1`.
 
     Lines come within half a second; all of them are there after `close`. `say` hears when they can't be written, and
-    when they can again. Raises OSError where the file can't be written from the start.
+    when they can again. Where several processes write there, `lock` is an open file that all of them have: they take
+    turns. Raises OSError where the file can't be written from the start.
     """
 
-    def __init__(self, to: str, say: Callable[[str], None]) -> None:
+    def __init__(self, to: str, say: Callable[[str], None], lock: int | None = None) -> None:
         self._path = None if to == "-" else Path(to)
         self._say = say
+        self._lock = lock
         # One buffer: small objects by the thousand push others out of the caches.
         self._lines = bytearray()
         self._count = 0  # of lines in it
@@ -131,8 +135,8 @@ class AccessLog:
         self._trouble = ""
         self._told = ""
         self._torn = False  # the last line written is not whole
-        if self._path is not None:
-            os.close(self._open(self._path))
+        if lock is None:  # else it was found out before there were several
+            try_out(to)
         self._thread = threading.Thread(target=self._work, name="access log", daemon=True)
         self._thread.start()
 
@@ -195,24 +199,30 @@ class AccessLog:
 
     def _put(self, data: bytearray, count: int) -> None:
         try:
-            if self._path is None:
-                self._write(_STDOUT, data)
-            else:
-                file = self._open(self._path)
-                try:
-                    self._write(file, data)
-                finally:
-                    os.close(file)
+            with self._turn():
+                if self._path is None:
+                    self._write(_STDOUT, data)
+                else:
+                    file = _open(self._path)
+                    try:
+                        self._write(file, data)
+                    finally:
+                        os.close(file)
             self._trouble = ""
         except OSError as error:
             self._lost += count
             self._trouble = error.strerror or str(error)
 
-    def _open(self, path: Path) -> int:
-        if path.is_file() and path.stat().st_size > _ROTATE:
-            os.replace(path, path.with_name(path.name + ".1"))
-        # Without waiting: a pipe that nobody reads is an error, said at once.
-        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o640)
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Two must not put a large file aside at once, nor mix their lines in a pipe."""
+        if self._lock is not None:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            if self._lock is not None:
+                fcntl.lockf(self._lock, fcntl.LOCK_UN)
 
     def _write(self, file: int, data: bytearray) -> None:
         if self._torn:
@@ -226,3 +236,16 @@ class AccessLog:
                 continue
             self._torn = rest[written - 1] != ord("\n")
             rest = rest[written:]
+
+
+def try_out(to: str) -> None:
+    """Raises OSError where an access log can't be written."""
+    if to != "-":
+        os.close(_open(Path(to)))
+
+
+def _open(path: Path) -> int:
+    if path.is_file() and path.stat().st_size > _ROTATE:
+        os.replace(path, path.with_name(path.name + ".1"))
+    # Without waiting: a pipe that nobody reads is an error, said at once.
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o640)

@@ -1,29 +1,64 @@
-"""Prometheus' text exposition format, version 0.0.4, written."""
+"""Prometheus' text exposition format, version 0.0.4, written; pages of several processes become one."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
 
 Labels = tuple[tuple[str, str], ...]
+
+
+class Family(Struct):
+    """`samples` is by series, as it is written. `alike`: it says the same in all processes; else samples add up."""
+
+    name: str
+    kind: str  # counter, gauge or histogram
+    text: str  # one line without backslashes
+    alike: bool = False
+    samples: dict[str, int | float] = {}
 
 
 class Page:
     """Families in the order in which they come; all samples of one follow its head."""
 
-    def __init__(self) -> None:
-        self._lines: list[str] = []
+    def __init__(self, families: Iterable[Family] = ()) -> None:
+        self._families = {family.name: family for family in families}
+        self._samples: dict[str, int | float] = {}
 
-    def family(self, name: str, kind: str, text: str) -> None:
-        """`kind`: counter, gauge or histogram. `text` is one line without backslashes."""
-        self._lines += (f"# HELP {name} {text}", f"# TYPE {name} {kind}")
+    @property
+    def families(self) -> list[Family]:
+        return list(self._families.values())
+
+    def family(self, name: str, kind: str, text: str, *, alike: bool = False) -> None:
+        family = self._families[name] = Family(name, kind, text, alike, {})
+        self._samples = family.samples
 
     def sample(self, name: str, labels: Labels, value: float) -> None:
+        """Of the family that was begun last."""
         inside = ",".join(f'{key}="{_escape(text)}"' for key, text in labels)
-        self._lines.append(f"{name}{{{inside}}} {value}" if inside else f"{name} {value}")
+        self._samples[f"{name}{{{inside}}}" if inside else name] = value
 
-    def one(self, name: str, kind: str, text: str, value: float, labels: Labels = ()) -> None:
+    def one(self, name: str, kind: str, text: str, value: float, labels: Labels = (), *, alike: bool = False) -> None:
         """A family of one sample."""
-        self.family(name, kind, text)
+        self.family(name, kind, text, alike=alike)
         self.sample(name, labels, value)
 
+    def add(self, families: Iterable[Family]) -> None:
+        """What another process tells."""
+        for other in families:
+            family = self._families.get(other.name)
+            if family is None:
+                family = self._families[other.name] = Family(other.name, other.kind, other.text, other.alike, {})
+            samples, alike = family.samples, family.alike
+            for key, value in other.samples.items():
+                before = samples.get(key)
+                samples[key] = value if before is None else before if alike else before + value
+
     def text(self) -> str:
-        return "\n".join(self._lines) + "\n"
+        lines: list[str] = []
+        for family in self._families.values():
+            lines += (f"# HELP {family.name} {family.text}", f"# TYPE {family.name} {family.kind}")
+            lines += [f"{series} {value}" for series, value in family.samples.items()]
+        return "\n".join(lines) + "\n"
 
 
 def _escape(text: str) -> str:

@@ -14,7 +14,7 @@ from headgate.fleet.endpoint import Endpoint, Load, Served, Server
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.members import members
 from headgate.fleet.prefix import PrefixIndex
-from headgate.pick.profile import DEFAULT, SERVICE
+from headgate.pick.profile import DEFAULT, SERVICE, Profile
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Plan, Pool
 
@@ -26,20 +26,25 @@ _BASES = 10_000  # names of models whose base is known; adapters may come and go
 class Fleet:
     """Owned by the edge. `changed(pool)` is called when a pool's endpoints or models are others than before.
 
-    `later(seconds, function)` calls the function after that time, `clock` counts seconds.
+    `loaded(pool)`: its endpoints have reported, and nothing else. `later(seconds, function)` calls the function after
+    that time, `clock` counts seconds.
     """
 
     def __init__(
         self,
         changed: Callable[[str], None],
+        loaded: Callable[[str], None],
         later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float] = monotonic,
+        ledger: Ledger | None = None,
+        prefixes: PrefixIndex | None = None,
     ) -> None:
-        self.ledger = Ledger()
-        self.prefixes = PrefixIndex()
+        self.ledger = Ledger() if ledger is None else ledger
+        self.prefixes = PrefixIndex() if prefixes is None else prefixes
         self.views: dict[str, PoolView] = {}
         self.base_models: dict[str, str] = {}
         self._changed = changed
+        self._loaded = loaded
         self._later = later
         self._clock = clock
         self._plan = Plan()
@@ -216,7 +221,7 @@ class Fleet:
         return PoolView(
             pool=pool,
             standing=Standing(pool.name, endpoints, self._loads, self.ledger, self.prefixes),
-            profile=DEFAULT if pool.kind == "inference" else SERVICE,
+            profile=profile_of(pool),
             served=served,
             listed=listed,
             declared=self._expected.get(pool.name, frozenset()) | expected | self._left.get(pool.name, {}).keys(),
@@ -239,6 +244,7 @@ class Fleet:
             if view is not None:
                 old = view.standing
                 view.standing = Standing(old.pool, old.endpoints, self._loads, self.ledger, self.prefixes)
+                self._loaded(name)
 
     def _name_bases(self) -> None:
         """What servers report counts more than what configuration says. The mapping stays the same object.
@@ -260,6 +266,11 @@ class Fleet:
         if bases != self.base_models:
             self.base_models.clear()
             self.base_models.update(bases)
+
+
+def profile_of(pool: Pool) -> Profile:
+    """How a pool chooses."""
+    return DEFAULT if pool.kind == "inference" else SERVICE
 
 
 def _distinct(endpoint: Endpoint, places: dict[str, tuple[str, int]]) -> Endpoint:

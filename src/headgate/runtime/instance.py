@@ -58,13 +58,18 @@ def claim(name: str) -> tuple[Path, IO[str]]:
         raise Unusable(
             f"a headgate called '{name}' is already running (process {owner}); stop it, or give this one another --name"
         ) from None
+    sign(directory, lock)
+    return directory, lock
+
+
+def sign(directory: Path, lock: IO[str]) -> None:
+    """Write down whose it is. Raises Unusable."""
     try:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
     except OSError as error:
         raise Unusable(f"{directory}/lock can't be written: {error.strerror}") from None
-    return directory, lock
 
 
 def admin_socket(directory: Path) -> Path:

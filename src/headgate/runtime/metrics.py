@@ -119,16 +119,15 @@ class Metrics:
         traffic = self._traffic.setdefault((pool, target), _Traffic())
         return self._requests.setdefault(key, _Series(traffic))
 
-    def page(self) -> str:
-        """The text exposition format, version 0.0.4."""
+    def page(self) -> Page:
         page = Page()
-        page.one("headgate_build_info", "gauge", "The version that runs.", 1, (("version", __version__),))
+        page.one("headgate_build_info", "gauge", "The version that runs.", 1, (("version", __version__),), alike=True)
         self._of_requests(page)
         self._of_pools(page)
         self._of_endpoints(page)
         self._of_itself(page)
         describe(page)
-        return page.text()
+        return page
 
     def _of_requests(self, page: Page) -> None:
         page.family("headgate_requests_total", "counter", "Requests by route, pool, model and status.")
@@ -167,15 +166,15 @@ class Metrics:
                 labels = (("pool", pool), ("state", one.replace(" ", "_")))
                 page.sample("headgate_pool_endpoints", labels, states.count(one))
         page.family("headgate_waiting_requests", "gauge", "Requests that wait for an endpoint of the pool now.")
-        for pool, _ in pools:
+        for pool in dict.fromkeys([*(pool for pool, _ in pools), *sorted(self._parked)]):
             page.sample("headgate_waiting_requests", (("pool", pool),), len(self._parked.get(pool, ())))
 
     def _of_endpoints(self, page: Page) -> None:
         now = monotonic()
-        counts = self._ledger.counts
+        count = self._ledger.count
         families: tuple[tuple[str, str, Callable[[Endpoint, Load], float | None]], ...] = (
             ("ready", "Whether the endpoint takes requests.", lambda e, _: int(state(e) == "ready")),
-            ("in_flight", "Requests of this gateway that it is serving.", lambda e, _: counts.get(e.name, 0)),
+            ("in_flight", "Requests of this gateway that it is serving.", lambda e, _: count(e.name)),
             ("waiting", "Requests waiting in the endpoint, as it reports.", lambda _, load: load.waiting),
             ("running", "Requests running in the endpoint, as it reports.", lambda _, load: load.running),
             ("kv_cache_usage", "Share of its KV cache in use, as it reports.", lambda _, load: load.kv_usage),

@@ -114,7 +114,7 @@ def endpoints(seen: Seen) -> list[Row]:
                     "pool": view.pool.name,
                     "address": endpoint.hostport,
                     "state": state(endpoint),
-                    "in_flight": seen.gateway.fleet.ledger.counts.get(endpoint.name, 0),
+                    "in_flight": seen.gateway.fleet.ledger.count(endpoint.name),
                     "waiting": load.waiting,
                     "running": load.running,
                     "kv_usage": load.kv_usage,
@@ -129,10 +129,7 @@ def models(seen: Seen) -> list[Row]:
     """What a client can ask for, at each listener and host."""
     rows: list[Row] = []
     for listener in seen.gateway.plan.listeners:
-        key = seen.gateway.place(listener)
-        if key not in seen.gateway.sockets:
-            continue
-        site = seen.gateway.sockets[key][0].site(listener.hostname)
+        site = seen.gateway.site(listener)
         if site is None:
             continue
         hosts = sorted({host for route in listener.routes for host in route.hostnames}) or [listener.hostname or "*"]
@@ -145,7 +142,7 @@ def models(seen: Seen) -> list[Row]:
                         "parent": served.parent or "",
                         "host": host,
                         "gateway": f"{listener.gateway}/{listener.name}",
-                        "url": _url(listener, *key),
+                        "url": _url(listener, *seen.gateway.place(listener)),
                     }
                 )
     return rows

@@ -6,6 +6,7 @@ when the client goes away. Answers leave in the order in which the requests came
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from email.utils import formatdate
@@ -53,11 +54,12 @@ async def serve(
     host: str | None = None,
     port: int | None = None,
     path: str | None = None,
+    sock: socket.socket | None = None,
     server_name: str = "uvicorn",
     body_limit: int = 64 << 20,
     keep_alive: float = 5.0,
 ) -> "Server":
-    """Listen on `host`:`port` (port 0: any free one) or on the unix socket `path`, and answer with `handler`.
+    """Listen on `host`:`port` (port 0: any free one), on the unix socket `path` or on `sock`; answer with `handler`.
 
     `body_limit` bounds a request's body in bytes (413 beyond it); `keep_alive` is how long, in seconds, a connection
     may idle between requests. Raises OSError when the address can't be had.
@@ -66,6 +68,8 @@ async def serve(
     server = Server(handler, server_name, body_limit, keep_alive)
     if path is not None:
         server.listener = await loop.create_unix_server(server.connect, path)
+    elif sock is not None:
+        server.listener = await loop.create_server(server.connect, sock=sock, backlog=2048)
     else:
         server.listener = await loop.create_server(server.connect, host, port or 0, backlog=2048)
     server.sweep()

@@ -2,38 +2,39 @@
 
 import asyncio
 import contextlib
-import gc
 import resource
 import signal
-import traceback
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic, time
-from typing import Any
+from typing import IO, Any
 
 from msgspec import Struct
 
 from headgate.fleet import endpoint
 from headgate.runtime import gateway as gateways
 from headgate.runtime import pods
-from headgate.runtime.accesslog import AccessLog
+from headgate.runtime.accesslog import AccessLog, try_out
 from headgate.runtime.admin import Admin
 from headgate.runtime.config import Reading, read, remarks
 from headgate.runtime.expected import expected_adapters
 from headgate.runtime.gateway import Gateway
-from headgate.runtime.instance import admin_socket, reachable
-from headgate.runtime.malloc import keep_memory
+from headgate.runtime.mistakes import Mistakes
+from headgate.runtime.presence import Presence
+from headgate.runtime.process import settle_memory
 from headgate.runtime.rows import ROWS, Row, Seen
-from headgate.runtime.server import Server, serve
 from headgate.runtime.sources import Fingerprint, Sources
 from headgate.runtime.table import table, terminal_width
+from headgate.runtime.takeover import Inherited
 from headgate.runtime.voice import Voice
 
 _RETRY_S = 1.0
 _LOOK_S = 0.05
 _ADAPTERS_S = 10.0
-_COLLECT = (100_000, 50, 100)
+_TAKE_OVER_S = 10.0  # that the one before goes on for, until this one is ready
+_LEFT_GRACE_S = 3600.0  # what is left to the one before
+_LEFT_IDLE_S = 10.0
 _PATIENCE_S = 60.0  # after which is shown what is not ready yet
 _FILES = 65_536  # open files and sockets, where the system lets us: each request may need two
 _IN_TABLE = ("gateways", "routes", "pools", "endpoints", "models", "adapters")
@@ -52,21 +53,32 @@ class Options(Struct, frozen=True):
 class System:
     """One running headgate."""
 
-    def __init__(self, options: Options, sources: Sources, voice: Voice, log: AccessLog | None) -> None:
+    def __init__(
+        self,
+        options: Options,
+        sources: Sources,
+        voice: Voice,
+        log: AccessLog | None,
+        lock: IO[str],
+        inherited: Inherited | None,
+    ) -> None:
+        """`lock` is what makes the instance ours, `inherited` what another one had that goes on until we serve."""
         self._options = options
+        self._inherited = inherited
         self._sources = sources
         self._voice = voice
         self._say = voice.say
         self._reading = Reading()
         self._said: set[str] = set()
-        self._gateway = Gateway(options.gateway, self._say, log)
+        self._gateway = Gateway(options.gateway, self._say, log, inherited.listeners if inherited else {})
         self._pods = pods.Pods(options.pods, self._say, self._servers_changed)
-        self._admin = Admin(self._seen, lambda: not self._stopping.is_set() and not self._awaited())
+        admin = Admin(self._seen, lambda: not self._stopping.is_set() and not self._awaited())
+        self._presence = Presence(options.directory, lock, admin, self._say, self._leave)
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._announcing: asyncio.Task[None] | None = None
         self._signals = 0
-        self._mistakes = 0
+        self._mistakes = Mistakes(options.directory, self._say)
 
     async def run(self, seen: Fingerprint, reading: Reading) -> int:
         """`reading` is what stood in the files as of `seen`.
@@ -74,17 +86,20 @@ class System:
         Exit status: 0 after a signal, 1 when there was nothing to run or nowhere to serve it.
         """
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._mistaken)
+        loop.set_exception_handler(self._mistakes)
         for number in signals():
             loop.add_signal_handler(number, self._signalled)
-        servers = await self._serve_admin()
-        if servers is None:
-            return 1
-        await self._gateway.start()
         following: list[asyncio.Task[Any]] = []
         try:
+            if self._inherited is None and not await self._enter():
+                return 1
+            await self._gateway.start()
             if not await self._first(reading):
                 return 0 if self._signals else 1
+            if self._inherited is not None:
+                await self._ready_within(_TAKE_OVER_S)
+                if not await self._enter():
+                    return 1
             following = [
                 loop.create_task(self._for_ever(partial(self._sources.follow, seen, self._changed.set))),
                 loop.create_task(self._for_ever(self._apply_changes)),
@@ -94,27 +109,18 @@ class System:
             return 0
         finally:
             await self._shut_down(following)
-            for server in servers:
-                await server.close(0)
-            admin_socket(self._options.directory).unlink(missing_ok=True)
+            await self._presence.exit()
 
-    async def _serve_admin(self) -> list[Server] | None:
-        path = admin_socket(self._options.directory)
-        try:
-            path.unlink(missing_ok=True)
-            with reachable(path) as short:
-                servers = [await serve(self._admin.handle, path=short, server_name="headgate")]
-        except OSError as error:
-            self._say(f"the socket {path} can't be had: {error.strerror or error}")
-            return None
-        if self._options.metrics is not None:
-            host, port = self._options.metrics
-            try:
-                servers.append(await serve(self._admin.handle_metrics, host=host, port=port, server_name="headgate"))
-            except OSError as error:
-                why = gateways.why_not(error, host, port)
-                self._say(f"There are no metrics at {host}:{port}: {why} (another place, or off: --metrics)")
-        return servers
+    async def _enter(self) -> bool:
+        """From now on other commands find this process. Whether they can."""
+        # Pods are processes of ours: they can't be given away.
+        sockets = None if self._options.pods.launch else self._gateway.sockets.values
+        return await self._presence.enter(self._options.metrics, sockets, self._inherited)
+
+    def _leave(self) -> None:
+        """Another one serves now."""
+        self._signals = 1
+        self._stopping.set()
 
     # What the user wrote.
 
@@ -143,7 +149,7 @@ class System:
             try:
                 await work()
             except Exception as error:
-                self._mistaken(asyncio.get_running_loop(), {"message": "while files were followed", "exception": error})
+                self._mistakes.note("while files were followed", error)
                 await asyncio.sleep(_RETRY_S)
 
     async def _apply_changes(self) -> None:
@@ -171,7 +177,7 @@ class System:
     def _take(self, reading: Reading) -> None:
         """It is the newest. Say what is new in it; what was said before is not said again."""
         self._reading = reading
-        self._gateway.metrics.reloaded(len(reading.errors), time())
+        self._gateway.serving.metrics.reloaded(len(reading.errors), time())
         lines = remarks(reading)
         for text in dict.fromkeys(lines):
             if text not in self._said:
@@ -181,6 +187,7 @@ class System:
     async def _apply(self, reading: Reading) -> None:
         self._pods.apply(reading.snapshot)
         await self._gateway.apply(reading.plan, expected_adapters(reading.snapshot, reading.plan))
+        await asyncio.sleep(0)  # servers that run already are told of one turn of the loop later
 
     # What runs.
 
@@ -262,7 +269,7 @@ class System:
         ]
         self._voice.show("\n" + "\n\n".join(texts) + "\n\n")
 
-    # The end, and what should not happen.
+    # The end.
 
     def _signalled(self) -> None:
         self._signals += 1
@@ -271,7 +278,7 @@ class System:
             self._stopping.set()
             return
         self._pods.kill()
-        admin_socket(self._options.directory).unlink(missing_ok=True)
+        self._presence.vanish()
         self._voice.close()
         # The event loop may be stuck in whatever made the first signal too slow.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -283,20 +290,11 @@ class System:
         for task in following:
             task.cancel()
         await asyncio.gather(*following, return_exceptions=True)
-        await self._gateway.stop(self._options.grace_s)
+        if self._presence.left:  # it holds up nobody
+            await self._gateway.stop(_LEFT_GRACE_S, _LEFT_IDLE_S)
+        else:
+            await self._gateway.stop(self._options.grace_s)
         await self._pods.stop(self._options.grace_s)
-
-    def _mistaken(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An exception that nobody expected is a mistake of ours: a line for people, the rest in a file."""
-        error = context.get("exception")
-        what = f"{type(error).__name__}: {error}" if error is not None else str(context.get("message"))
-        path = self._options.directory / "mistakes.log"
-        with contextlib.suppress(OSError), path.open("a") as file:
-            file.write(f"{time():.3f} {context.get('message')}\n")
-            file.writelines(traceback.format_exception(error) if error is not None else [])
-        self._mistakes += 1
-        if self._mistakes == 1:
-            self._say(f"Headgate has made a mistake ({what}) and goes on. Please report it, with {path}")
 
 
 def signals() -> list[signal.Signals]:
@@ -307,7 +305,15 @@ def signals() -> list[signal.Signals]:
     return found
 
 
-def run(options: Options) -> int:
+def _access_log(options: gateways.Options, say: Callable[[str], None]) -> AccessLog | None:
+    """This process' own: workers write theirs. Raises OSError where it can't be written."""
+    if options.workers > 1:
+        try_out(options.access_log or "-")
+        return None
+    return AccessLog(options.access_log, say) if options.access_log else None
+
+
+def run(options: Options, lock: IO[str], inherited: Inherited | None = None) -> int:
     """The exit status. Raises KeyboardInterrupt when it is interrupted before anything runs."""
     import uvloop
 
@@ -323,15 +329,11 @@ def run(options: Options) -> int:
     voice = Voice(aside=options.gateway.access_log == "-")
 
     async def main() -> int:
-        # What is there now stays: the collector need not look at it again, nor look as often as small programs want.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_COLLECT)
-        keep_memory()
-        return await System(options, sources, voice, log).run(seen, reading)
+        settle_memory()
+        return await System(options, sources, voice, log, lock, inherited).run(seen, reading)
 
     try:
-        log = AccessLog(options.gateway.access_log, voice.say) if options.gateway.access_log else None
+        log = _access_log(options.gateway, voice.say)
     except OSError as error:
         voice.say(f"--access-log {options.gateway.access_log}: {error.strerror or error}")
         return 1
