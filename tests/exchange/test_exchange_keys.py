@@ -1,5 +1,6 @@
 """Only who has a key is let in, whatever is asked for; nobody behind the gateway sees the key."""
 
+import gzip
 import json
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from playbook import CHAT, JSON, Play, error, header, pairs, read, serving, to
 
-from headgate.exchange.events import Asked, Forward, Respond
+from headgate.exchange.events import Asked, Decode, Decoded, Forward, Respond
 from headgate.exchange.exchange import Exchange
 from headgate.exchange.keys import Gate
 from headgate.exchange.request import read_request
@@ -191,3 +192,34 @@ def test_the_usage_is_on_the_client_s_account():
     play, _ = asked({"authorization": "Bearer sk-bob"})
     play.answers_whole(json.dumps({"usage": {"prompt_tokens": 3, "completion_tokens": 4}}).encode(), headers=JSON)
     assert (play.record.client, play.record.prompt_tokens, play.record.completion_tokens) == ("bob", 3, 4)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br"])
+def test_a_compressed_body_is_not_touched_before_the_key(coding):
+    play = closed(to("p", "/v1", ring="gw"), to("p", ring="few"), few=FEW)
+    squeezed = gzip.compress(b'{"model":"m"}')
+    refusal = play.ask(body=squeezed, headers={"content-encoding": coding, "x-api-key": "sk-eve"})
+    assert error(refusal, 401)
+    assert header(refusal, "accept-encoding") is None
+    play = closed(to("p", "/v1", ring="gw"), to("p", ring="few"), few=FEW)
+    assert isinstance(play.ask(body=squeezed, headers={"content-encoding": "gzip", "x-api-key": "sk-bob"}), Decode)
+
+
+def test_a_key_for_another_route_of_the_path_opens_only_that():
+    """Which route it is the body says, so that it has to be decoded first."""
+    play = closed(to("p", ring="gw", model="m"), to("p", ring="few"), few=FEW)
+    squeezed, carol = gzip.compress(b'{"model":"m"}'), {"content-encoding": "gzip", "x-key": "sk-carol"}
+    assert isinstance(play.ask(body=squeezed, headers=carol), Decode)
+    assert error(play.decodes(Decoded(b'{"model":"m"}')), 401)
+
+
+def test_a_websocket_needs_a_key_too():
+    def switching(key: str) -> Asked:
+        raw = [(b"host", b"gw"), (b"authorization", b"Bearer " + key.encode()), (b"sec-websocket-version", b"13")]
+        return Asked(read_request(b"GET", b"/v1/realtime", raw, switches=True), b"", b"id-1", b"192.0.2.7")
+
+    play = closed(to("p", ring="gw"))
+    assert error(Exchange(play.site).feed(switching("sk-eve")), 401)
+    forward = Exchange(play.site).feed(switching("sk-bob"))
+    assert isinstance(forward, Forward)
+    assert b"sk-bob" not in forward.head

@@ -1,5 +1,6 @@
 """What a request cost is in its record: in every API, streamed or not, whether the client asked for usage or not."""
 
+import gzip
 import json
 from itertools import pairwise
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from playbook import CHAT, JSON, STREAM, Play, read, service, serving, to
 from recorded import bodies
 
-from headgate.exchange.events import Cut, Relay, Reply
+from headgate.exchange.events import Cut, Decode, Decoded, Relay, Reply
 from headgate.exchange.stream_options import with_usage
 from headgate.plan.plan import Match, Model, Rewrite, Target
 
@@ -137,6 +138,15 @@ def test_a_service_is_not_asked_and_not_accounted():
     assert isinstance(relay, Relay)
     assert relay.edit is None
     assert accounts(play) == (None, None, None)
+
+
+def test_a_request_that_came_compressed_asks_too():
+    play = Play(to("p"), p=serving("tiny-llama"))
+    body = json.dumps(ASKING).encode()
+    decode = play.ask(body=gzip.compress(body), headers={"content-encoding": "gzip"})
+    assert isinstance(decode, Decode)
+    forward = play.decodes(Decoded(body))
+    assert json.loads(forward.body) == ASKING | {"stream_options": {"include_usage": True}}
 
 
 def test_the_path_that_counts_is_that_which_the_server_sees():

@@ -63,7 +63,7 @@ def receive(
         return head.refusal
     if head.encoding and body:
         found = read_coded(event, _host(head), site, decoded)
-        if isinstance(found, Decode):
+        if isinstance(found, Decode | Respond):
             _record_target(record, head)
             return found
         reading = found

@@ -50,6 +50,11 @@ class Gate:
         admitted = self._known[head] = Admitted(client, self._without_key(head, client))
         return admitted
 
+    def refusal(self, head: RequestHead) -> Respond | None:
+        """None for who is let in."""
+        admitted = self.admit(head)
+        return admitted if isinstance(admitted, Respond) else None
+
     def _without_key(self, head: RequestHead, client: str) -> RequestHead:
         gone = {*self._headers, self._names_client_in}
         kept = [pair for pair in head.kept if pair[0] not in gone]
