@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from random import Random
 
 _LINE_END = re.compile(rb"\r\n")
+_HEAD_END = re.compile(rb"\r\n\r\n")
 TROUBLE = (
     *(b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b"\x0b", b"\x7f", b"\x80", b"\xff", b",", b";"),
     *(b"\r\n ", b"\r\n\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n", b"Content-Length: 5\r\n", b"content-length: 5\r\n"),
@@ -34,7 +35,7 @@ def damaged(dice: Random, data: bytes) -> bytes:
 
 
 def cut(dice: Random, data: bytes) -> list[bytes]:
-    """In pieces: some, very many, or where a line ends, as senders do."""
+    """In pieces: some, very many, where a line ends or just behind a head, as senders do."""
     if len(data) < 2:
         return [data]
     choice = dice.random()
@@ -44,8 +45,11 @@ def cut(dice: Random, data: bytes) -> list[bytes]:
     if choice < 0.4:
         ends = [found.end() for found in _LINE_END.finditer(data) if dice.random() < 0.5]
         places = [place for place in ends if place < len(data)]
+    elif choice < 0.55:
+        behind = {found.end() + int(dice.random() * 6) for found in _HEAD_END.finditer(data)}
+        places = sorted(place for place in behind if place < len(data))
     else:
-        count = 1 if choice < 0.6 else 1 + int(dice.random() * 6)
+        count = 1 if choice < 0.7 else 1 + int(dice.random() * 6)
         places = sorted({1 + int(dice.random() * (len(data) - 1)) for _ in range(count)})
     return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
 
