@@ -7,6 +7,7 @@ _HEADERS = (
     *(b"Connection: keep-alive", b"Connection: close", b"connection: x-a", b"Content-Type: application/json"),
     *(b"X-Request-Id: one", b"X-Forwarded-For: 10.0.0.1", b"Expect: 100-continue", b"Upgrade: h2c", b"TE: trailers"),
     *(b"Connection: Upgrade", b"content_length: 7", b"Cookie: a=b", b"Trailer: x", b"X-Gateway-Model-Name: evil"),
+    *(b"Upgrade: websocket", b"Content-Encoding: gzip", b"Content-Encoding: br", b"Forwarded: for=10.0.0.1"),
 )  # fmt: skip
 _TARGETS = (b"/", b"/web/a", b"/v1/chat/completions", b"/a?b=c", b"/a/../b", b"http://gw.example/x", b"*", b"/%41%2f")
 _BODIES = (
