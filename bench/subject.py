@@ -9,6 +9,7 @@ import msgspec
 
 from bench.backend import Backend
 from bench.canned import MODEL
+from bench.cases import KEY
 from bench.launch import Launch, Place
 from bench.processes import Failed, free_port
 
@@ -16,7 +17,7 @@ _POOL = {"app": "canned-vllm"}
 
 # Everything that is on. What comes to need a flag is switched on in `_flags`, what comes to need an object in
 # `objects`, and both are named here for the reader of the results. The clients send bench.cases.KEY as their API key.
-_ON = "queue, KV, LoRA and prefix scorers; metrics; access log to a file"
+_ON = "API keys; queue, KV, LoRA and prefix scorers; usage accounted; metrics; access log to a file"
 
 
 def _flags(place: Place) -> tuple[str, ...]:
@@ -79,8 +80,12 @@ def objects(backend: Backend, port: int) -> list[dict[str, object]]:
         "endpointPickerRef": {"name": "picker", "port": {"number": 9002}},
     }
     model = {"modelName": MODEL, "criticality": "Critical", "poolRef": {"name": "canned"}}
+    listening = _object("gateway.networking.k8s.io/v1", "Gateway", "bench", gateway)
+    listening["metadata"] = {"name": "bench", "annotations": {"headgate.dev/api-keys": "clients"}}
+    keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "clients"}, "stringData": {"bench": KEY}}
     written = [
-        _object("gateway.networking.k8s.io/v1", "Gateway", "bench", gateway),
+        listening,
+        keys,
         _object("gateway.networking.k8s.io/v1", "HTTPRoute", "bench", route),
         _object("inference.networking.k8s.io/v1", "InferencePool", "canned", selector),
         _object("inference.networking.x-k8s.io/v1alpha2", "InferenceModel", MODEL, model),
