@@ -97,15 +97,23 @@ class Connection:
                     size = int(line, 16)
                 except ValueError:
                     raise Mangled(f"the chunk size {line[:40]!r}") from None
+                if not size:
+                    yield await self._trailers()
+                    return
                 piece = await self.reader.readexactly(size + 2)
                 if piece[-2:] != b"\r\n":
                     raise Mangled(f"a chunk that ends in {piece[-2:]!r}")
-                if not size:
-                    return
                 yield piece[:-2]
         else:
             while piece := await self.reader.read(_PIECE):
                 yield piece
+
+    async def _trailers(self) -> bytes:
+        """They may only be those that endpoints send; nothing of the body."""
+        while (line := await self.reader.readuntil(b"\r\n")) != b"\r\n":
+            if line != b"x-trailer: 1\r\n":
+                raise Mangled(f"the trailer {line[:80]!r}")
+        return b""
 
     def left_over(self) -> bytes:
         """Bytes that came after the last answer."""

@@ -13,8 +13,21 @@ from headgate.exchange.body import read_body, with_model
 _JSON = b"application/json"
 _FORM = b"multipart/form-data; boundary=xYz"
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # of a pair of surrogates, perhaps: Python takes it without the other one
-_STRINGS = ("", "base", "a/b", 'q"uote', "ü", "\U0001f600", "back\\slash", "x" * 300, "line\nend", "tab\t")
-_KEYS = ("model", "model", "stream", "messages", "prompt", "input", "n", "mod\u0065l", "", "Model", "ü")
+_STRINGS = (
+    "",
+    "base",
+    "Yes",
+    "off",
+    "a/b",
+    'q"uote',
+    "ü",
+    "\U0001f600",
+    "back\\slash",
+    "x" * 300,
+    "line\nend",
+    "tab\t",
+)
+_KEYS = ("model", "model", "stream", "stream", "messages", "prompt", "input", "n", "", "Model", "ü")
 
 
 def a_body(dice: Random) -> tuple[bytes, bytes, bool]:
@@ -32,10 +45,15 @@ def _object(dice: Random) -> bytes:
     blank = dice.choice(("", "", " ", "\n", "\t "))
     ascii_only = dice.random() < 0.5
     pairs = [
-        f"{blank}{json.dumps(dice.choice(_KEYS), ensure_ascii=ascii_only)}{blank}:{blank}{_value(dice, 3, ascii_only)}"
+        f"{blank}{_key(dice, ascii_only)}{blank}:{blank}{_value(dice, 3, ascii_only)}"
         for _ in range(int(dice.random() * 5))
     ]
     return f"{blank}{{{','.join(pairs)}{blank}}}{blank}".encode("utf-8", "surrogatepass")
+
+
+def _key(dice: Random, ascii_only: bool) -> str:
+    text = json.dumps(dice.choice(_KEYS), ensure_ascii=ascii_only)
+    return text.replace("e", "\\u0065", 1) if dice.random() < 0.1 else text  # the same key, spelt otherwise
 
 
 def _value(dice: Random, depth: int, ascii_only: bool) -> str:
@@ -77,12 +95,18 @@ def the_same_model(kind: bytes, body: bytes, *, sound: bool) -> str:
     model = value.get("model")
     if (model or "") != reading.model:
         return f"the model is {model!r}, and is taken for {reading.model!r}"
-    if reading.stream != (value.get("stream") is True):
+    if reading.stream != _is_yes(value.get("stream")):
         return f"stream is {value.get('stream')!r}, and is taken for {reading.stream}"
     renamed = with_model(kind, body, "other") if model else None
     if renamed is not None and json.loads(renamed) != {**value, "model": "other"}:
         return f"another name changes more than the name: {renamed!r}"
     return ""
+
+
+def _is_yes(value: Any) -> bool:
+    """As servers read it, which take more than true for it."""
+    said = value.lower() if isinstance(value, str) else value
+    return said in (1, "1", "true", "t", "yes", "y", "on")
 
 
 def _form_law(kind: bytes, body: bytes, model: str, *, sound: bool) -> str:
