@@ -31,6 +31,10 @@ SERVED_EVIL = One("GET /evil HTTP/1.1")
 POST = One("POST / HTTP/1.1", b"hello")
 EMPTY_POST = One("POST / HTTP/1.1")
 GET = One("GET / HTTP/1.1")
+SOCKET = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 UNREADABLE = frozenset({400, 501})
 CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
 
@@ -405,14 +409,24 @@ CASES: dict[str, Case] = {
         post(b"Connection: Upgrade\r\nContent-Length: 5\r\n", b"hello" + EVIL), POST, SERVED_EVIL
     ),
     "a WebSocket by POST, with a body": Case(
-        post(
-            b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nContent-Length: 5\r\n",
-            b"hello" + EVIL,
-        ),
-        (frozenset({400, 501}),),
-        ends=True,
+        post(SOCKET + b"Content-Length: 5\r\n", b"hello" + EVIL), (400,), ends=True
     ),
+    "a WebSocket that is not granted, and another request": served(get(SOCKET) + EVIL, GET, ends=True),
+    "a WebSocket behind a request": served(get() + get(SOCKET) + EVIL, GET, GET, ends=True),
+    "a WebSocket with a body": refused(get(SOCKET + b"Content-Length: 5\r\n", b"hello")),
+    "a WebSocket with a length of 0": served(get(SOCKET + b"Content-Length: 0\r\n") + EVIL, GET, ends=True),
+    "a WebSocket with chunks": refused(get(SOCKET + b"Transfer-Encoding: chunked\r\n", CHUNKS)),
+    "a WebSocket with a length and chunks": refused(
+        get(SOCKET + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", CHUNKS)
+    ),
+    "a WebSocket with two lengths": refused(get(SOCKET + b"Content-Length: 0\r\nContent-Length: 5\r\n", b"hello")),
+    "a WebSocket or h2c": served(get(SOCKET.replace(b"websocket", b"websocket, h2c")) + EVIL, GET, ends=True),
+    "a WebSocket and h2c, on two lines": served(get(SOCKET + b"Upgrade: h2c\r\n") + EVIL, GET, ends=True),
+    "a WebSocket that nobody announced": served(
+        get(SOCKET.replace(b"Connection: Upgrade\r\n", b"")) + EVIL, GET, SERVED_EVIL
+    ),
+    "a WebSocket of HTTP/1.0": served(b"GET / HTTP/1.0\r\n" + HOST + SOCKET + b"\r\n" + EVIL, GET, ends=True),
+    "a WebSocket of another version": served(get(SOCKET.replace(b"13", b"7")) + EVIL, GET, ends=True),
     "an HTTP/2 preface behind a request": Case(
         get() + b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + EVIL, (GET, frozenset({400, 505})), ends=True
     ),
