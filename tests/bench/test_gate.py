@@ -7,7 +7,7 @@ from bench.backend import backend
 from bench.cases import CASES
 from bench.measure import measure
 
-LIMIT = 14.0  # CPU per short chat request; about 1.4 times what is usual (docs/performance.md)
+LIMIT = 9.0  # CPU per short chat request; about 1.5 times what is usual (docs/performance.md)
 ROUNDS = 3
 
 
