@@ -228,8 +228,8 @@ class Play:
         assert isinstance(command, Send)
         return command.data
 
-    def fails(self, reason: Any, detail: str = "") -> Command:
-        return self.exchange.feed(Failed(reason, detail, self.now))
+    def fails(self, reason: Any, detail: str = "", unfinished: bytes = b"") -> Command:
+        return self.exchange.feed(Failed(reason, detail, self.now, unfinished))
 
     def decodes(self, done: Decoded) -> Command:
         return self.exchange.feed(replace(done, now=self.now))

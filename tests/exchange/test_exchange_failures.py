@@ -8,6 +8,7 @@ from playbook import JSON, STREAM, Play, endpoint, error, header, service, servi
 
 from headgate.exchange.events import Abort, Cut, Forward, Relay, Respond, Wait
 from headgate.exchange.exchange import State
+from headgate.exchange.site import Limits
 from headgate.plan.plan import Model, Target
 
 REASON = "x-llm-d-request-dropped-reason"
@@ -139,7 +140,7 @@ def test_a_stream_that_has_begun_ends_with_an_error_event(reason, code):
     play.ask(model="m")
     play.answers(200, STREAM)
     cut = play.fails(reason, "why")
-    assert cut.data.startswith(b"\n\ndata: {")
+    assert cut.data.startswith(b"data: {")
     assert cut.data.endswith(b"}\n\n")
     problem = json.loads(cut.data.strip()[len("data: ") :])["error"]
     assert problem["code"] == code
@@ -153,7 +154,26 @@ def test_half_an_event_that_was_held_back_is_not_sent_before_the_error():
     play.answers(200, STREAM)
     sent = play.chunk(b'data: {"model":"v1"}\n\ndata: {"mod')
     assert sent == b'data: {"model":"chat"}\n\n'
-    assert play.fails("reset").data.startswith(b"\n\ndata: {")
+    assert play.fails("reset").data.startswith(b"data: {")
+
+
+def test_half_an_event_that_was_sent_becomes_the_error():
+    play = Play(to("p"), p=serving("m"))
+    play.ask(model="m")
+    play.answers(200, STREAM)
+    half = b'data: {"choices":[{"delta":{"content":"Hel'
+    event = json.loads((half + play.fails("reset", unfinished=half).data).removeprefix(b"data: "))
+    assert event["choices"] == [{"delta": {"content": "Hel"}}]
+    assert event["error"]["code"] == "endpoint_failed"
+
+
+def test_a_stream_of_messages_ends_with_an_event_of_the_kind_that_its_clients_know():
+    play = Play(to("p"), p=serving("m"))
+    play.ask("POST /v1/messages", model="m")
+    play.answers(200, STREAM)
+    name, data = play.fails("reset").data.split(b"\n", 1)
+    assert name == b"event: error"
+    assert json.loads(data.removeprefix(b"data: "))["type"] == "error"
 
 
 # Time.
@@ -171,6 +191,28 @@ def test_the_limit_of_the_pool_counts_where_the_route_has_none():
     assert Play(to("p"), p=serving("m", timeout_s=60.0)).ask(model="m").deadline == 160.0
     assert Play(to("p", timeout_s=0.0), p=serving("m", timeout_s=60.0)).ask(model="m").deadline is None
     assert Play(to("p"), p=serving("m")).ask(model="m").deadline is None
+
+
+def test_the_limit_of_the_gateway_counts_where_neither_has_one():
+    for route, deadline in ((to("p"), 107.0), (to("p", timeout_s=0.0), None), (to("p", timeout_s=9.0), 109.0)):
+        play = Play(route, p=serving("m"))
+        play.site.limits = Limits(request_s=7.0)
+        assert play.ask(model="m").deadline == deadline
+
+
+@pytest.mark.parametrize(
+    ("after", "detail", "told"),
+    [
+        (2.0, "", "one attempt may take 2 s"),
+        (5.0, "", "the whole request may take 5 s"),
+        (3.0, "nothing came within 3 s", "nothing came within 3 s"),
+    ],
+)
+def test_each_limit_says_which_one_it_is(after, detail, told):
+    play = Play(to("p", timeout_s=5.0, backend_timeout_s=2.0), p=serving("m"))
+    play.ask(model="m")
+    assert error(play.after(after).fails("timeout", detail), 504)["message"].endswith(f"in time: {told}.")
+    assert play.record.error == f"timeout: {told}"
 
 
 def test_one_try_may_have_a_limit_of_its_own():

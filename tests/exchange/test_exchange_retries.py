@@ -26,6 +26,92 @@ def test_without_a_word_of_retries_every_answer_is_passed_on():
     assert isinstance(one.answers(503), Relay)
 
 
+# What model servers get without a word: 502 and 503, and requests that broke, as far as the budget goes.
+
+
+@pytest.mark.parametrize("status", [502, 503])
+def test_a_model_server_that_can_not_is_replaced_by_another_one_twice(status):
+    one = Play(to("p"), p=serving("m", endpoints=4))
+    asked = [endpoint(one.ask(model="m")), endpoint(one.answers(status)), endpoint(one.answers(status))]
+    assert len(set(asked)) == 3
+    assert isinstance(one.answers(status), Relay)
+    assert (one.record.status, one.record.tries, one.record.error) == (status, 3, "")
+
+
+@pytest.mark.parametrize("status", [400, 429, 500, 501, 504])
+def test_another_answer_of_a_model_server_is_an_answer(status):
+    one = Play(to("p"), p=serving("m"))
+    one.ask(model="m")
+    assert isinstance(one.answers(status), Relay)
+
+
+def test_a_503_of_the_only_model_server_is_passed_on():
+    one = Play(to("p"), p=serving("m", endpoints=1))
+    one.ask(model="m")
+    assert isinstance(one.answers(503), Relay)
+
+
+def test_once_the_budget_is_spent_a_503_is_passed_on():
+    pool = serving("m")
+    before = spent(Play(to("p"), p=pool))
+    one = Play(to("p"))
+    one.views = before.views
+    before.ask(model="m")
+    assert isinstance(before.answers(503), Relay)
+
+
+def spent(one: Play) -> Play:
+    """Nothing is left of the budget of its pool."""
+    while one.views["p"].budget.spend(0, one.now):
+        pass
+    return one
+
+
+def test_once_the_budget_is_spent_what_broke_waits_for_its_turn():
+    one = spent(Play(to("p"), p=serving("m")))
+    first = endpoint(one.ask(model="m"))
+    assert one.fails("reset") == Wait("", one.now + 0.25)
+    assert one.record.waited
+    one.after(0.25)
+    assert one.wakes() == Wait("", one.now + 0.25), "there is still nothing left"
+    one.views["p"].budget.pay_back(1, one.now)
+    assert endpoint(one.after(0.25).wakes()) != first
+    assert isinstance(one.answers(), Relay)
+    assert one.views["p"].budget.spend(0, one.now), "what was answered is paid back"
+
+
+def test_what_waits_for_its_turn_does_so_no_longer_than_a_request_may_wait():
+    one = spent(Play(to("p"), p=serving("m")))
+    one.ask(model="m")
+    wait = one.fails("reset", "by peer")
+    while isinstance(wait, Wait):
+        one.now = wait.until
+        spent(one)
+        wait = one.wakes()
+    assert one.now == 130.0
+    assert "reset: by peer" in error(wait, 503)["message"]
+    assert header(wait, "retry-after") == "1"
+
+
+def test_what_waits_for_its_turn_past_its_time_gets_504():
+    one = spent(Play(to("p", timeout_s=1.0), p=serving("m")))
+    one.ask(model="m")
+    wait = one.fails("reset")
+    while isinstance(wait, Wait):
+        one.now = wait.until
+        spent(one)
+        wait = one.wakes()
+    assert one.now == 101.0
+    error(wait, 504)
+
+
+def test_a_route_that_wants_retries_is_not_held_to_the_budget():
+    one = spent(Play(to("p", retry=Retry((503,), attempts=2)), p=serving("m")))
+    one.ask(model="m")
+    assert isinstance(one.answers(503), Forward)
+    assert isinstance(one.fails("reset"), Forward)
+
+
 def test_attempts_come_after_the_first_request_and_the_last_answer_is_passed_on():
     one = play(Retry((503,), attempts=4))
     one.ask("GET /x")

@@ -199,7 +199,7 @@ def test_what_is_held_back_when_the_server_breaks_is_not_sent_half():
     assert play.chunk(b'data: {"choices":[{"index":0}]}\n\ndata: {"id"') == b'data: {"choices":[{"index":0}]}\n\n'
     broken = play.fails("reset")
     assert isinstance(broken, Cut)
-    assert broken.data.startswith(b'\n\ndata: {"error"')
+    assert broken.data.startswith(b'data: {"error"')
 
 
 def test_the_objective_is_recorded_where_the_pool_has_it():

@@ -1,7 +1,10 @@
 """Which servers belong to a pool, and at which addresses."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headgate.fleet.endpoint import Endpoint, Server
-from headgate.fleet.members import members
+from headgate.fleet.members import by_label, members, narrowed
 
 LABELS = {"app": "vllm", "tier": "gpu"}
 
@@ -78,3 +81,13 @@ def test_ray_serve_is_known_by_its_labels():
 def test_what_the_server_is_its_endpoints_are():
     (found,) = members("ns", LABELS, (1,), [server(ready=False, draining=True)])
     assert found == Endpoint("ns/a-rank-0", "10.0.0.1", 1, LABELS, ready=False, draining=True)
+
+
+_LABELS = st.dictionaries(st.sampled_from("ab"), st.sampled_from("xy"))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["ns", "other"]), _LABELS), max_size=8), _LABELS)
+def test_looking_by_label_finds_the_same_members(given_servers, selector):
+    servers = [server(f"s{n}", namespace=where, labels=labels) for n, (where, labels) in enumerate(given_servers)]
+    few = narrowed("ns", selector, by_label(servers))
+    assert members("ns", selector, (8000,), few) == members("ns", selector, (8000,), servers)

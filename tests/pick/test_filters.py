@@ -102,3 +102,14 @@ def test_filters_only_remove_and_account_for_all_that_they_removed(pairs, subset
     assert sorted([one.name for one in found] + gone) == [one.name for one in endpoints]
     assert [pairs[int(one.name[1:])][1] for one in found] == loads
     assert list(removed) == [name for name in names if name in removed]
+
+
+def test_an_ejected_endpoint_gets_requests_only_where_nobody_else_is_left():
+    loads = {"a": Load(models=served("m", "x")), "b": Load(models=served("m")), "c": Load(models=served("m"))}
+    ejected = {"a": {"ejected": True}}
+    assert kept(Ask("m"), loads, **ejected) == ["b", "c"]
+    assert kept(Ask("x"), loads, **ejected) == ["a"], "it alone serves the model"
+    assert kept(Ask("m", exclude=frozenset("bc")), loads, **ejected) == ["a"], "the others have failed"
+    assert kept(Ask("m"), loads, a={"ejected": True}, b={"ready": False}, c={"draining": True}) == ["a"]
+    decision = choose(Ask("m"), standing(loads, **ejected), DEFAULT, lambda: 0.0)
+    assert decision.removed == {"not-ejected": ("a",)}

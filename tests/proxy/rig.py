@@ -28,6 +28,7 @@ from headgate.fleet.endpoint import Endpoint, Load, Served
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.profile import DEFAULT, SERVICE
+from headgate.pick.room import Room
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Backend, Listener, Match, Pool, Route
 from headgate.proxy.downstream import Listening
@@ -93,6 +94,8 @@ class Rig:
         self.backends: list[Server] = []
         self.clients: list[Client] = []
         self.wait_s = route.pop("wait_s", 30.0)
+        self.room: Room | None = route.pop("room", None)
+        self.only: dict[str, tuple[str, ...]] = {}  # the models of backends that don't serve all
 
     async def start(self) -> None:
         self._before = asyncio.all_tasks()
@@ -113,12 +116,18 @@ class Rig:
         served = {model: Served(model) for model in self.models}
         # The first one is the least loaded: it is asked first, and the others when it fails.
         loads = {
-            b.name: Load(waiting=n, running=n, kv_usage=n / 10, models=tuple(served.values()), at=monotonic())
+            b.name: Load(
+                waiting=n,
+                running=n,
+                kv_usage=n / 10,
+                models=tuple(served[model] for model in self.only.get(b.name, self.models)),
+                at=monotonic(),
+            )
             for n, b in enumerate(self.backends)
         }
         self.views["p"] = PoolView(
             pool=self.pool,
-            standing=Standing("p", endpoints, loads, self.ledger, self.prefixes),
+            standing=Standing("p", endpoints, loads, self.ledger, self.prefixes, (), self.room),
             profile=DEFAULT if self.kind == "inference" else SERVICE,
             served=served if self.kind == "inference" and ready else {},
             listed=self.kind == "inference" and ready,
@@ -170,6 +179,7 @@ class Rig:
         await eventually(lambda: not plane.connections, f"client connections: {plane.connections}")
         assert self.ledger.total() == 0, f"in flight: {dict(self.ledger.counts)}"
         assert not any(plane.parked.values()), f"parked: {plane.parked}"
+        assert plane.held.total == 0, f"held: {plane.held.total} bytes"
         plane.upstreams.close()
         for backend in self.backends:
             await eventually(lambda b=backend: not b.open, f"{backend.name} still has connections")

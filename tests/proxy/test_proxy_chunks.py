@@ -10,7 +10,8 @@ from headgate.exchange.answer import AnswerHead
 from headgate.fleet.endpoint import Endpoint
 from headgate.proxy.chunks import whole_chunk
 from headgate.proxy.outbox import Outbox
-from headgate.proxy.upstream import Upstream, Upstreams
+from headgate.proxy.upstream import Upstream
+from headgate.proxy.upstreams import Upstreams
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 CHUNKS = st.lists(

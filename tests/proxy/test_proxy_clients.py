@@ -56,6 +56,146 @@ def test_a_client_that_leaves_while_its_server_is_being_reached_leaves_nothing()
     run(scenario)
 
 
+# A client that closes its side.
+
+
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+@pytest.mark.parametrize("kind", ["whole", "stream", "slow stream"])
+def test_a_client_that_closes_its_side_after_its_request_gets_its_answer(kind, version):
+    async def answers(request: Request):
+        await asyncio.sleep(0.15)
+        if kind == "whole":
+            await request.reply(b"here")
+            return
+        await request.write(SSE + chunk(b"data: 1\n\n"))
+        await asyncio.sleep(0.15 if kind == "slow stream" else 0)
+        await request.write(chunk(b"data: 2\n\n") + b"0\r\n\r\n")
+
+    async def scenario(rig: Rig):
+        await rig.backend(answers)
+        client = await rig.client()
+        await client.send(CHAT.replace(b"HTTP/1.1", b"HTTP/" + version))
+        client.writer.write_eof()
+        reply = await client.answer()
+        assert (reply.status, reply.whole) == (200, True)
+        assert reply.body == (b"here" if kind == "whole" else b"data: 1\n\ndata: 2\n\n")
+        assert await client.ended()
+        assert (rig.records[0].status, rig.records[0].error) == (200, "")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 3])
+def test_a_client_may_close_its_side_at_any_time(tokens):
+    goes_on = asyncio.Event()
+
+    async def answers(request: Request):
+        await request.write(SSE)
+        for number in range(4):
+            await request.write(chunk(b"data: %d\n\n" % number))
+            if number == tokens:
+                await goes_on.wait()
+        await request.write(b"0\r\n\r\n")
+
+    async def scenario(rig: Rig):
+        await rig.backend(answers)
+        client = await rig.client()
+        await client.send(CHAT)
+        await client.head()
+        body = b""
+        while body.count(b"data") <= tokens:
+            body += await client.chunk()
+        client.writer.write_eof()
+        await asyncio.sleep(0.15)  # so long that it would be found to be gone
+        goes_on.set()
+        while (data := await client.chunk()) != b"":
+            body += data
+        assert body == b"".join(b"data: %d\n\n" % number for number in range(4))
+        assert await client.reader.read() == b"\r\n", "the end of the chunks, and of the connection"
+
+    run(scenario)
+
+
+def test_all_requests_of_a_client_that_closes_its_side_are_answered_and_half_a_one_is_not():
+    async def scenario(rig: Rig):
+        await rig.backend(echo)
+        client = await rig.client()
+        await client.send(CHAT + GET.replace(b"/a", b"/b") + GET + b"GET /half")
+        client.writer.write_eof()
+        bodies = [(await client.answer()).body for _ in range(3)]
+        assert [body.split()[1] for body in bodies] == [b"/v1/chat/completions", b"/b", b"/a"]
+        assert await client.ended()
+
+    run(scenario)
+
+
+def test_a_client_that_closes_its_side_while_it_waits_for_an_endpoint_gets_its_answer():
+    async def scenario(rig: Rig):
+        await rig.backend(ok)
+        rig.see(ready=False)
+        client = await rig.client()
+        await client.send(CHAT)
+        client.writer.write_eof()
+        await eventually(lambda: any(rig.plane.parked.values()))
+        await asyncio.sleep(0.1)
+        rig.see()
+        rig.plane.wake("p")
+        assert (await client.answer()).body == b"ok"
+
+    run(scenario)
+
+
+def test_a_refusal_reaches_a_client_that_has_closed_its_side():
+    async def scenario(rig: Rig):
+        await rig.backend(hang)
+        client = await rig.client()
+        await client.send(CHAT)
+        client.writer.write_eof()
+        assert (await client.answer()).status == 504
+        assert await client.ended()
+
+    run(scenario, timeout_s=0.2)
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_client_that_closes_everything_while_nothing_moves_is_gone_at_once(waits):
+    async def scenario(rig: Rig):
+        backend = await rig.backend(hang)
+        rig.see(ready=not waits)
+        client = await rig.client()
+        await client.send(CHAT)
+        await eventually(lambda: any(rig.plane.parked.values()) if waits else backend.requests)
+        client.writer.close()
+        assert await eventually(lambda: rig.records) < 0.1
+        assert (rig.records[0].status, rig.records[0].error) == (499, "the client went away")
+        assert await eventually(lambda: not backend.open) < 0.1
+
+    run(scenario)
+
+
+def test_a_client_that_closes_everything_before_its_answer_comes_is_gone_when_it_comes():
+    """It still listened when it closed its side, so that only the next byte can tell."""
+
+    async def late(request: Request):
+        await asyncio.sleep(0.3)
+        await request.write(SSE)
+        while True:
+            await request.write(chunk(b"data: 1\n\n"))
+            await asyncio.sleep(0.01)
+
+    async def scenario(rig: Rig):
+        backend = await rig.backend(late)
+        client = await rig.client()
+        await client.send(CHAT)
+        client.writer.write_eof()
+        await asyncio.sleep(0.2)
+        client.writer.close()
+        await eventually(lambda: not backend.open)
+        assert rig.records[0].error == "the client went away"
+
+    run(scenario)
+
+
 def test_a_client_that_reads_slowly_makes_the_server_wait():
     total = 64 << 20
     sent = 0

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import socket
 from time import monotonic
 
 import pytest
+from openai._streaming import SSEDecoder
 from rig import Rig, eventually, run
 from wire import CHAT, GET, SSE, Request, chunk, hang, ok, writes
 
@@ -304,6 +306,32 @@ def test_a_stream_that_breaks_off_ends_with_an_error_event(end, version):
     run(scenario)
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("pieces", [1, 3, 40])
+def test_a_stream_that_breaks_off_inside_an_event_can_be_read_to_its_end(end, pieces):
+    whole = f'data: {{"n":1}}{end}{end}'.encode()
+    half = b'data: {"choices":[{"delta":{"content":"' + "née ".encode() * 20 + b"\xc3"
+    size = len(half) // pieces + 1
+
+    async def breaks(request: Request):
+        await request.write(SSE + chunk(whole) * 20)
+        for place in range(0, len(half), size):
+            await request.write(chunk(half[place : place + size]))
+            await asyncio.sleep(0.001)
+        request.reset()
+
+    async def scenario(rig: Rig):
+        await rig.backend(breaks)
+        reply = await rig.ask(CHAT)
+        assert reply.whole
+        events = [json.loads(event.data) for event in SSEDecoder().iter_bytes(iter([reply.body]))]
+        assert events[:-1] == [{"n": 1}] * 20
+        assert events[-1]["error"]["code"] == "endpoint_failed"
+        assert events[-1]["choices"][0]["delta"]["content"].startswith("née née")
+
+    run(scenario)
+
+
 def test_a_stream_of_known_length_that_breaks_off_is_not_made_longer():
     async def half(request: Request):
         await request.write(
@@ -352,12 +380,68 @@ def test_a_stream_that_outlasts_its_route_is_told_so():
     run(scenario, timeout_s=0.4)
 
 
-def test_a_server_that_falls_silent_is_given_up():
+def test_a_server_that_never_begins_its_answer_is_given_up():
     async def scenario(rig: Rig):
-        await rig.backend(hang)
+        backend = await rig.backend(hang)
+        reply = await rig.ask(CHAT)
+        assert (reply.status, reply.error["code"]) == (504, "timeout")
+        assert reply.error["message"] == "The model server did not answer in time: nothing came within 0.3 s."
+        await eventually(lambda: not backend.open)
+
+    run(scenario, bounds=Bounds(first_byte_s=0.3))
+
+
+def test_a_server_that_falls_silent_in_the_middle_is_given_up():
+    async def tires(request: Request):
+        for _ in range(5):
+            await request.write(chunk(b"data: 1\n\n") if request.number else SSE + chunk(b"data: 1\n\n"))
+            request.number = 1
+            await asyncio.sleep(0.1)
+        await asyncio.Event().wait()
+
+    async def scenario(rig: Rig):
+        backend = await rig.backend(tires)
+        reply = await rig.ask(CHAT)
+        *data, last = reply.body.decode().strip().split("\n\n")
+        assert data == ["data: 1"] * 5, "the first byte came in time, and so did the others"
+        problem = json.loads(last.removeprefix("data: "))["error"]
+        assert problem["message"].endswith("(timeout: nothing came for 0.4 s).")
+        await eventually(lambda: not backend.open)
+
+    run(scenario, bounds=Bounds(first_byte_s=0.2, silence_s=0.4))
+
+
+def test_a_stream_that_is_only_begun_by_its_head_is_given_up_as_one_that_is_not():
+    async def head_only(request: Request):
+        await request.write(SSE)
+        await asyncio.Event().wait()
+
+    async def scenario(rig: Rig):
+        await rig.backend(head_only)
         assert (await rig.ask(CHAT)).status == 504
 
-    run(scenario, bounds=Bounds(silence_s=0.3))
+    run(scenario, bounds=Bounds(first_byte_s=0.3))
+
+
+def test_a_connection_that_is_not_had_in_time_is_one_that_is_refused():
+    async def scenario(rig: Rig):
+        with socket.socket() as full:  # its backlog takes no more, and it never accepts
+            full.bind(("127.0.0.1", 0))
+            full.listen(0)
+            rig.nobody()
+            rig.backends[0].port = full.getsockname()[1]
+            waiting = [socket.socket() for _ in range(4)]
+            for one in waiting:
+                one.setblocking(False)
+                one.connect_ex(full.getsockname())
+            await rig.backend(ok)
+            assert (await rig.ask(CHAT)).body == b"ok"
+            for one in waiting:
+                one.close()
+        assert len(rig.records[0].decisions) == 2
+        assert rig.records[0].tries == 1
+
+    run(scenario, bounds=Bounds(connect_s=0.2))
 
 
 def test_a_server_may_answer_before_it_has_read_everything():

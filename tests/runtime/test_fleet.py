@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headgate.fleet.endpoint import Load, Served, Server
+from headgate.pick.choose import choose
+from headgate.pick.decision import Ask
 from headgate.plan.plan import HealthCheck, Model, Plan, Pool, Target
 from headgate.runtime.fleet import Fleet
 
@@ -310,6 +314,94 @@ def test_who_waits_is_told_of_each_change_after_it_is_whole() -> None:
     fleet.load("default/p1-rank-0", Load(models=(_BASE,)))
     fleet.load("default/p1-rank-0", Load(models=(_BASE,), waiting=1))
     assert seen == [("default/pool", []), ("default/pool", [False]), ("default/pool", [True])]
+
+
+def _fail(world: _World, name: str, times: int = 5) -> None:
+    for _ in range(times):
+        world.fleet.judge.failed(f"default/{name}-rank-0", "refused")
+
+
+def _ejected(world: _World) -> list[str]:
+    return [
+        e.name[8:].removesuffix("-rank-0") for e in world.fleet.views["default/pool"].standing.endpoints if e.ejected
+    ]
+
+
+def test_an_endpoint_that_fails_in_a_row_is_ejected_for_a_while_and_its_pool_is_told() -> None:
+    world = _World(_pool())
+    world.serve("p1", "p2")
+    world.report("p1")
+    world.report("p2")
+    world.changed.clear()
+    _fail(world, "p1")
+    assert _ejected(world) == ["p1"]
+    assert world.ready() == ["p1", "p2"], "it is ready all the same"
+    assert world.changed == ["default/pool"]
+    assert world.fleet.why_not("default/p1-rank-0") == "has failed again and again (refused): ejected for 10 s more"
+    world.wait(10.0)
+    assert _ejected(world) == []
+    assert world.fleet.why_not("default/p1-rank-0") == ""
+    _fail(world, "p1", 1)
+    world.wait(19.0)
+    assert _ejected(world) == ["p1"], "one failure, and twice as long"
+    world.wait(1.0)
+    assert _ejected(world) == []
+
+
+def test_half_of_a_pool_is_never_ejected_and_the_next_takes_the_place_of_one_that_leaves() -> None:
+    world = _World(_pool())
+    for name in ("p1", "p2", "p3"):
+        world.serve("p1", "p2", "p3")
+        world.report(name)
+    _fail(world, "p2")
+    world.wait(1.0)
+    _fail(world, "p1")
+    assert _ejected(world) == ["p2"]
+    world.wait(9.0)
+    assert _ejected(world) == ["p1"]
+
+
+def test_a_process_that_is_started_anew_or_healthy_again_is_not_judged_by_what_was() -> None:
+    world = _World(_pool(health=HealthCheck()))
+    world.serve("p1", "p2", "p3")
+    for name in ("p1", "p2", "p3"):
+        world.report(name)
+    _fail(world, "p1")
+    world.serve("p2", "p3", down=("p1",))
+    world.serve("p1", "p2", "p3")
+    world.report("p1")
+    assert _ejected(world) == []
+    _fail(world, "p1")
+    world.fleet.health("default/p1-rank-0", False)
+    assert world.ready() == ["p2", "p3"]
+    world.fleet.health("default/p1-rank-0", True)
+    assert (world.ready(), _ejected(world)) == (["p1", "p2", "p3"], [])
+
+
+def _share(world: _World, name: str, requests: int = 100) -> float:
+    """Of the requests that would go to the emptiest, how many get there."""
+    view = world.fleet.views["default/pool"]
+    decisions = [choose(Ask("base"), view.standing, view.profile, lambda: 0.0) for _ in range(requests)]
+    chosen = [decision.endpoint.name for decision in decisions if decision.endpoint is not None]
+    return chosen.count(f"default/{name}-rank-0") / requests
+
+
+def test_an_endpoint_that_joins_others_gets_a_growing_share_of_what_it_would_win() -> None:
+    world = _World(_pool())
+    world.serve("p1")
+    world.report("p1", waiting=5, running=5)
+    world.wait(20.0)
+    world.serve("p1", "p2")
+    world.report("p2", waiting=0, running=0)
+    shares = [_share(world, "p2")]
+    for _ in range(48):
+        world.wait(0.25)
+        shares.append(_share(world, "p2"))
+    assert shares[0] == pytest.approx(0.1, abs=0.02)
+    assert shares[20] == pytest.approx(0.5, abs=0.05)
+    assert shares[-1] == 1.0
+    assert all(later - before > -0.05 for before, later in pairwise(shares))
+    assert world.put_off == [], "nothing is looked at once all have grown up"
 
 
 _names = st.sampled_from(["p1", "p2", "p3"])

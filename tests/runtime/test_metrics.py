@@ -3,6 +3,7 @@
 import math
 import re
 import timeit
+from functools import partial
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -16,7 +17,10 @@ from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.profile import DEFAULT
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Pool
+from headgate.proxy.plane import Plane
+from headgate.runtime.front import describe_load
 from headgate.runtime.metrics import Metrics
+from headgate.runtime.watchdog import Watchdog
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\[\\n"])*",?)*)\})? (\S+)')
@@ -93,7 +97,9 @@ class _World:
         standing = Standing("default/pool", endpoints, loads, self.ledger, PrefixIndex())
         view = PoolView(Pool("default/pool", "default", {}, (8000,)), standing, DEFAULT)
         self.parked = {"default/pool": [1, 2, 3]}
-        self.metrics = Metrics(self.ledger, lambda: [view], lambda: 5, self.parked, lambda: 7, lambda: 9)
+        self.plane = Plane(self.ledger, PrefixIndex(), lambda record: None)
+        also = (partial(describe_load, self.plane), Watchdog(None).describe)
+        self.metrics = Metrics(self.ledger, lambda: [view], lambda: 5, self.parked, lambda: 7, lambda: 9, also=also)
 
     def read(self) -> dict[Sample, float]:
         return read(self.metrics.page().text())
@@ -268,6 +274,29 @@ def test_the_process_tells_of_itself() -> None:
     assert samples["headgate_connections"] == 5
     assert samples["headgate_tasks"] == 9
     assert samples["headgate_access_log_dropped_total"] == 7
+
+
+def test_a_refusal_may_say_itself_why() -> None:
+    world = _World()
+    world.metrics.count(_record(status=503, answered_at=0.0))
+    world.metrics.count(_record(status=503, answered_at=0.0, refused="overloaded"))
+    assert world.of("headgate_refused_requests_total", reason="no_endpoint") == 1
+    assert world.of("headgate_refused_requests_total", reason="overloaded") == 1
+
+
+def test_ejections_are_counted_by_pool_and_ejected_endpoints_are_a_state_of_their_own() -> None:
+    world = _World()
+    world.metrics.ejected(["default/pool"])
+    assert world.of("headgate_ejections_total", pool="default/pool") == 1
+    assert world.of("headgate_pool_endpoints", state="ejected") == 0
+
+
+def test_what_is_held_and_turned_away_is_told() -> None:
+    world = _World()
+    world.plane.held.change(70_000)
+    world.plane.turned_away = 3
+    assert world.of("headgate_held_bytes") == 70_000
+    assert world.of("headgate_turned_away_connections_total") == 3
 
 
 def test_every_family_is_documented() -> None:

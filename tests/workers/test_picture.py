@@ -13,7 +13,7 @@ from headgate.pick.choose import choose
 from headgate.pick.decision import Ask
 from headgate.plan.plan import HealthCheck, Model, Plan, Pool, Target
 from headgate.runtime.fleet import Fleet
-from headgate.runtime.workers.messages import News, encode
+from headgate.runtime.workers.messages import Failed, News, Passed, encode
 from headgate.runtime.workers.picture import Picture, read
 from headgate.runtime.workers.publish import Publisher, share
 
@@ -39,7 +39,18 @@ class _World:
         )
         self.woken: list[list[str]] = [[], []]
         rows = self.shared.counters.rows
-        self.pictures = [Picture(SharedLedger(rows, row), self.woken[row].append) for row in range(2)]
+        self.told: list[Failed | Passed] = []
+        self.pictures = [
+            Picture(
+                SharedLedger(rows, row),
+                self.woken[row].append,
+                self.told.append,
+                lambda seconds, what: None,
+                10.0,
+                None,
+            )
+            for row in range(2)
+        ]
         self.applied = [0, 0]
 
     def _changed(self, pool: str) -> None:
@@ -84,7 +95,7 @@ class _World:
         for name, view in self.fleet.views.items():
             seen = picture.views[name]
             for field in PoolView.__struct_fields__:
-                if field != "standing":
+                if field not in ("standing", "budget"):
                     assert getattr(seen, field) == getattr(view, field), field
             assert seen.standing.endpoints == view.standing.endpoints
             assert seen.standing.loads == view.standing.loads
@@ -236,3 +247,37 @@ def test_what_a_dead_worker_had_in_flight_is_given_back() -> None:
         picture.ledger.take("default/p1-rank-0")
     world.shared.counters.clear(1)
     assert world.pictures[0].ledger.count("default/p1-rank-0") == 1
+
+
+def test_workers_tell_of_failures_and_of_successes_only_where_somebody_fails() -> None:
+    world = _World()
+    judges = [picture.judge for picture in world.pictures]
+    judges[0].passed("e")
+    assert world.told == []
+    judges[0].failed("e", "refused")
+    judges[0].passed("e")
+    judges[0].passed("e")
+    assert world.told == [Failed("e", "refused"), Passed("e")]
+    world.shared.latest.put("failing", "", ("e",))
+    world.tell(1)
+    assert judges[1].failing == {"e"}
+    judges[1].passed("e")
+    assert world.told[2:] == [Passed("e")]
+
+
+def test_an_ejection_reaches_all_workers() -> None:
+    world = _World()
+    world.plan(_POOLS["b"])
+    world.serve("p1", "p2")
+    world.report("p1")
+    world.report("p2")
+    for _ in range(5):
+        world.fleet.judge.failed("default/p1-rank-0", "refused")
+    for worker in range(2):
+        world.tell(worker)
+        world.agree(worker)
+        view = world.pictures[worker].views["default/b"]
+        assert [one.ejected for one in view.standing.endpoints] == [True, False]
+        chosen = choose(Ask("base"), view.standing, view.profile, lambda: 0.0).endpoint
+        assert chosen is not None
+        assert chosen.name == "default/p2-rank-0"

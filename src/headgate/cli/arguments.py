@@ -8,6 +8,13 @@ from typing import NoReturn
 from headgate import __version__
 from headgate.cli import examples, verbs
 
+_TIMEOUTS = (
+    ("--connect-timeout", 3.0, "how long a connection to an endpoint may take"),
+    ("--first-byte-timeout", 600.0, "how long an endpoint may take until its answer begins"),
+    ("--idle-timeout", 300.0, "how long nothing may come in the middle of an answer, or be taken of it"),
+    ("--request-timeout", 0.0, "how long a whole request may take, where neither its route nor its pool says"),
+)
+
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
@@ -184,11 +191,39 @@ def _serving(parser: argparse.ArgumentParser) -> None:
         help="the largest request body (default %(default)s)",
     )
     group.add_argument(
+        "--held-limit",
+        type=_at_least_1,
+        default=1024,
+        metavar="MIB",
+        help="bodies and unread answers that are held for all requests together; beyond it new ones get 503 "
+        "(default %(default)s)",
+    )
+    group.add_argument(
+        "--connection-limit",
+        type=_at_least_1,
+        metavar="N",
+        help="client connections; those beyond it get 503 (default: as many as the open files allow)",
+    )
+    group.add_argument(
+        "--endpoint-limit",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="requests under way at one endpoint of an inference pool; further ones wait for their turn (default: any)",
+    )
+    group.add_argument(
+        "--pool-limit",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="the same of a whole inference pool (default: any number)",
+    )
+    group.add_argument(
         "--wait",
         type=_at_least_0,
         default=30.0,
         metavar="S",
-        help="how long a request may wait for an endpoint (default %(default)g)",
+        help="how long a request may wait for an endpoint, or for its turn (default %(default)g)",
     )
     group.add_argument(
         "--scrape-interval",
@@ -197,6 +232,32 @@ def _serving(parser: argparse.ArgumentParser) -> None:
         help="how often each endpoint is asked for its metrics while there is traffic, 0.01 to 1 (default: 0.1, and "
         "less often in fleets of more than 40 endpoints); without traffic it is each second, and never are more than "
         "2,500 asked in a second",
+    )
+    group.add_argument(
+        "--retries",
+        type=_count,
+        default=2,
+        metavar="N",
+        help="how often a request that was not begun is tried on another endpoint, where its route does not say "
+        "(default %(default)s); connections that are refused don't count",
+    )
+    for flag, default, text in _TIMEOUTS:
+        group.add_argument(
+            flag, type=_at_least_0, default=default, metavar="S", help=f"{text} (default %(default)g; 0 no limit)"
+        )
+    group.add_argument(
+        "--eject-after",
+        type=_count,
+        default=5,
+        metavar="N",
+        help="failures in a row after which an endpoint gets no requests for a while (default %(default)s; 0 never)",
+    )
+    group.add_argument(
+        "--slow-start",
+        type=_at_least_0,
+        default=10.0,
+        metavar="S",
+        help="how long the share of an endpoint that joins others grows (default %(default)g; 0 not at all)",
     )
     group.add_argument(
         "--grace",
@@ -221,6 +282,10 @@ def _interval(text: str) -> float:
     if value > 1:
         raise argparse.ArgumentTypeError("must be 1 or less: what is older than 2 seconds counts as unknown")
     return value
+
+
+def _count(text: str) -> int:
+    return int(_number(text, int, 0))
 
 
 def _at_least_1(text: str) -> int:

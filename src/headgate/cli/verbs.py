@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from math import inf
 from typing import Any
 
 KINDS = ("gateways", "routes", "pools", "endpoints", "models", "adapters", "pods")
@@ -42,6 +43,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
     # raised in the middle of an import may be swallowed.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
+    from headgate.pick.room import Room
     from headgate.proxy.plane import Bounds
     from headgate.runtime import gateway as gateways
     from headgate.runtime import instance, pods, takeover
@@ -67,11 +69,24 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
                     privileged_ports=arguments.privileged_ports,
                     debug_headers=arguments.debug_headers,
                     access_log="" if log == "off" else log,
-                    bounds=Bounds(body=arguments.body_limit << 20),
+                    bounds=Bounds(
+                        body=arguments.body_limit << 20,
+                        connections=arguments.connection_limit or system.connections(),
+                        held=arguments.held_limit << 20,
+                        connect_s=arguments.connect_timeout or inf,
+                        first_byte_s=arguments.first_byte_timeout or inf,
+                        silence_s=arguments.idle_timeout or inf,
+                    ),
+                    request_s=arguments.request_timeout or None,
+                    tries=arguments.retries + 1,
                     wait_s=arguments.wait,
                     scrape_s=arguments.scrape_interval,
                     workers=arguments.workers,
                     directory=str(directory),
+                    tell_stalls=True,
+                    eject_after=arguments.eject_after,
+                    slow_start_s=arguments.slow_start,
+                    room=Room(arguments.endpoint_limit, arguments.pool_limit),
                 ),
                 pods=pods.Options(state_dir=str(directory), launch=launch, **of_pods),
                 metrics=arguments.metrics,

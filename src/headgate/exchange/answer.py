@@ -6,6 +6,7 @@ from headgate.exchange.events import Headers
 from headgate.exchange.request import HOP_BY_HOP, OURS, wire, without_nominated
 
 _NOT_PASSED_ON = HOP_BY_HOP | OURS | {b"x-request-id", b"content-length"}
+_ENGINE_DIED = b"EngineCore encountered an issue"
 
 
 class AnswerHead(Struct, frozen=True, eq=False, gc=False):
@@ -48,3 +49,12 @@ def read_answer(status: int, headers: Headers) -> AnswerHead:
     streamed = kind.startswith(b"text/event-stream")
     readable = (streamed or b"json" in kind) and coding.lower() in (b"", b"identity")
     return AnswerHead(status, kept, wire(kept), length, streamed, readable)
+
+
+def engine_died(status: int, body: bytes) -> bool:
+    """Whether a vLLM server says that its engine is no more: it will not serve again, and another one can be asked.
+
+    With 500, or in the first event of a stream, which it has begun with 200 (vllm.v1.engine.exceptions).
+    """
+    says_no = status == 500 or (status == 200 and body.startswith(b'data: {"error"'))
+    return says_no and _ENGINE_DIED in body

@@ -45,6 +45,12 @@ class Job(Struct, frozen=True, gc=False):
     hides: bool = False
     caller: Caller = ANYONE
 
+    def over(self, asked_at: float, now: float) -> str:
+        """Which limit is over, in words."""
+        if self.ends is not None and now >= self.ends:
+            return f"the whole request may take {self.ends - asked_at:g} s"
+        return f"one attempt may take {self.way.route.backend_timeout_s or 0.0:g} s"
+
 
 def receive(
     event: Asked, site: Site, record: Record, decoded: Decoded | None = None
@@ -183,6 +189,7 @@ def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Ro
         model_lines(site, reading.model),
         edited=any(edit is not None for edit in (route.request, backend.request, route.rewrite, backend.rewrite)),
         dressed=any(edit is not None for edit in (route.response, backend.response, cors, route.session)),
+        inference=site.pools[backend.pool].pool.kind == "inference",
         bare=not (route.session or route.backend_timeout_s or route.mirrors or backend.mirrors),
         cors=cors,
         mirrors=route.mirrors + backend.mirrors,
@@ -232,6 +239,8 @@ def _for_pool(
     record.target = model
     start, body = outward(event, body, site, record, way, view, decoded=decoded is not None)
     whole = route.timeout_s if route.timeout_s is not None else pool.timeout_s
+    if whole is None:
+        whole = site.limits.request_s
     job = Job(
         way,
         start,

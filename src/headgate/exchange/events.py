@@ -71,13 +71,14 @@ class Ended(Struct, frozen=True, gc=False):
 
 class Failed(Struct, frozen=True, gc=False):
     """`refused`: no connection. `reset`: it broke. `timeout`: it took longer than it may. `garbage`: not HTTP.
-
-    `untrusted`: by TLS it is not who it must be.
+    `untrusted`: by TLS it is not who it must be. `unfinished` is what the client was sent of an event stream since the
+    last event that was whole. A timeout without `detail` is that of a Forward's deadline.
     """
 
     reason: Literal["refused", "reset", "timeout", "garbage", "untrusted"]
     detail: str = ""
     now: float = 0.0
+    unfinished: bytes = b""
 
 
 class Gone(Struct, frozen=True, gc=False):
@@ -98,7 +99,8 @@ class Forward(Struct, frozen=True, gc=False):
     """Send this request to this endpoint. `deadline` is a time or None; `rungs` are for the prefix index.
 
     With `repeat` it may be sent a second time when a kept connection turns out to be closed: doing it twice is no harm.
-    `mirrors` get a copy each, and nobody waits for what they say.
+    `mirrors` get a copy each, and nobody waits for what they say. With `hold` a stream counts as answered from its
+    first byte on, not from its head: until then it can be asked for elsewhere.
     """
 
     endpoint: Endpoint
@@ -108,16 +110,19 @@ class Forward(Struct, frozen=True, gc=False):
     deadline: float | None = None
     repeat: bool = True
     mirrors: tuple[Endpoint, ...] = ()
+    hold: bool = False
 
 
 class Wait(Struct, frozen=True, gc=False):
     """Nobody can serve this now: wake it when the pool changes, and at `until` at the latest.
 
-    Without a pool it is the time alone that it waits for.
+    Without a pool it is the time alone that it waits for. With `room` those who could serve it have as many requests as
+    they may: it is woken when one of them ends, in its turn.
     """
 
     pool: str
     until: float
+    room: bool = False
 
 
 class Respond(Struct, frozen=True, gc=False):

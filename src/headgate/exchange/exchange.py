@@ -17,8 +17,10 @@ from msgspec import Struct, field
 
 from headgate.exchange.answer import AnswerHead
 from headgate.exchange.arrival import Job, receive
+from headgate.exchange.copies import copied_to
 from headgate.exchange.cors import share
-from headgate.exchange.edits import edit_headers
+from headgate.exchange.cut import end_stream
+from headgate.exchange.dress import dress
 from headgate.exchange.events import (
     Abort,
     Answered,
@@ -32,7 +34,6 @@ from headgate.exchange.events import (
     Failed,
     Forward,
     Gone,
-    Headers,
     Relay,
     Reply,
     Respond,
@@ -44,19 +45,18 @@ from headgate.exchange.events import (
 from headgate.exchange.models import unknown_model
 from headgate.exchange.passage import Passage, pass_whole, passage
 from headgate.exchange.record import Record
-from headgate.exchange.refuse import error_event, refuse, sentence
+from headgate.exchange.refuse import refuse, sentence
 from headgate.exchange.request import wire
-from headgate.exchange.session import renewed, told
 from headgate.exchange.site import PoolView, Site, reachable
 from headgate.fleet.endpoint import Endpoint
 from headgate.pick.choose import choose
 from headgate.pick.decision import Ask, Decision
 from headgate.pick.hold import hold
+from headgate.pick.room import NO_ROOM
 from headgate.pick.saturation import saturation
 from headgate.plan.plan import Retry
 
 _AGAIN_S = 0.25  # how soon endpoints that refused are tried again while a request waits
-_DECISIONS = 16  # kept in the record: the last ones
 _NOBODY = [(b"x-llm-d-request-dropped-reason", b"rejected-no-endpoints"), (b"retry-after", b"1")]
 _SATURATED = [(b"x-llm-d-request-dropped-reason", b"rejected-saturated"), (b"retry-after", b"1")]
 
@@ -84,8 +84,14 @@ class Exchange(Struct, eq=False):
     _wait_until: float = 0.0
     _excluded: frozenset[str] = frozenset()
     _not_before: float = 0.0  # when the next attempt may be made
+    _spent: int = 0  # of the pool's budget of retries
     _passage: Passage | None = None
     _sse: bool = False
+
+    @property
+    def held(self) -> int:
+        """Bytes of the body that are kept, for as long as it may have to be sent again."""
+        return len(self._body)
 
     def feed(self, event: Event) -> Command:
         """The one thing to do next."""
@@ -131,8 +137,8 @@ class Exchange(Struct, eq=False):
             return self._respond(refuse(429, message, code="saturated", headers=_SATURATED), now)
         decision = self._choose(view)
         if decision.endpoint is None:
-            self._note(decision)
-            return self._wait(now, view, sentence(decision.why))
+            self.record.note(decision)
+            return self._wait(now, view, sentence(decision.why), room=decision.emptied == NO_ROOM)
         return self._forward(decision, now)
 
     def _choose(self, view: PoolView) -> Decision:
@@ -145,66 +151,48 @@ class Exchange(Struct, eq=False):
                 return held
         return choose(ask, view.standing, view.profile, self._site.dice)
 
-    def _note(self, decision: Decision) -> None:
-        """While a request waits there may be hundreds of attempts: of the vain ones in a row, the last tells enough."""
-        before = self.record.decisions
-        if not before:
-            self.record.decisions = (decision,)
-            return
-        if decision.endpoint is None and before[-1].endpoint is None:
-            before = before[:-1]
-        self.record.decisions = (*before[1 - _DECISIONS :], decision)
-
     def _forward(self, decision: Decision, now: float) -> Forward:
         record, job, endpoint = self.record, self._job, decision.endpoint
         assert endpoint is not None
-        self._note(decision)
+        self.record.note(decision)
         self.state = State.SENT
         record.tries += 1
         record.endpoint = endpoint.name
         if not job.way.bare:
             return self._forward_with_care(endpoint, now)
         record.sent_at = now
-        return Forward(endpoint, job.head, self._body, job.ask.prefix, job.ends, job.repeatable)
+        return Forward(endpoint, job.head, self._body, job.ask.prefix, job.ends, job.repeatable, hold=job.way.inference)
 
     def _forward_with_care(self, endpoint: Endpoint, now: float) -> Forward:
         record, job, deadline = self.record, self._job, self._job.ends
         if job.way.route.backend_timeout_s:
             ends = now + job.way.route.backend_timeout_s
             deadline = ends if deadline is None else min(ends, deadline)
-        mirrors = () if record.sent_at else self._mirrors()
+        mirrors = () if record.sent_at else copied_to(job.way, job.ask, self._site)
         record.sent_at = now
-        return Forward(endpoint, job.head, self._body, job.ask.prefix, deadline, job.repeatable, mirrors)
+        return Forward(
+            endpoint, job.head, self._body, job.ask.prefix, deadline, job.repeatable, mirrors, job.way.inference
+        )
 
-    def _mirrors(self) -> tuple[Endpoint, ...]:
-        """Who gets a copy: once for each request, however often it is tried."""
-        site, found = self._site, []
-        for mirror in self._job.way.mirrors:
-            view = site.pools.get(mirror.pool)
-            if view is None or (mirror.share < 1.0 and site.dice() >= mirror.share):
-                continue
-            endpoint = choose(self._job.ask, view.standing, view.profile, site.dice).endpoint
-            if endpoint is not None:
-                found.append(endpoint)
-        return tuple(found)
-
-    def _wait(self, now: float, view: PoolView, why: str) -> Command:
+    def _wait(self, now: float, view: PoolView, why: str, *, room: bool = False) -> Command:
         ends = self._job.ends
         if ends is not None and now >= ends:
             return self._respond(refuse(504, f"The request's time is over. {why}", code="timeout"), now)
+        if room and now >= self._wait_until:
+            return self._respond(refuse(429, why, code="saturated", headers=_SATURATED), now)
         if now >= self._wait_until or not view.standing.endpoints:
             return self._respond(refuse(503, why, code="no_endpoint", headers=_NOBODY), now)
         self.state = State.WAITING
         self.record.waited = True
         until = self._wait_until if ends is None else min(self._wait_until, ends)
-        return Wait(self.record.pool, min(until, now + _AGAIN_S) if self._excluded else until)
+        return Wait(self.record.pool, min(until, now + _AGAIN_S) if self._excluded else until, room)
 
     def _woken(self, event: Woken) -> Command:
         if self._not_before:
             if event.now < self._not_before:
                 return Wait("", self._not_before)
             self._not_before = 0.0
-            return self._again(event.now)
+            return self._afford(event.now) or self._again(event.now)
         # What refused a moment ago may be back: a server that was restarted has the same name.
         self._excluded = frozenset()
         return self._send(event.now)
@@ -233,6 +221,8 @@ class Exchange(Struct, eq=False):
     def _begin_answer(self, head: AnswerHead, now: float) -> bytes:
         """From here on the answer is the client's. Its header lines."""
         record, way, lines = self.record, self._job.way, head.lines
+        if self._spent and head.status < 500 and (view := self._site.pools.get(record.pool)) is not None:
+            view.budget.pay_back(self._spent, now)
         self.state = State.RELAYING
         record.error = ""  # of an earlier try: `tries` tells that there was one
         self._body = b""  # nothing is sent again from here on, and a stream may last for long
@@ -241,33 +231,22 @@ class Exchange(Struct, eq=False):
         if way.counted:
             record.base = self._site.base_of(record.target)
         if way.dressed:
-            lines = wire(self._dressed(head.headers, now))
+            lines = wire(dress(head.headers, self._job, record.decisions[-1].endpoint, now + self._site.epoch))
         if self._site.limits.debug_headers:
             lines += b"x-gateway-destination-endpoint-served: %b\r\n" % record.address.encode()
         return b"%bx-request-id: %b\r\n" % (lines, record.id.encode("latin-1"))
-
-    def _dressed(self, headers: Headers, now: float) -> Headers:
-        """The answer's headers as the route wants them."""
-        way, caller, session = self._job.way, self._job.caller, self._job.way.route.session
-        headers = edit_headers(headers, way.backend.response, way.route.response)
-        if way.cors is not None:
-            headers = share(way.cors, caller.origin, headers)
-        endpoint = self.record.decisions[-1].endpoint
-        if session is not None and endpoint is not None:
-            token = renewed(session, caller.token, endpoint, now + self._site.epoch)
-            if token is not None:
-                headers = [*headers, told(session, token, caller.secure)]
-        return headers
 
     def _unfit(self, status: int, now: float) -> Command | None:
         """What to do instead of passing on an answer that says no; None to pass it on."""
         if status == 404 and (again := self._unlisted(now)) is not None:
             return again
         retry = self._job.way.route.retry
-        if retry is None or status not in retry.codes:
+        if status not in (self._site.limits.retry_codes if retry is None else retry.codes):
             return None
         self.record.error = f"the model server answered {status}"
-        return self._retry(retry, now)
+        if retry is not None:
+            return self._retry(retry, now)
+        return self._elsewhere(now) if self._job.way.inference and self._may_repeat() and self._spend(now) else None
 
     def _unlisted(self, now: float) -> Forward | None:
         """404 may mean that the server has just lost an adapter which others still serve: ask one of those."""
@@ -286,6 +265,32 @@ class Exchange(Struct, eq=False):
         decision = self._choose(view)
         return None if decision.endpoint is None else self._forward(decision, now)
 
+    def _may_repeat(self) -> bool:
+        return self._job.repeatable and self.record.tries < self._site.limits.tries
+
+    def _spend(self, now: float) -> bool:
+        """Whether the pool's budget has room for one more retry; if so, it has less now."""
+        view = self._site.pools.get(self.record.pool)
+        spent = view is None or view.spend(now)
+        self._spent += spent
+        return spent
+
+    def _afford(self, now: float) -> Command | None:
+        """None where the request may be sent again now: a route that wants retries gets them, others what is left.
+
+        One that has to wait was cut off with many others, and will find room when those are answered.
+        """
+        if self._job.way.route.retry is not None or self._spend(now):
+            return None
+        ends = self._job.ends
+        if ends is not None and now >= ends:
+            return self._give_up(504, now)
+        if now >= self._wait_until:
+            return self._give_up(503, now)
+        self.state, self.record.waited = State.WAITING, True
+        self._not_before = now + _AGAIN_S if ends is None else min(ends, now + _AGAIN_S)
+        return Wait("", self._not_before)
+
     def _retry(self, retry: Retry, now: float) -> Command | None:
         """The next attempt, now or later; None where there were enough, or there is no time for one."""
         ends, at = self._job.ends, now + (retry.backoff_s or 0.0)
@@ -299,11 +304,11 @@ class Exchange(Struct, eq=False):
 
     def _again(self, now: float) -> Command:
         """To another endpoint where there is one that is fit, else to the one that failed."""
-        again = self._elsewhere(now)
-        if again is not None:
-            return again
-        self._excluded = frozenset()
-        return self._send(now)
+        again: Command | None = self._elsewhere(now)
+        if again is None:
+            self._excluded = frozenset()
+            again = self._send(now)
+        return again
 
     def _ended(self, event: Ended) -> Command:
         rest = b"" if self._passage is None else self._passage.end()
@@ -313,8 +318,10 @@ class Exchange(Struct, eq=False):
     # What goes wrong.
 
     def _failed(self, event: Failed) -> Command:
-        record = self.record
-        record.error = f"{event.reason}: {event.detail}" if event.detail else event.reason
+        record, detail = self.record, event.detail
+        if event.reason == "timeout" and not detail:
+            detail = self._job.over(record.asked_at, event.now)
+        record.error = f"{event.reason}: {detail}" if detail else event.reason
         if self.state is State.RELAYING:
             return self._cut(event)
         if event.reason == "untrusted":
@@ -322,23 +329,22 @@ class Exchange(Struct, eq=False):
             record.tries -= 1
             return self._elsewhere(event.now) or self._give_up(502, event.now)
         retry = self._job.way.route.retry
-        if retry is not None and event.reason != "refused":
-            again = self._retry(retry, event.now)
-            if again is not None:
-                return again
+        if retry is not None and event.reason != "refused" and (again := self._retry(retry, event.now)) is not None:
+            return again
         if event.reason == "timeout":
-            return self._respond(refuse(504, "The model server did not answer in time.", code="timeout"), event.now)
+            message = f"The model server did not answer in time: {detail}."
+            return self._respond(refuse(504, message, code="timeout"), event.now)
         if event.reason == "refused":
             record.tries -= 1  # a connection that was refused did no work: it does not count
         elif retry is not None:
             return self._give_up(503, event.now)  # what the Gateway API's conformance tests want after retries
+        elif not self._may_repeat():
+            return self._give_up(502, event.now)
         else:
-            final = not self._job.repeatable or record.tries >= self._site.limits.tries
-            again = None if final else self._elsewhere(event.now)
+            again = self._afford(event.now) or self._elsewhere(event.now)
             if again is not None:
                 return again
-            # A server that was killed may be back in a moment; one that speaks another protocol goes on doing so.
-            if final or event.reason == "garbage":
+            if event.reason == "garbage":  # a server that was killed may be back in a moment; this one goes on so
                 return self._give_up(502, event.now)
         self._excluded |= {record.endpoint}
         return self._send(event.now)
@@ -346,16 +352,16 @@ class Exchange(Struct, eq=False):
     def _give_up(self, status: int, now: float) -> Respond:
         tries = f", after {self.record.tries} tries" if self.record.tries > 1 else ""
         message = f"The model server could not answer ({self.record.error}){tries}."
-        return self._respond(refuse(status, message, code="endpoint_failed"), now)
+        headers = [(b"retry-after", b"1")] if status == 503 else []
+        code = "timeout" if status == 504 else "endpoint_failed"
+        return self._respond(refuse(status, message, code=code, headers=headers), now)
 
     def _cut(self, event: Failed) -> Cut:
         self._finish(event.now)
         if not self._sse:
             return Cut(b"")
-        late = event.reason == "timeout"
         message = f"The model server stopped in the middle of the stream ({self.record.error})."
-        event_data = error_event(504 if late else 502, message, code="timeout" if late else "endpoint_failed")
-        return Cut(b"\n\n" + event_data)
+        return Cut(end_stream(event.unfinished, message, late=event.reason == "timeout", path=self.record.path))
 
     def _gone(self, event: Gone) -> Command:
         self.record.error = self.record.error or "the client went away"

@@ -5,6 +5,8 @@ from msgspec import Struct
 from headgate.exchange.usage import Usage
 from headgate.pick.decision import Decision
 
+_DECISIONS = 16  # kept: the last ones
+
 
 class Record(Struct):
     """Filled by the exchange as it goes. Times are seconds of the caller's clock, 0.0 where it never came to that.
@@ -30,6 +32,7 @@ class Record(Struct):
     endpoint: str = ""
     status: int = 0
     error: str = ""
+    refused: str = ""  # why it was refused, in a word, where the status does not say it
     tries: int = 0
     waited: bool = False
     streamed: bool = False
@@ -47,6 +50,16 @@ class Record(Struct):
 
     def account(self, usage: Usage) -> None:
         self.prompt_tokens, self.cached_tokens, self.completion_tokens = usage.prompt, usage.cached, usage.completion
+
+    def note(self, decision: Decision) -> None:
+        """While a request waits there may be hundreds of attempts: of the vain ones in a row, the last tells enough."""
+        before = self.decisions
+        if not before:
+            self.decisions = (decision,)
+            return
+        if decision.endpoint is None and before[-1].endpoint is None:
+            before = before[:-1]
+        self.decisions = (*before[1 - _DECISIONS :], decision)
 
     @property
     def address(self) -> str:

@@ -44,11 +44,6 @@ def refuse(
     return Respond(status, JSON + headers if headers else JSON, body, close, message)
 
 
-def error_event(status: int, message: str, *, code: str | None = None) -> bytes:
-    """An SSE event that ends a stream which has already begun, as vLLM ends its own."""
-    return b"data: " + error_body(status, message, code=code) + b"\n\n"
-
-
 def sentence(text: str) -> str:
     """A reason as a message of its own."""
     return text[:1].upper() + text[1:] + "."

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
+from headgate.exchange.budget import Budget
 from headgate.exchange.edits import ServedAt
 from headgate.exchange.keys import Gate
 from headgate.exchange.resolve import Resolution
@@ -38,6 +39,12 @@ class PoolView(Struct):
     listed: bool = False
     declared: frozenset[str] = frozenset()
     ray: bool = False
+    budget: Budget = msgspec.field(default_factory=Budget)
+
+    def spend(self, now: float) -> bool:
+        """Whether one more request may be sent again; if so, that is counted."""
+        count = self.standing.ledger.count
+        return self.budget.spend(sum([count(endpoint.name) for endpoint in self.standing.endpoints]), now)
 
     def lacks(self, model: str) -> bool:
         """Whether no endpoint serves `model` now, as far as is known."""
@@ -57,8 +64,10 @@ class Limits(Struct, frozen=True):
     """Seconds and counts that hold where no manifest says otherwise."""
 
     tries: int = 3  # the first, and two more
+    retry_codes: frozenset[int] = frozenset({502, 503})  # answers of model servers for which another one is tried
     wait_s: float = 30.0  # for an endpoint, while a pool that has some has none that is ready
     debug_headers: bool = False
+    request_s: float | None = None  # for the whole of one; None no limit
 
 
 class Way(Struct, frozen=True, gc=False):
@@ -67,8 +76,9 @@ class Way(Struct, frozen=True, gc=False):
     `start` is the request line and the Host header for the server; `resolution` that of the model, None where it takes
     dice; `own` the header lines that name the model, as long as `base` is its base model; `edited` says that the route
     wants request headers or the target changed, `dressed` the same of the answer's headers; `bare` that it has neither
-    sessions nor mirrors, nor a time for one attempt; `counted` that the usage in answers is accounted, `asks` that
-    streams are asked for it; `gate` lets in who has a key, None everybody.
+    sessions nor mirrors, nor a time for one attempt; `inference` that the pool is one of model servers; `counted` that
+    the usage in answers is accounted, `asks` that streams are asked for it; `gate` lets in who has a key, None
+    everybody.
     """
 
     method: str
@@ -85,6 +95,7 @@ class Way(Struct, frozen=True, gc=False):
     edited: bool = False
     dressed: bool = False
     bare: bool = True
+    inference: bool = False
     cors: Cors | None = None
     mirrors: tuple[Mirror, ...] = ()
     counted: bool = False

@@ -18,6 +18,7 @@ class Endpoint(Struct, frozen=True):
     ray: bool = False  # Ray Serve: wants the model in the header serve_multiplexed_model_id
     mapped: Mapping[int, int] = {}  # the server's
     tls: str = ""  # the name of what it must show by TLS, "" where it speaks plain HTTP
+    ejected: bool = False  # it has failed again and again: only where nobody else is left
 
     @property
     def hostport(self) -> str:

@@ -38,6 +38,23 @@ def members(
     )
 
 
+Labelled = Mapping[tuple[str, str, str], Sequence[Server]]  # by namespace, label and its value
+
+
+def by_label(servers: Iterable[Server]) -> Labelled:
+    """For asking who belongs to each of many pools: of a thousand servers few have any one label's value."""
+    found: dict[tuple[str, str, str], list[Server]] = {}
+    for server in servers:
+        for key, value in server.labels.items():
+            found.setdefault((server.namespace, key, value), []).append(server)
+    return found
+
+
+def narrowed(namespace: str, selector: Mapping[str, str], servers: Labelled) -> Sequence[Server]:
+    """Those that have the label of the selector that the fewest have: no member of the pool is missing."""
+    return min((servers.get((namespace, *label), ()) for label in selector.items()), key=len, default=())
+
+
 def _ports(server: Server, ports: Sequence[int | str]) -> list[tuple[int, int]]:
     if server.port is not None:
         return [(0, server.port)]

@@ -4,16 +4,20 @@ from collections.abc import Callable, Sequence
 
 from headgate.pick.decision import Ask, Decision
 from headgate.pick.profile import Profile
+from headgate.pick.room import full, mask
 from headgate.pick.standing import Standing
 
 
 def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], float]) -> Decision:
     """The endpoint with the highest total of weight × score; `dice` (uniform in [0, 1)) chooses among equals.
 
+    Where the standing bounds the requests in flight, of those that have room; with none, where nobody has.
     Nothing is recorded: the caller tells the ledger and the prefix index where the request really went.
     """
     field = standing.field(ask, profile)
-    among = field.among
+    among, room = field.among, standing.room
+    if room is not None and (crowded := full(room, standing.ledger.count, standing.endpoints, field.basis)):
+        return crowded
     if among is None:
         return field.settled
     sent = among.in_flight()
@@ -28,10 +32,13 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
             # They are as long as each other; to have it checked costs a third of the addition.
             totals = [total + weight * score for total, score in zip(totals, scores)]  # noqa: B905
 
+    why = ""
+    if room is not None:
+        totals, why = mask(room, sent, totals)
     best = max(totals)
     tied = totals.count(best)
     if tied == 1:
         winner = totals.index(best)
     else:
         winner = [place for place, total in enumerate(totals) if total == best][int(dice() * tied)]
-    return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied)
+    return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied, why)

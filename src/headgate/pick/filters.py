@@ -41,16 +41,24 @@ def not_tried(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
     return endpoint.name not in ask.exclude
 
 
+def not_ejected(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
+    return not endpoint.ejected
+
+
 FILTERS: dict[str, Filter] = {
     "ready": ready,
     "not-draining": not_draining,
     "serves-model": serves_model,
     "subset": subset,
     "not-tried": not_tried,
+    "not-ejected": not_ejected,
 }
 
+# Those that remove nobody where they would remove everybody: an endpoint that may fail is better than none.
+SOFT_FILTERS = frozenset({"not-ejected"})
+
 # Those that look at nothing of the request but its model: their answers hold until loads or endpoints change.
-STEADY_FILTERS = frozenset({"ready", "not-draining", "serves-model"})
+STEADY_FILTERS = frozenset({"ready", "not-draining", "serves-model", "not-ejected"})
 
 
 @lru_cache(maxsize=4096)
@@ -92,7 +100,7 @@ def sift(
             continue
         keep = FILTERS[name]
         passed = [pair for pair in kept if keep(ask, *pair)]
-        if len(passed) < len(kept):
+        if len(passed) < len(kept) and (passed or name not in SOFT_FILTERS):
             gone = {endpoint.name for endpoint, _ in kept} - {endpoint.name for endpoint, _ in passed}
             removed[name] = tuple(sorted(gone))
             kept = passed

@@ -8,15 +8,18 @@ from msgspec.structs import replace
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
+from headgate.fleet.slow_start import Young
 from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask, Basis, Decision
 from headgate.pick.filters import SELDOM_FILTERS, STEADY_FILTERS, sift
 from headgate.pick.profile import Profile
+from headgate.pick.room import Room
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
 
 _UNKNOWN = Load()
 _FIELDS_KEPT = 256  # the names of models come from clients: what is remembered for them is bounded
 _REMEMBERED = STEADY_FILTERS | SELDOM_FILTERS
+_ALL_IN: frozenset[str] = frozenset()
 
 
 class Field(Struct, frozen=True, eq=False):
@@ -40,7 +43,7 @@ class Standing:
     it, not at every scrape.
     """
 
-    __slots__ = ("_fields", "endpoints", "index", "ledger", "loads", "pool")
+    __slots__ = ("_fields", "_young", "endpoints", "index", "ledger", "loads", "pool", "room")
 
     def __init__(
         self,
@@ -49,32 +52,47 @@ class Standing:
         loads: Mapping[str, Load],
         ledger: Ledger,
         index: PrefixIndex,
+        young: Sequence[Young] = (),
+        room: Room | None = None,
     ) -> None:
-        """`loads` is by endpoint name; an endpoint that is not there has not reported yet."""
+        """`loads` is by endpoint name; an endpoint that is not there has not reported yet.
+
+        The `young` ones are candidates for a share of the requests only, unless nobody else is left. `room` bounds the
+        requests in flight.
+        """
         self.pool = pool
         self.endpoints = tuple(endpoints)
         self.loads = tuple([loads.get(endpoint.name, _UNKNOWN) for endpoint in endpoints])
         self.ledger = ledger
         self.index = index
-        self._fields: dict[str, Field] = {}
+        self.room = room
+        self._young = young
+        self._fields: dict[object, Field] = {}
 
     def field(self, ask: Ask, profile: Profile) -> Field:
         """What there is to choose from for this request; remembered where it depends on the model alone."""
+        key: object = ask.model
+        spared = _ALL_IN
+        if self._young:
+            spared = frozenset([one.name for one in self._young if not one.takes()])
+            key = (ask.model, spared)
         usual = ask.subset is None and not ask.exclude
         if usual:
-            known = self._fields.get(ask.model)
+            known = self._fields.get(key)
             if known is not None and known.profile is profile:
                 return known
-        field = _survey(self, ask, profile)
+        field = _survey(self, ask, profile, spared)
         if usual and _REMEMBERED.issuperset(profile.filters):
             if len(self._fields) >= _FIELDS_KEPT:
                 self._fields.clear()
-            self._fields[ask.model] = field
+            self._fields[key] = field
         return field
 
 
-def _survey(standing: Standing, ask: Ask, profile: Profile) -> Field:
+def _survey(standing: Standing, ask: Ask, profile: Profile, spared: frozenset[str]) -> Field:
     endpoints, loads, removed = sift(ask, standing.endpoints, standing.loads, profile.filters)
+    if spared:
+        endpoints, loads, removed = _spare(spared, endpoints, loads, removed)
     basis = Basis(standing.pool, profile.name, tuple(endpoints), tuple(loads), removed)
     settled = _settle(ask, basis)
     if len(endpoints) < 2:
@@ -90,6 +108,17 @@ def _survey(standing: Standing, ask: Ask, profile: Profile) -> Field:
         scorers.append((name, weight, scores))
     lively = tuple([(SCORERS[name], weight) for name, weight in profile.scorers if name not in STEADY_SCORERS])
     return Field(profile, replace(basis, scorers=tuple(scorers), base=base), lively, among, settled)
+
+
+def _spare(
+    spared: frozenset[str], endpoints: list[Endpoint], loads: list[Load], removed: dict[str, tuple[str, ...]]
+) -> tuple[list[Endpoint], list[Load], dict[str, tuple[str, ...]]]:
+    """Without those that are to be spared this time, where that leaves anybody."""
+    kept = [pair for pair in zip(endpoints, loads, strict=True) if pair[0].name not in spared]
+    if not kept or len(kept) == len(endpoints):
+        return endpoints, loads, removed
+    gone = tuple(sorted([endpoint.name for endpoint in endpoints if endpoint.name in spared]))
+    return [pair[0] for pair in kept], [pair[1] for pair in kept], {**removed, "slow-start": gone}
 
 
 def _settle(ask: Ask, basis: Basis) -> Decision:

@@ -1,7 +1,10 @@
 """A client's connection: requests in, their turns one after the other, so that answers keep the order of requests."""
 
 import asyncio
+import socket
 from typing import cast
+
+from msgspec.structs import replace
 
 from headgate.exchange.events import Asked, Respond
 from headgate.exchange.exchange import Exchange
@@ -15,8 +18,17 @@ from headgate.proxy.turn import Turn
 # Bytes held for a client that reads slowly, before the server is made to wait. uvloop reads up to 256,000 bytes at
 # once: together that is 256 KiB at most.
 _WRITE_AHEAD = 4 << 10
-_READ_AHEAD = 1 << 20  # bytes of bodies held for requests that wait for the answer to one before
+_READ_AHEAD = 64 << 10  # bytes of bodies held for requests that wait for the answer to one before
 _EARLY = 64 << 10  # bytes held that are for a tunnel which is not there yet
+_LOOK_S = 0.02  # within which a client on the same machine is found to be gone
+_SMALL = 16 << 10  # bytes of a body up to which it is not counted
+_SPARE = 16  # connections, or a tenth of those that are allowed, that are answered beyond them
+OVERLOADED = "overloaded"
+_LATER = [(b"retry-after", b"1")]
+_TOO_MUCH = refuse(503, "The gateway holds as much as it may. Try again later.", code=OVERLOADED, headers=_LATER)
+_TOO_MANY = refuse(
+    503, "The gateway has as many connections as it may. Try again later.", code=OVERLOADED, headers=_LATER, close=True
+)
 
 
 class Listening:
@@ -39,7 +51,10 @@ class Listening:
 
 
 class Downstream(asyncio.Protocol):
-    """`_turn` is the one that runs. `_ending`: nothing more is taken, what is written goes out, then it closes."""
+    """`_turn` is the one that runs. `_ending`: nothing more is taken, what is written goes out, then it closes.
+
+    `_silent`: the client has closed its side, and may still listen.
+    """
 
     __slots__ = (
         "_began",
@@ -49,8 +64,10 @@ class Downstream(asyncio.Protocol):
         "_reader",
         "_reading",
         "_refusal",
+        "_silent",
         "_touched",
         "_turn",
+        "counted",
         "listening",
         "plane",
         "transport",
@@ -66,7 +83,8 @@ class Downstream(asyncio.Protocol):
         self._refusal: Respond | None = None
         self._began = self._touched = self.plane.now  # when the request began to come, and when it last moved
         self._reading = True
-        self._proceeding = self._paused = self._ending = False
+        self.counted = 0  # bytes that are counted as held
+        self._proceeding = self._paused = self._ending = self._silent = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -75,6 +93,12 @@ class Downstream(asyncio.Protocol):
         address = peer[0].encode() if isinstance(peer, tuple) else b"unix"
         self._reader = RequestReader(self.plane.bounds, address, self.plane.next_id, self.plane.request_heads)
         self.plane.connections.add(self)
+        surplus = len(self.plane.connections) - self.plane.bounds.connections
+        if surplus > 0:
+            self._refusal = _TOO_MANY  # what it asks is not even read
+            if surplus > max(_SPARE, self.plane.bounds.connections // 10):
+                self.plane.turned_away += 1
+                self.transport.abort()
         if self.leaving_now:
             self._end()  # it came just as the gateway left
 
@@ -82,6 +106,8 @@ class Downstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._ending or self._refusal is not None:
+            if self._refusal is not None and not self._ending and self._turn is None and self._reader.rests:
+                self._refuse(self._refusal)
             return  # read all the same: closing with bytes unread would take the answer from the client
         self._touched = self.plane.now
         reader = self._reader
@@ -92,16 +118,40 @@ class Downstream(asyncio.Protocol):
                     self._begin(*known)
                     return
                 if reader.in_body:
+                    self.count()
                     return
             self._began = self._touched
         self._refusal = reader.feed(data)
+        if reader.in_body or reader.requests:
+            self.count()
         self._proceed()
+
+    def count(self) -> None:
+        """Count what is held, now that it is more or less than before."""
+        turn, held = self._turn, self._reader.held
+        if turn is not None:
+            held += turn.held
+        if self._paused:
+            held += self.transport.get_write_buffer_size()
+        if held <= _SMALL:
+            held = 0
+        plane, more = self.plane, held - self.counted
+        if more:
+            self.counted = held
+            plane.held.change(more)
+        if plane.held.over and more >= 0 and self._refusal is None and self._reader.in_body:
+            self._refusal = _TOO_MUCH
 
     def _begin(self, asked: Asked, keep_alive: bool) -> None:
         plane = self.plane
         exchange = Exchange(self.listening.site)
+        if plane.held.over:
+            exchange.record.refused = OVERLOADED
+            asked = replace(asked, head=replace(asked.head, refusal=_TOO_MUCH))
         self._turn = turn = Turn(self, plane, self.transport, exchange, asked.head, keep_alive, plane.now)
         turn.begin(asked)
+        if len(asked.body) > _SMALL:
+            self.count()
 
     def _proceed(self) -> None:
         """Begin what waits, in the order in which it came, as far as that can be done now."""
@@ -112,7 +162,7 @@ class Downstream(asyncio.Protocol):
         while requests and self._turn is None and not self._paused and not self._ending:
             self._begin(*requests.popleft())
         self._proceeding = False
-        if requests or not self._reading or self._reader.early:
+        if requests or not self._reading or self._reader.early or self._reader.in_body:
             self._read_on()
         if self._turn is None and not requests and not self._ending:
             self._rest()
@@ -125,18 +175,18 @@ class Downstream(asyncio.Protocol):
         elif reader.expects:
             reader.expects = False
             self.plane.outbox.write(self.transport, CONTINUE)
-        elif not reader.busy and self.leaving_now:
+        elif self._silent or (not reader.busy and self.leaving_now):
             self._end()
 
     def _read_on(self) -> None:
         """Take more from the client, unless it has asked for much that is not answered yet.
 
-        While it does not read, the gateway can't see that the client has left; few clients ever get that far.
+        While it does not read, the gateway sees a client leave only if that resets the connection; few get that far.
         """
         requests, early = self._reader.requests, self._reader.early or b""
-        wanted = len(requests) < self.plane.bounds.pipelined and sum(len(r.body) for r, _ in requests) <= _READ_AHEAD
-        wanted = wanted and len(early) <= _EARLY
-        if wanted is not self._reading and not self.transport.is_closing():
+        few = len(requests) < self.plane.bounds.pipelined and self._reader.held <= _READ_AHEAD
+        wanted = (self._turn is None or few) and len(early) <= _EARLY
+        if wanted is not self._reading and not self._silent and not self.transport.is_closing():
             self._reading = wanted
             (self.transport.resume_reading if wanted else self.transport.pause_reading)()
 
@@ -163,10 +213,15 @@ class Downstream(asyncio.Protocol):
         """Answer what is no request. The client may still be sending it: it is heard out, so that it reads this."""
         request_id = self.plane.next_id()
         record = self._reader.record(refusal, request_id)
+        if refusal.status == 503:
+            record.refused = OVERLOADED
         framing = b"x-request-id: %b\r\n" % request_id + connection(False, False)
         self.plane.outbox.flush()
         self.transport.write(whole(refusal, record.method.encode(), self.plane.date, framing))
         self._ending = True
+        self._reader.forget()
+        if self.counted:
+            self.count()
         if self.transport.can_write_eof():
             self.transport.write_eof()  # the sweep closes it, if the client does not
         else:
@@ -178,10 +233,12 @@ class Downstream(asyncio.Protocol):
         turn, self._turn = self._turn, None
         assert turn is not None
         self._began = self._touched = self.plane.now
+        if self.counted:
+            self.count()
         if not turn.keep_alive:
             self._end()
         elif self._reader.rests and self._reading and self._refusal is None:
-            if self.leaving_now:
+            if self.leaving_now or self._silent:
                 self._end()
         else:
             self._proceed()
@@ -191,32 +248,51 @@ class Downstream(asyncio.Protocol):
     def _end(self) -> None:
         self._ending = True
         self._touched = self.plane.now
-        self._reader.requests.clear()
+        self._reader.forget()
         self.plane.outbox.flush()
         self.transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ending = True
+        self._paused = False
         self.plane.left(self)
-        self._reader.requests.clear()
+        self._reader.forget()
         turn, self._turn = self._turn, None
+        if self.counted:
+            self.count()
         if turn is not None:
             turn.gone()
 
-    def eof_received(self) -> bool | None:
-        # A client that has closed its side is taken to be gone: there is no telling it from one that was killed.
-        if self._turn is not None or self._reader.busy:
+    def eof_received(self) -> bool:
+        """The client has closed the connection, or only its side of it: it looks the same. Whether to keep it open."""
+        turn, transport = self._turn, self.transport
+        if turn is None or transport.get_extra_info("ssl_object") is not None:
+            if turn is not None or self._reader.busy:
+                transport.abort()
+            return False
+        self._silent = True
+        # Who is gone answers anything with a reset, which nobody tells us of while nothing is read.
+        turn.probe()
+        asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+        return True
+
+    def _look(self) -> None:
+        """Whether a client that nothing is read from is there at all."""
+        raw = self.transport.get_extra_info("socket")
+        if not self.transport.is_closing() and raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.transport.abort()
-        return None
 
     def pause_writing(self) -> None:
         self._paused = True
+        self.count()
         if self._turn is not None:
             self._turn.pause()
 
     def resume_writing(self) -> None:
         self._paused = False
         self._touched = self.plane.now
+        if self.counted:
+            self.count()
         if self._turn is not None:
             self._turn.resume()
         else:
@@ -226,6 +302,8 @@ class Downstream(asyncio.Protocol):
         """Called some ten times a second: ends what takes too long."""
         bounds = self.plane.bounds
         quiet = now - self._touched
+        if self._silent or not self._reading:
+            self._look()
         if self._turn is not None:
             self._turn.sweep(now, paused=self._paused)
         elif self._ending or self.transport.is_closing():
@@ -237,7 +315,7 @@ class Downstream(asyncio.Protocol):
         elif self._reader.in_head:
             if now - self._began > bounds.head_s:
                 self._refuse(refuse(408, f"The headers did not come within {bounds.head_s:g} s.", close=True))
-        elif quiet > self.plane.keep_alive_s:
+        elif quiet > (self.plane.keep_alive_s if self._refusal is None else bounds.linger_s):
             self._end()
 
     def drain(self) -> None:

@@ -13,7 +13,7 @@ from headgate.fleet.endpoint import Endpoint
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.proxy.sending import Reason, Sending
-from headgate.proxy.upstream import Upstreams
+from headgate.proxy.upstreams import Upstreams
 
 if TYPE_CHECKING:
     from headgate.proxy.plane import Bounds

@@ -9,6 +9,7 @@ import asyncio
 
 _LARGE = 16 << 10  # bytes: so many are written at once, or one read after the other would be held before any is written
 _TOGETHER = 32  # writes: nobody waits for more than the work of so many requests
+_LARGE = 16 << 10  # bytes that are written at once: who can't take them has to say so before there are more
 
 
 class Outbox:
@@ -32,7 +33,7 @@ class Outbox:
         if not writes:
             asyncio.get_running_loop().call_soon(self.flush)
         writes.append((transport, data))
-        if len(writes) >= _TOGETHER:
+        if len(writes) >= _TOGETHER or len(data) > _LARGE:
             self.flush()
 
     def flush(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from email.utils import formatdate
 from itertools import count
 from time import monotonic
@@ -14,12 +14,15 @@ from msgspec import Struct
 from headgate.exchange.record import Record
 from headgate.exchange.request import RequestHead
 from headgate.fleet.ledger import Ledger
+from headgate.fleet.outliers import FAILED
 from headgate.fleet.prefix import PrefixIndex
 from headgate.proxy.decoding import Decoding
 from headgate.proxy.heads import Heads
+from headgate.proxy.held import Held
 from headgate.proxy.mirrors import Mirrors
 from headgate.proxy.outbox import Outbox
-from headgate.proxy.upstream import Upstreams
+from headgate.proxy.upstreams import Upstreams
+from headgate.proxy.waiting import Waiting
 
 if TYPE_CHECKING:
     from headgate.proxy.downstream import Listening
@@ -35,10 +38,14 @@ class Bounds(Struct, frozen=True):
     head: int = 32 << 10
     headers: int = 100
     pipelined: int = 16
+    connections: int = 1 << 30
+    held: int = 1 << 30  # of all bodies, and of all answers that clients don't take
     head_s: float = 30.0  # for the whole of a request's head
     body_s: float = 60.0  # between two pieces of a request's body
     keep_alive_s: float = 600.0  # between two requests
-    silence_s: float = 600.0  # between two pieces of an answer, whether the server or the client is slow
+    connect_s: float = 3.0  # to an endpoint
+    first_byte_s: float = 600.0  # until an answer begins: a prompt may be long, and wait for its turn at the server
+    silence_s: float = 300.0  # between two pieces of an answer, whether the server or the client is slow
     linger_s: float = 2.0  # for a client to read why it was refused
     mirrored: int = 256  # copies of requests that are under way
     mirrored_bytes: int = 64 << 20  # of their bodies
@@ -58,6 +65,24 @@ class Connection(Protocol):
     def abort(self) -> None: ...
 
 
+class Judge(Protocol):
+    """Who is told how endpoints do. `failing`: those of which a success is to be told, too."""
+
+    @property
+    def failing(self) -> Collection[str]: ...
+    def failed(self, endpoint: str, why: str, *, probe: bool = False) -> None: ...
+    def passed(self, endpoint: str) -> None: ...
+
+
+class Indifferent:
+    """Judges nobody."""
+
+    failing = ()
+
+    def failed(self, endpoint: str, why: str, *, probe: bool = False) -> None: ...
+    def passed(self, endpoint: str) -> None: ...
+
+
 class Plane:
     """Owned by the edge: mutable, one for each event loop."""
 
@@ -68,6 +93,7 @@ class Plane:
         done: Callable[[Record], None],
         bounds: Bounds = _BOUNDS,
         waited_for: Callable[[str], None] | None = None,
+        judge: Judge | None = None,
     ) -> None:
         """`done` gets the record of each request that has ended, `waited_for` a pool that a request waits for."""
         self.ledger = ledger
@@ -75,14 +101,17 @@ class Plane:
         self.done = done
         self.bounds = bounds
         self._waited_for = waited_for
+        self.judge = judge or Indifferent()
         self.outbox = Outbox()
-        self.upstreams = Upstreams(self.outbox)
+        self.held = Held(bounds.held)
+        self.turned_away = 0  # connections that were not even answered
+        self.upstreams = Upstreams(self.outbox, bounds.connect_s)
         self.mirrors = Mirrors(self.upstreams, ledger, prefixes, bounds)
         self.decoding = Decoding()
         self.request_heads = Heads[tuple[RequestHead, bool]]()
         self.connections: set[Connection] = set()
         self.handshake_failures: dict[str, int] = {}  # of clients, by reason
-        self.parked: dict[str, set[Turn]] = {}
+        self.waiting = Waiting()
         self.now = monotonic()  # moves with the sweep, as the date does: good enough, and free to read
         self.date = formatdate(usegmt=True).encode()
         self.draining = False  # connections end after their next answer
@@ -107,19 +136,27 @@ class Plane:
         """A request id: unique over processes and restarts."""
         return b"%b-%x" % (self._id_prefix, next(self._ids))
 
-    def park(self, pool: str, turn: "Turn") -> None:
-        """The turn waits for the pool to change."""
-        self.parked.setdefault(pool, set()).add(turn)
+    @property
+    def parked(self) -> Mapping[str, Collection["Turn"]]:
+        """The turns that wait, by pool."""
+        return self.waiting.parked
+
+    def park(self, pool: str, turn: "Turn", *, room: bool) -> None:
+        """The turn waits for the pool to change, or for room in it."""
+        self.waiting.park(pool, turn, room=room)
         if self._waited_for is not None:
             self._waited_for(pool)
 
-    def unpark(self, pool: str, turn: "Turn") -> None:
-        self.parked.get(pool, set()).discard(turn)
-
     def wake(self, pool: str) -> None:
         """The pool has changed: who waits for it asks again."""
-        for turn in self.parked.pop(pool, ()):
-            turn.wake()
+        self.waiting.changed(pool)
+
+    def judged_by(self, endpoint: str, status: int) -> None:
+        """What its answer says of an endpoint. A good one says nothing new unless `judge.failing` has somebody."""
+        if status in FAILED:
+            self.judge.failed(endpoint, f"it answered {status}")
+        else:
+            self.judge.passed(endpoint)
 
     def start(self) -> None:
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_S, self._sweep)
@@ -137,6 +174,8 @@ class Plane:
         for connection in list(self.connections):
             connection.sweep(now)
         self.mirrors.sweep(now)
+        for pool in list(self.waiting.crowded):  # copies, and requests of other processes, end without a word
+            self.waiting.freed(pool)
         self.upstreams.sweep(now)
 
     async def drain(self, grace: float, idle: float = 0.0) -> None:

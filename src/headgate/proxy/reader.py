@@ -89,7 +89,7 @@ class RequestReader:
         self._refusal: Respond | None = None
         self._url = b""
         self._body: list[bytes] = []
-        self._head_size = 0
+        self._head_size = self._body_size = 0
 
     @property
     def busy(self) -> bool:
@@ -100,6 +100,17 @@ class RequestReader:
     def rests(self) -> bool:
         """Whether nothing has come that is not answered, or being answered."""
         return not (self.requests or self.in_head or self.in_body)
+
+    @property
+    def held(self) -> int:
+        """Bytes of bodies that have come and are not answered."""
+        return (self._body_size if self.in_body else 0) + sum([len(asked.body) for asked, _ in self.requests])
+
+    def forget(self) -> None:
+        """Nothing that has come is of use any more."""
+        self.requests.clear()
+        self._body.clear()
+        self._body_size = 0
 
     def record(self, refusal: Respond, request_id: bytes) -> Record:
         """What is known of the request that `feed` refused."""
@@ -142,6 +153,7 @@ class RequestReader:
         if missing:
             self._partial = head, keep_alive, missing
             self._body.append(data[at:])
+            self._body_size = len(data) - at
             self._url = head.raw
             self.in_body = True
             return None
@@ -157,6 +169,7 @@ class RequestReader:
         if len(data) < missing:
             self._partial = head, keep_alive, missing - len(data)
             body.append(data)
+            self._body_size += len(data)
             return None
         body.append(data[:missing])
         self.requests.append((self._ask(head, b"".join(body)), keep_alive))

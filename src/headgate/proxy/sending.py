@@ -8,7 +8,8 @@ from msgspec import Struct
 from headgate.exchange.answer import AnswerHead
 
 if TYPE_CHECKING:
-    from headgate.proxy.upstream import Upstream, Upstreams
+    from headgate.proxy.upstream import Upstream
+    from headgate.proxy.upstreams import Upstreams
 
 Reason = Literal["refused", "reset", "timeout", "garbage", "untrusted"]
 Key = tuple[str, int, str]  # address, port, and by which TLS
@@ -45,6 +46,7 @@ class Sending(Struct, eq=False):
     body: bytes
     no_body: bool
     repeat: bool
+    hold: bool
     owner: Owner | None
     upstream: "Upstream | None" = None
 

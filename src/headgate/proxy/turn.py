@@ -36,7 +36,10 @@ from headgate.exchange.request import RequestHead
 from headgate.exchange.trailers import end, passed_on
 from headgate.proxy.answer import LAST_CHUNK, SWITCHED, bodiless, connection, status_line, whole
 from headgate.proxy.sending import Reason, Sending
+from headgate.proxy.tail import Tail
 from headgate.proxy.tunnel import Tunnel
+
+_PROBE = b"HTTP/1.1 "
 
 if TYPE_CHECKING:
     from headgate.proxy.downstream import Downstream
@@ -59,6 +62,8 @@ class Turn(Struct, eq=False):
     _sending: Sending | None = None
     _in_flight_at: str = ""  # the endpoint that the ledger counts this request for
     _pool: str = ""  # the pool that it waits for
+    ticket: int = 0  # its place among those that wait, once it did
+    queued: bool = False  # it stands in a queue
     _deadline: float | None = None
     _timer: asyncio.TimerHandle | None = None  # for a wait of a time alone
     _edit: Callable[[bytes], bytes] | None = None
@@ -68,10 +73,22 @@ class Turn(Struct, eq=False):
     _sent: int = 0
     _trailers: Headers | None = None
     _tunnel: Tunnel | None = None
+    _tail: Tail | None = None  # of an event stream
+    _probed: bool = False  # the beginning of the answer is out
 
     def begin(self, asked: Asked) -> None:
         """It may be over when this returns."""
         self._do(self._exchange.feed(asked))
+
+    @property
+    def model(self) -> str:
+        """That the server is asked for."""
+        return self._exchange.record.target
+
+    @property
+    def held(self) -> int:
+        """Bytes of the request's body that are kept."""
+        return self._exchange.held
 
     def _do(self, command: Command) -> None:
         if type(command) is Forward:
@@ -86,21 +103,24 @@ class Turn(Struct, eq=False):
                 self._timer = asyncio.get_running_loop().call_later(max(0.0, command.until - monotonic()), self.wake)
                 return
             self._pool, self._deadline = command.pool, command.until
-            self._plane.park(command.pool, self)
+            self._plane.park(command.pool, self, room=command.room)
         elif type(command) is Decode:
             self._plane.decoding.begin(self, command.coding, command.body, self._plane.bounds.body)
 
     def decoded(self, done: Decoded) -> None:
         self._do(self._exchange.feed(replace(done, now=monotonic())))
+        self._client.count()
 
     def _forward(self, command: Forward) -> None:
         endpoint, plane = command.endpoint, self._plane
-        self._deadline = command.deadline
+        self._deadline, self._touched = command.deadline, plane.now
         self._in_flight_at = endpoint.name
         plane.ledger.take(endpoint.name)
         plane.prefixes.record(command.rungs, endpoint.name)
         no_body = self._head.method == b"HEAD"
-        self._sending = plane.upstreams.send(self, endpoint, command.head, command.body, no_body, command.repeat)
+        self._sending = plane.upstreams.send(
+            self, endpoint, command.head, command.body, no_body, command.repeat, command.hold
+        )
         if command.mirrors:
             plane.mirrors.send(command, no_body)
 
@@ -112,6 +132,8 @@ class Turn(Struct, eq=False):
         self._finish()
 
     def _write(self, data: bytes) -> None:
+        if self._probed:
+            self._probed, data = False, data.removeprefix(_PROBE)
         self._plane.outbox.write(self._transport, data)
 
     def _finish(self) -> None:
@@ -123,9 +145,12 @@ class Turn(Struct, eq=False):
     # From the server (proxy.upstream.Owner).
 
     def whole(self, answer: AnswerHead, body: bytes) -> None:
+        now, plane = monotonic(), self._plane
         self._sending = None
+        if answer.status >= 500 or plane.judge.failing:
+            plane.judged_by(self._in_flight_at, answer.status)
         self._give_back()
-        self._do(self._exchange.feed(Whole(answer, body, monotonic())))
+        self._do(self._exchange.feed(Whole(answer, body, now)))
 
     def _reply(self, reply: Reply) -> None:
         body = reply.body
@@ -138,13 +163,19 @@ class Turn(Struct, eq=False):
         self._finish()
 
     def answered(self, answer: AnswerHead) -> None:
-        command = self._exchange.feed(Answered(answer, monotonic()))
+        now, plane = monotonic(), self._plane
+        if answer.status >= 500 or plane.judge.failing:
+            plane.judged_by(self._in_flight_at, answer.status)
+        command = self._exchange.feed(Answered(answer, now))
         if type(command) is not Relay:
             self._let_go()
             self._do(command)
             return
         self._edit = command.edit
         self._length = command.length
+        self._tail = Tail() if answer.streamed else None
+        if self._client.counted:
+            self._client.count()
         self._chunked = False
         framing = b""
         if command.length is not None:
@@ -166,11 +197,17 @@ class Turn(Struct, eq=False):
             data = self._edit(data)
             if not data:
                 return
+        tail = self._tail
+        if tail is not None and (tail.pieces or not data.endswith(b"\n\n")):
+            tail.follow(data)
         self._put(data)
 
     def chunk(self, data: bytes, framed: bytes) -> None:
         self._touched = self._plane.now
         edited = data if self._edit is None else self._edit(data)
+        tail = self._tail
+        if tail is not None and edited and (tail.pieces or not edited.endswith(b"\n\n")):
+            tail.follow(edited)
         if edited is data and self._chunked:
             self._sent += len(data)
             self._out.append(framed)
@@ -230,9 +267,14 @@ class Turn(Struct, eq=False):
         self._sent += outward
 
     def failed(self, reason: Reason, detail: str) -> None:
+        self._plane.judge.failed(self._in_flight_at, f"{reason}: {detail}")
+        self._fail(reason, detail)
+
+    def _fail(self, reason: Reason, detail: str) -> None:
         self._sending = None
         self._give_back()
-        command = self._exchange.feed(Failed(reason, detail, monotonic()))
+        unfinished = b"" if self._tail is None else self._tail.text
+        command = self._exchange.feed(Failed(reason, detail, monotonic(), unfinished))
         if type(command) is Cut:
             self._cut(command)
         else:
@@ -258,8 +300,11 @@ class Turn(Struct, eq=False):
 
     def _give_back(self) -> None:
         if self._in_flight_at:
-            self._plane.ledger.give(self._in_flight_at)
+            plane = self._plane
+            plane.ledger.give(self._in_flight_at)
             self._in_flight_at = ""
+            if plane.waiting.crowded:
+                plane.waiting.freed(self._exchange.record.pool)
 
     def _let_go(self) -> None:
         """Of what runs at a server; it must notice, so that it can free what it holds."""
@@ -282,6 +327,14 @@ class Turn(Struct, eq=False):
         self._exchange.record.bytes_out = self._sent
         self._plane.done(self._exchange.record)
 
+    def probe(self) -> None:
+        """Write what any answer goes on with, so that a client that is gone says so (RFC 9293 §3.10.7.1)."""
+        if not self._exchange.record.answered_at:
+            self._probed = True
+            self._plane.outbox.write(self._transport, _PROBE)
+        elif self._chunked:
+            self._plane.outbox.write(self._transport, b"0")  # a size may begin with any number of them
+
     def pause(self) -> None:
         """The client reads slowly: so does the gateway, from the server."""
         if self._sending is not None:
@@ -296,7 +349,7 @@ class Turn(Struct, eq=False):
 
     def _unpark(self) -> None:
         if self._pool:
-            self._plane.unpark(self._pool, self)
+            self._plane.waiting.unpark(self._pool, self)
             self._pool = ""
         if self._timer is not None:
             self._timer.cancel()
@@ -310,18 +363,26 @@ class Turn(Struct, eq=False):
 
     def sweep(self, now: float, *, paused: bool) -> None:
         """`paused`: the client takes nothing at the moment."""
-        silence = self._plane.bounds.silence_s
+        bounds, record = self._plane.bounds, self._exchange.record
         if self._deadline is not None and now >= self._deadline:
             if self._pool:
                 self.wake()
             else:
-                self._time_out("the request's time is over")
-        elif (self._sending is not None or self._tunnel is not None) and now - self._touched > silence:
+                # A long answer that was coming is not the server's fault.
+                self._time_out("", blame=not record.answered_at)
+        elif self._sending is None and self._tunnel is None:
+            return
+        elif not record.answered_at:
+            if now - self._touched > bounds.first_byte_s:
+                self._time_out(f"nothing came within {bounds.first_byte_s:g} s", blame=True)
+        elif now - self._touched > bounds.silence_s:
             if paused:
                 self._transport.abort()
             else:
-                self._time_out(f"nothing came for {silence:g} s")
+                self._time_out(f"nothing came for {bounds.silence_s:g} s", blame=True)
 
-    def _time_out(self, detail: str) -> None:
+    def _time_out(self, detail: str, *, blame: bool) -> None:
+        if blame:
+            self._plane.judge.failed(self._in_flight_at, detail or "it did not answer in time")
         self._let_go()
-        self.failed("timeout", detail)
+        self._fail("timeout", detail)

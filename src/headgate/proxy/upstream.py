@@ -1,116 +1,24 @@
-"""Connections to endpoints: kept alive, one request at a time on each."""
+"""A connection to an endpoint: kept alive, one request at a time."""
 
 import asyncio
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from headgate.exchange.answer import AnswerHead, read_answer
+from headgate.exchange.answer import AnswerHead, engine_died, read_answer
 from headgate.exchange.events import Headers
-from headgate.fleet.endpoint import Endpoint
 from headgate.proxy.chunks import whole_chunk
-from headgate.proxy.connect import connect
-from headgate.proxy.contexts import Trust, Untrusted
-from headgate.proxy.heads import Heads, Known
-from headgate.proxy.outbox import Outbox
-from headgate.proxy.sending import Key, Owner, Reason, Sending
+from headgate.proxy.heads import Known
+from headgate.proxy.sending import Key, Reason, Sending
 
-_CONNECT_S = 3.0
-_IDLE_S = 60.0
-_IDLE_PER_ENDPOINT = 256
+if TYPE_CHECKING:
+    from headgate.proxy.upstreams import Upstreams
+
 _COPIED = 16 << 10  # bytes of a body up to which copying it costs less than a second piece to write
 _BODILESS = 256 << 10  # bytes of a head, between two pieces of a body, or behind it
-
-
-class Upstreams:
-    """The connections of one event loop, by endpoint address.
-
-    `trusts` are those that endpoints name (`Endpoint.tls`); the edge keeps them current.
-    """
-
-    def __init__(self, outbox: Outbox) -> None:
-        self.outbox = outbox
-        self.trusts: dict[str, Trust] = {}
-        self._idle: dict[Key, list[Upstream]] = {}
-        self._connecting: set[asyncio.Task[None]] = set()
-        self._now = 0.0
-        self.heads = Heads[AnswerHead]()
-
-    def send(self, owner: Owner, endpoint: Endpoint, head: bytes, body: bytes, no_body: bool, repeat: bool) -> Sending:
-        """Send a request; the answer comes to `owner`.
-
-        `no_body`: the answer has none whatever it says (HEAD). `repeat`: it may be sent twice.
-        """
-        sending = Sending((endpoint.address, endpoint.port, endpoint.tls), self, head, body, no_body, repeat, owner)
-        idle = self._idle.get(sending.key)
-        while idle:
-            upstream = idle.pop()
-            if not upstream.transport.is_closing():
-                upstream.begin(sending, reused=True)
-                return sending
-        self.connect(sending)
-        return sending
-
-    def connect(self, sending: Sending) -> None:
-        task = asyncio.get_running_loop().create_task(self._connect(sending))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-
-    async def _connect(self, sending: Sending) -> None:
-        address, port, tls = sending.key
-        trust = self.trusts.get(tls)
-        try:
-            if tls and trust is None:
-                raise Untrusted("what to know it by has just changed")
-            async with asyncio.timeout(_CONNECT_S):
-                upstream = await connect(lambda: Upstream(self, sending.key), address, port, trust)
-        except Untrusted as error:
-            sending.fail("untrusted", str(error))
-        except TimeoutError:
-            sending.fail("refused", f"no connection within {_CONNECT_S:g} s")
-        except OSError as error:
-            sending.fail("refused", error.strerror or str(error))
-        except UnicodeError as error:  # of an address that is no host name
-            sending.fail("refused", str(error))
-        else:
-            if upstream.transport.is_closing():
-                sending.fail("reset", "the server closed the connection at once")
-            elif sending.owner is None:
-                self.keep(upstream)
-            else:
-                upstream.begin(sending, reused=False)
-
-    def keep(self, upstream: "Upstream") -> None:
-        """Take a connection back for the next request."""
-        idle = self._idle.setdefault(upstream.key, [])
-        if len(idle) >= _IDLE_PER_ENDPOINT:
-            upstream.transport.abort()
-            return
-        upstream.idle_since = self._now
-        idle.append(upstream)
-
-    def drop(self, upstream: "Upstream") -> None:
-        idle = self._idle.get(upstream.key)
-        if idle is not None and upstream in idle:
-            idle.remove(upstream)
-
-    def sweep(self, now: float) -> None:
-        """Close what has idled for long. The oldest stand first, since the newest are used first."""
-        self._now = now
-        for key, idle in list(self._idle.items()):
-            while idle and idle[0].idle_since < now - _IDLE_S:
-                idle.pop(0).transport.abort()
-            if not idle:
-                del self._idle[key]
-
-    def close(self) -> None:
-        for task in self._connecting:
-            task.cancel()
-        for idle in self._idle.values():
-            for upstream in idle:
-                upstream.transport.abort()
-        self._idle.clear()
+_UNLEARNT = (204, 304, 500)
+_SAID = 4096  # bytes of an answer that says no, within which it says why
 
 
 class Upstream(asyncio.Protocol):
@@ -118,7 +26,8 @@ class Upstream(asyncio.Protocol):
 
     `_answering`: the head of the answer proper is here. `_complete`: all of it is. `_interim`: others came before it.
     `_between`: the parser stands between two chunks. `_bodiless`: bytes since the last that were of a body. `_fault`:
-    why it is no answer, "" where it is one.
+    why it is no answer, "" where it is one. `_held`: the owner does not know of the head yet, nor of the body's pieces
+    in `_said`.
     """
 
     __slots__ = (
@@ -131,12 +40,14 @@ class Upstream(asyncio.Protocol):
         "_head",
         "_headers",
         "_heads",
+        "_held",
         "_interim",
         "_keep_alive",
         "_last",
         "_outbox",
         "_parser",
         "_reused",
+        "_said",
         "_sending",
         "_spoilt",
         "_started",
@@ -148,7 +59,7 @@ class Upstream(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, upstreams: Upstreams, key: Key) -> None:
+    def __init__(self, upstreams: "Upstreams", key: Key) -> None:
         self._upstreams = upstreams
         self.key = key
         self.idle_since = 0.0
@@ -159,6 +70,8 @@ class Upstream(asyncio.Protocol):
         self._started = self._answering = self._complete = self._spoilt = False
         self._parser = httptools.HttpResponseParser(self)
         self._head: AnswerHead | None = None
+        self._held = False
+        self._said: list[bytes] = []
         self._heads = upstreams.heads
         self._last: Known[AnswerHead] | None = None
         self._outbox = upstreams.outbox
@@ -171,7 +84,7 @@ class Upstream(asyncio.Protocol):
         sending.upstream = self
         self._sending = sending
         self._reused = reused
-        self._started = self._answering = self._complete = self._between = self._interim = False
+        self._started = self._answering = self._complete = self._between = self._interim = self._held = False
         self._head = None
         self._bodiless = 0
         if len(sending.body) > _COPIED:
@@ -215,6 +128,8 @@ class Upstream(asyncio.Protocol):
 
     def _parsed(self, sending: Sending, data: bytes, *, fresh: bool) -> None:
         owner = sending.owner
+        if self._held and not self._let_go(sending):
+            return
         if self._complete:
             if fresh and self._keep_alive and not self._spoilt and not sending.no_body:
                 self._learn(data)
@@ -228,6 +143,24 @@ class Upstream(asyncio.Protocol):
             # The parser may have taken in the beginning of a size, which no line end closes.
             self._between = self._between and data.endswith(b"\r\n")
             owner.flush()
+
+    def _let_go(self, sending: Sending) -> bool:
+        """Tell the owner what was held, if it is time. Whether the answer may go on."""
+        head, said, owner = self._head, self._said, sending.owner
+        assert head is not None
+        if owner is None:
+            return True
+        size = sum(map(len, said))
+        if engine_died(head.status, b"".join(said) if size <= _SAID else b""):
+            self._end_with("reset", "its engine has died")
+            return False
+        if self._complete or (said and head.streamed) or size > _SAID:
+            self._held, self._said = False, []
+            owner.answered(head)
+            for data in said:
+                if sending.owner is owner:
+                    owner.body(data)
+        return sending.owner is owner
 
     def _pass_chunks(self, sending: Sending, data: bytes) -> bytes:
         """Pass on the chunks that are whole; what is left is for the parser, which stands between two chunks."""
@@ -249,10 +182,11 @@ class Upstream(asyncio.Protocol):
     def _learn(self, data: bytes) -> None:
         """The answer came in one piece.
 
-        The first head in it may be that of an interim answer, and one whose status has no body may carry a length.
+        The first head in it may be that of an interim answer, and one whose status has no body may carry a length. What
+        a server says with 500 is looked at each time.
         """
         head = self._head
-        if head is not None and not self._interim and head.length is not None and head.status not in (204, 304):
+        if head is not None and not self._interim and head.length is not None and head.status not in _UNLEARNT:
             self._heads.learn(data, head)
 
     def _whole(self, sending: Sending, data: bytes) -> bool:
@@ -310,7 +244,7 @@ class Upstream(asyncio.Protocol):
             return
         if self._reused and not self._started and sending.repeat:
             sending.again()
-        elif self._answering and error is None and self._ends_with_connection():
+        elif self._answering and not self._held and error is None and self._ends_with_connection():
             owner, sending.owner = sending.owner, None
             owner.ended()
         else:
@@ -356,8 +290,12 @@ class Upstream(asyncio.Protocol):
         if sending.no_body:
             self._complete = True
         sending.body = b""  # it may be large, and the answer may take long
-        self._head = read_answer(status, self._headers)
-        sending.owner.answered(self._head)
+        head = self._head = read_answer(status, self._headers)
+        if sending.hold and not sending.no_body and (head.streamed or status == 500):
+            self._held, self._said = True, []
+            self._between = False  # the parser shall see the first chunk, too
+        else:
+            sending.owner.answered(head)
 
     def on_chunk_header(self) -> None:
         self._between = False
@@ -386,7 +324,9 @@ class Upstream(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         self._bodiless = 0
         sending = self._sending
-        if sending is not None and sending.owner is not None and not self._complete:
+        if self._held:
+            self._said.append(data)
+        elif sending is not None and sending.owner is not None and not self._complete:
             sending.owner.body(data)
 
     def on_message_complete(self) -> None:

@@ -12,11 +12,14 @@ from msgspec.structs import replace
 from headgate.exchange.site import PoolView
 from headgate.fleet.endpoint import Endpoint, Load, Served, Server
 from headgate.fleet.ledger import Ledger
-from headgate.fleet.members import members
+from headgate.fleet.members import by_label, members, narrowed
+from headgate.fleet.outliers import Ejection, EjectionRule, kept_out
 from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.profile import DEFAULT, SERVICE, Profile
-from headgate.pick.standing import Standing
+from headgate.pick.room import Room
 from headgate.plan.plan import Plan, Pool
+from headgate.runtime.judge import Judge
+from headgate.runtime.standings import Standings
 
 _SETTLE_S = 0.01  # loads that come within this time are taken together
 _REMEMBER_S = 60.0  # how long the models of an endpoint that left are expected back
@@ -27,7 +30,7 @@ class Fleet:
     """Owned by the edge. `changed(pool)` is called when a pool's endpoints or models are others than before.
 
     `loaded(pool)`: its endpoints have reported, and nothing else. `later(seconds, function)` calls the function after
-    that time, `clock` counts seconds.
+    that time, `clock` counts seconds. `judge` is to be told how endpoints do; `judged` then hears what comes of it.
     """
 
     def __init__(
@@ -38,6 +41,10 @@ class Fleet:
         clock: Callable[[], float] = monotonic,
         ledger: Ledger | None = None,
         prefixes: PrefixIndex | None = None,
+        judged: Callable[[str, Ejection | None], None] = lambda endpoint, ejection: None,
+        rule: EjectionRule | None = None,
+        slow_start_s: float = 10.0,
+        room: Room | None = None,
     ) -> None:
         self.ledger = Ledger() if ledger is None else ledger
         self.prefixes = PrefixIndex() if prefixes is None else prefixes
@@ -60,6 +67,9 @@ class Fleet:
         self._reported: dict[str, str] = {}  # model → base, as servers said last
         self._stale: set[str] = set()  # pools whose loads have changed
         self._refreshing = False
+        self.judge = Judge(rule or EjectionRule(), self._judge, clock)
+        self._judged = judged
+        self._standings = Standings(self.ledger, self.prefixes, self._grow, later, clock, slow_start_s, room)
 
     # What changes.
 
@@ -71,6 +81,7 @@ class Fleet:
         for pool in gone:
             del self.views[pool]
             self._left.pop(pool, None)
+            self._standings.forget(pool)
         self._place()
         checked = {e.name for name, pool in plan.pools.items() if pool.health for e in self._members[name]}
         self._sick &= checked
@@ -102,7 +113,25 @@ class Fleet:
         """A health check has come to another verdict."""
         if endpoint in self._pools_of:
             (self._sick.discard if healthy else self._sick.add)(endpoint)
+            if healthy:
+                self.judge.forget(endpoint)
             self._rebuild(self._pools_of[endpoint])
+
+    def _judge(self, endpoint: str, ejection: Ejection | None) -> None:
+        self._eject(endpoint)
+        self._judged(endpoint, ejection)
+
+    def _eject(self, endpoint: str) -> None:
+        """It is ejected, or is no longer."""
+        ejection = self.judge.ejected().get(endpoint)
+        if ejection is not None:
+            # Timers may come a little early, and the time may have become longer.
+            self._later(max(_SETTLE_S, ejection.until - self._clock()), partial(self._eject, endpoint))
+        self._rebuild(self.pools_of(endpoint))
+
+    def ended(self, requests: Mapping[str, int]) -> None:
+        """So many requests of these pools have ended."""
+        self._standings.ended(requests)
 
     # What follows from it.
 
@@ -115,6 +144,9 @@ class Fleet:
             if kind is None or pools[pool].kind == kind
             for endpoint in endpoints
         }
+
+    def pools_of(self, endpoint: str) -> tuple[str, ...]:
+        return self._pools_of.get(endpoint, ())
 
     def missing_adapters(self) -> set[str]:
         """Expected adapters that some endpoint which is ready does not have yet."""
@@ -133,6 +165,10 @@ class Fleet:
             return "fails its health check"
         if endpoint in self._up and endpoint not in self._asked and self._is_scraped(endpoint):
             return "was not asked for its models yet"
+        ejection = self.judge.ejected().get(endpoint)
+        if ejection is not None:
+            more = ejection.until - self._clock()
+            return f"has failed again and again ({ejection.why}): ejected for {more:.0f} s more"
         return ""
 
     # Who belongs where.
@@ -145,8 +181,10 @@ class Fleet:
         pools_of: dict[str, list[str]] = {}
         self._members = {}
         in_order = sorted(self._plan.pools.values(), key=lambda pool: (pool.kind != "inference", pool.name))
+        servers = by_label(self._servers)
         for pool in in_order:
-            found = members(pool.namespace, pool.selector, pool.ports, self._servers)
+            candidates = narrowed(pool.namespace, pool.selector, servers)
+            found = members(pool.namespace, pool.selector, pool.ports, candidates)
             if pool.tls is not None:
                 found = tuple(replace(endpoint, tls=pool.tls.name) for endpoint in found)
             self._members[pool.name] = tuple(_distinct(endpoint, places) for endpoint in found)
@@ -160,6 +198,7 @@ class Fleet:
             if same and name in self._up:
                 continue
             self._forget_state(name, pools_before[name])
+            self.judge.forget(name)
             if not same:
                 self._sick.discard(name)
                 self.ledger.forget(name)
@@ -207,6 +246,9 @@ class Fleet:
 
     def _view(self, pool: Pool) -> PoolView:
         endpoints = tuple([self._let_serve(pool, endpoint) for endpoint in self._members[pool.name]])
+        out = kept_out([e.name for e in endpoints if _serves(e)], self.judge.ejected())
+        if out:
+            endpoints = tuple([replace(e, ejected=True) if e.name in out else e for e in endpoints])
         served: dict[str, Served] = {}
         listed = False
         for endpoint in endpoints:
@@ -220,12 +262,13 @@ class Fleet:
             expected.update([target.model for target in model.targets] or [model.name])
         return PoolView(
             pool=pool,
-            standing=Standing(pool.name, endpoints, self._loads, self.ledger, self.prefixes),
+            standing=self._standings.make(pool, endpoints, self._loads),
             profile=profile_of(pool),
             served=served,
             listed=listed,
             declared=self._expected.get(pool.name, frozenset()) | expected | self._left.get(pool.name, {}).keys(),
             ray=any(endpoint.ray for endpoint in endpoints),
+            budget=self._standings.budget(pool.name),
         )
 
     def _let_serve(self, pool: Pool, endpoint: Endpoint) -> Endpoint:
@@ -236,14 +279,19 @@ class Fleet:
         sick = pool.health is not None and endpoint.name in self._sick
         return replace(endpoint, ready=False) if unasked or sick else endpoint
 
+    def _grow(self, pool: str) -> None:
+        """Who has just begun to serve there gets a larger share."""
+        view = self.views.get(pool)
+        if view is not None:
+            view.standing = self._standings.make(view.pool, view.standing.endpoints, self._loads)
+
     def _refresh(self) -> None:
         self._refreshing = False
         stale, self._stale = self._stale, set()
         for name in stale:
             view = self.views.get(name)
             if view is not None:
-                old = view.standing
-                view.standing = Standing(old.pool, old.endpoints, self._loads, self.ledger, self.prefixes)
+                view.standing = self._standings.make(view.pool, view.standing.endpoints, self._loads)
                 self._loaded(name)
 
     def _name_bases(self) -> None:
@@ -271,6 +319,10 @@ class Fleet:
 def profile_of(pool: Pool) -> Profile:
     """How a pool chooses."""
     return DEFAULT if pool.kind == "inference" else SERVICE
+
+
+def _serves(endpoint: Endpoint) -> bool:
+    return endpoint.ready and not endpoint.draining
 
 
 def _distinct(endpoint: Endpoint, places: dict[str, tuple[str, int]]) -> Endpoint:

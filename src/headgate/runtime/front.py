@@ -4,12 +4,18 @@ It reads the pools' views, and changes nothing about them; who keeps them curren
 """
 
 import asyncio
+import contextlib
 import random
+import socket
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 from time import monotonic, time
 from typing import Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headgate.exchange.edits import ServedAt
 from headgate.exchange.record import Record
@@ -17,18 +23,21 @@ from headgate.exchange.router import Router
 from headgate.exchange.site import Limits, PoolView, Site
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
+from headgate.pick.room import Room
 from headgate.plan.plan import Listener
 from headgate.plan.tls import Certificate
 from headgate.proxy.entrance import Door, Entrance
-from headgate.proxy.plane import Bounds, Plane
+from headgate.proxy.plane import Bounds, Judge, Plane
 from headgate.runtime.accesslog import AccessLog, Line
 from headgate.runtime.contexts import Contexts
 from headgate.runtime.exposition import Page
 from headgate.runtime.metrics import Metrics
 from headgate.runtime.recall import Recall, Story
 from headgate.runtime.sockets import BACKLOG, Binding
+from headgate.runtime.watchdog import Watchdog
 
 _SETTLE_S = 0.02
+_POOL = attrgetter("pool")
 
 
 class Options(Struct, frozen=True):
@@ -38,9 +47,15 @@ class Options(Struct, frozen=True):
     access_log: str = "-"  # a path, `-` standard output, "" none
     bounds: Bounds = Bounds()
     wait_s: float = 30.0
+    request_s: float | None = None  # for the whole of one, where nobody else says
+    tries: int = 3
+    eject_after: int = 5  # failures of an endpoint in a row; 0 never
+    slow_start_s: float = 10.0
+    room: Room = Room()  # of each inference pool
     scrape_s: float | None = None  # between two looks at metrics under traffic; None: as it comes
     workers: int = 1  # processes that serve
     directory: str = ""  # of this instance, where workers write what went wrong
+    tell_stalls: bool = False  # of the event loop, to people
 
 
 class Views(Protocol):
@@ -54,6 +69,9 @@ class Views(Protocol):
     def views(self) -> Mapping[str, PoolView]: ...
     @property
     def base_models(self) -> Mapping[str, str]: ...
+    @property
+    def judge(self) -> Judge: ...
+    def ended(self, requests: Mapping[str, int]) -> None: ...
 
 
 class Place(Struct, frozen=True, eq=False):
@@ -62,6 +80,32 @@ class Place(Struct, frozen=True, eq=False):
     binding: Binding
     listeners: Sequence[Listener]
     served: tuple[ServedAt, ...]
+
+
+class Opened(Struct, frozen=True, eq=False):
+    """An address that is served."""
+
+    entrance: Entrance
+    servers: list[asyncio.Server]
+    sockets: list[socket.socket]
+
+    async def listen(self, one: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        self.sockets.append(one.dup())
+        self.servers.append(await loop.create_server(self.entrance.accept, sock=one.dup(), backlog=BACKLOG))
+
+    async def close(self) -> None:
+        """Take nothing more, but for connections that are there already: whoever made them may have asked, too."""
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for one in self.sockets:
+            with contextlib.suppress(OSError):  # there are no more
+                while True:
+                    connection, _ = one.accept()
+                    connection.setblocking(False)
+                    await loop.connect_accepted_socket(self.entrance.accept, connection)
+            one.close()
 
 
 class Front:
@@ -77,17 +121,23 @@ class Front:
         wanted: Callable[[Collection[str]], None],
         say: Callable[[str], None],
         started: int,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         """`shown`, `certificates`: the pools and certificates that its metrics tell of.
 
-        `wanted` hears which pools requests have begun to wait for, `say` what people should know.
+        `wanted` hears which pools requests have begun to wait for, `say` what people should know, `warn` (else `say`)
+        what of it befalls this process alone.
         """
         self._options = options
         self._fleet = fleet
         self._log = log
         self._wanted = wanted
         self._started = started
-        self.plane = Plane(fleet.ledger, fleet.prefixes, self._done, options.bounds, self._waited_for)
+        # What all of them may take is shared out.
+        held, connections = (-(-all_ // options.workers) for all_ in (options.bounds.held, options.bounds.connections))
+        bounds = replace(options.bounds, held=held, connections=connections)
+        self.plane = Plane(fleet.ledger, fleet.prefixes, self._done, bounds, self._waited_for, fleet.judge)
+        self._watchdog = Watchdog((warn or say) if options.tell_stalls else None)
         self.metrics = Metrics(
             fleet.ledger,
             shown,
@@ -98,50 +148,50 @@ class Front:
             self.plane.mirrors.outcomes,
             self.plane.handshake_failures,
             certificates,
+            (partial(describe_load, self.plane), self._watchdog.describe),
         )
         self.contexts = Contexts(self.plane.upstreams.trusts, say)
         self._recall = Recall()
-        self._open: dict[int, tuple[Entrance, list[asyncio.Server]]] = {}
+        self._open: dict[int, Opened] = {}
         self._ended: list[Record] = []  # since the last `settle`
         self._waited: set[str] = set()  # pools that requests wait for, as of this moment
 
     async def start(self) -> None:
         self.plane.start()
+        self._watchdog.start()
 
     async def stop(self, grace: float, idle: float) -> None:
         """Take nothing more, finish what runs within `grace` seconds, let go of everything, the log too.
 
         Connections without a request have `idle` seconds for their next one.
         """
-        for _, servers in self._open.values():
-            for server in servers:
-                server.close()
+        for opened in self._open.values():
+            await opened.close()
         await self.plane.drain(grace, idle)
         self.plane.stop()
+        self._watchdog.stop()
         self.settle()
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
 
     async def serve(self, places: Sequence[Place]) -> None:
         """These are all places to serve; `contexts` has what they need. What stays is not disturbed."""
-        for number in self._open.keys() - {place.binding.number for place in places}:
-            entrance, servers = self._open.pop(number)
-            for server in servers:
-                server.close()
-            entrance.close()
+        gone = [self._open.pop(number) for number in self._open.keys() - {place.binding.number for place in places}]
         # All at once, before anything is waited for: no route may outlive the pools that it leads to.
         new: list[Place] = []
         for place in places:
             if place.binding.number not in self._open:
-                self._open[place.binding.number] = (Entrance(self.plane), [])
+                self._open[place.binding.number] = Opened(Entrance(self.plane), [], [])
                 new.append(place)
-            entrance, _ = self._open[place.binding.number]
+            entrance = self._open[place.binding.number].entrance
             entrance.serve(doors(self._options, self._fleet, place, self.contexts, self._started))
-        loop = asyncio.get_running_loop()
+        for opened in gone:
+            await opened.close()
+            opened.entrance.close()
         for place in new:
-            entrance, servers = self._open[place.binding.number]
+            opened = self._open[place.binding.number]
             for one in place.binding.sockets:
-                servers.append(await loop.create_server(entrance.accept, sock=one.dup(), backlog=BACKLOG))
+                await opened.listen(one)
 
     def pool_changed(self, pool: str) -> None:
         """Its endpoints or models are others than before."""
@@ -158,6 +208,9 @@ class Front:
     def _tell_wanted(self) -> None:
         waited, self._waited = self._waited, set()
         self._wanted(waited)
+
+    def failing_changed(self) -> None:
+        """Other endpoints fail than before: who needs to know asks the fleet's judge."""
 
     # Requests that have ended.
 
@@ -177,6 +230,7 @@ class Front:
         count = self.metrics.count
         for record in ended:
             count(record)
+        self._fleet.ended(Counter(map(_POOL, ended)))
         if self._log is not None:
             write = self._log.write
             for record in ended:
@@ -194,6 +248,14 @@ class Front:
         """What the metrics say."""
         self.settle()
         return self.metrics.page()
+
+
+def describe_load(plane: Plane, page: Page) -> None:
+    """How near it is to its limits."""
+    text = "Bytes held of bodies, and of answers that clients don't take."
+    page.one("headgate_held_bytes", "gauge", text, plane.held.total)
+    text = "Connections beyond the limit that were not even answered."
+    page.one("headgate_turned_away_connections_total", "counter", text, plane.turned_away)
 
 
 def doors(options: Options, fleet: Views, place: Place, contexts: Contexts, started: int) -> list[Door]:
@@ -215,7 +277,12 @@ def _site(options: Options, fleet: Views, place: Place, router: Router, scheme: 
         fleet.views,
         fleet.base_models,
         random.random,
-        Limits(wait_s=options.wait_s, debug_headers=options.debug_headers),
+        Limits(
+            tries=options.tries,
+            wait_s=options.wait_s,
+            debug_headers=options.debug_headers,
+            request_s=options.request_s,
+        ),
         started,
         time() - monotonic(),
         scheme,

@@ -3,12 +3,15 @@
 import asyncio
 import socket
 from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from functools import partial
 from time import time
 from typing import Protocol
 
 from headgate.exchange.edits import ServedAt
 from headgate.exchange.site import Site
 from headgate.fleet.endpoint import Server
+from headgate.fleet.outliers import Ejection, EjectionRule
+from headgate.pick.room import Room
 from headgate.plan.plan import Listener, Plan
 from headgate.plan.tls import Certificate
 from headgate.runtime.accesslog import AccessLog, Line
@@ -45,6 +48,7 @@ class Serving(Protocol):
     async def stop(self, grace: float, idle: float) -> None: ...
     def pool_changed(self, pool: str) -> None: ...
     def loads_changed(self, pool: str) -> None: ...
+    def failing_changed(self) -> None: ...
     async def explain(self, request_id: str, *, text: bool) -> Story: ...
     async def latest(self) -> list[Line]: ...
     async def page(self) -> Page: ...
@@ -75,17 +79,26 @@ class Gateway:
         self._started = int(time())
         later = asyncio.get_running_loop().call_later
         changed, loaded, wanted = self._pool_changed, self._loads_changed, self._ask_for_models
+        rule, room = EjectionRule(options.eject_after), options.room if options.room != Room() else None
+        make = partial(Fleet, changed, loaded, later, judged=self._judged, rule=rule)
+        make = partial(make, slow_start_s=options.slow_start_s, room=room)
         self.serving: Serving
         if options.workers == 1:
-            self.fleet = Fleet(changed, loaded, later)
+            self.fleet = make()
             shown = self.fleet.views.values
             self.serving = Front(options, self.fleet, shown, self._certificates, log, wanted, say, self._started)
         else:
             shared = share(options.workers)
-            self.fleet = Fleet(changed, loaded, later, ledger=shared.ledger, prefixes=shared.prefixes)
+            self.fleet = make(ledger=shared.ledger, prefixes=shared.prefixes)
             self.serving = Workers(options, self.fleet, shared, self._certificates, say, wanted, self._started)
         self._client = Client(connect=self.serving.contexts.connect)
-        self._scraper = Scraper(self._client, self.fleet.load, interval=options.scrape_s, busy=self.fleet.ledger.total)
+        self._scraper = Scraper(
+            self._client,
+            self.fleet.load,
+            interval=options.scrape_s,
+            busy=self.fleet.ledger.total,
+            on_silence=self._silent,
+        )
         self._health = Health(self._client, self.fleet.health)
         self._watching: asyncio.Handle | None = None
 
@@ -207,6 +220,23 @@ class Gateway:
 
     def _loads_changed(self, pool: str) -> None:
         self.serving.loads_changed(pool)
+
+    def _silent(self, endpoint: str, why: str) -> None:
+        """It was asked how it is, and gave no answer."""
+        self.fleet.judge.failed(endpoint, why, probe=True)
+        self.serving.failing_changed()
+
+    def _judged(self, endpoint: str, ejection: Ejection | None) -> None:
+        if ejection is None:
+            self._say(f"Endpoint {endpoint} serves again.")
+            return
+        self.serving.metrics.ejected(self.fleet.pools_of(endpoint))
+        if ejection.number == 1:  # the next ones are no news
+            lasts = ejection.until - ejection.at
+            self._say(
+                f"Endpoint {endpoint} has failed {self.options.eject_after} times in a row ({ejection.why}): while "
+                f"others serve it gets no requests for {lasts:g} s, and longer each time that it fails again."
+            )
 
     def trouble(self, endpoint: str) -> str:
         """What is wrong with an endpoint, as far as it can be seen from here; "" where nothing is."""

@@ -1,7 +1,6 @@
 """Prometheus metrics of the gateway: counted as requests end, written out when somebody asks."""
 
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import itemgetter
 from time import monotonic
 from types import MappingProxyType
@@ -12,7 +11,8 @@ from headgate.exchange.site import PoolView
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.ledger import Ledger
 from headgate.plan.tls import Certificate
-from headgate.runtime.exposition import Page
+from headgate.runtime.exposition import Page, labelled
+from headgate.runtime.histogram import Histogram
 from headgate.runtime.process import describe
 from headgate.runtime.tokens import Tokens
 
@@ -53,10 +53,11 @@ class Metrics:
         mirrored: Mapping[str, int] = MappingProxyType({}),
         handshake_failures: Mapping[str, int] = MappingProxyType({}),
         certificates: Callable[[], Iterable[Certificate]] = tuple,
+        also: Sequence[Callable[[Page], None]] = (),
     ) -> None:
         """`parked`: the requests that wait, by pool. `dropped`: lines that the access log has lost. `tasks`: those of
         the event loop. `mirrored`: how many copies of requests came to which end. `handshake_failures`: of clients, by
-        reason. `certificates`: those that are shown to clients.
+        reason. `certificates`: those that are shown to clients. `also` write families of their own.
         """
         self._ledger = ledger
         self._pools = pools
@@ -67,6 +68,7 @@ class Metrics:
         self._mirrored = mirrored
         self._handshake_failures = handshake_failures
         self._certificates = certificates
+        self._also = also
         self._requests: dict[tuple[str, str, str, str, int], _Series] = {}
         self._refused: dict[str, int] = {}
         self._traffic: dict[tuple[str, str], _Traffic] = {}
@@ -74,6 +76,12 @@ class Metrics:
         self._reloads = {"ok": 0, "errors": 0}
         self._reloaded_at = 0.0
         self._errors = 0
+        self._ejections: dict[str, int] = {}
+
+    def ejected(self, pools: Iterable[str]) -> None:
+        """An endpoint of these pools was ejected."""
+        for pool in pools:
+            self._ejections[pool] = self._ejections.get(pool, 0) + 1
 
     def reloaded(self, errors: int, at: float) -> None:
         """The manifests were read, with so many errors, at this Unix time."""
@@ -103,7 +111,7 @@ class Metrics:
         if answered:
             traffic.first_bytes.observe(answered - asked)
         elif status >= 400:
-            reason = _REASONS.get(status, str(status))
+            reason = record.refused or _REASONS.get(status, str(status))
             self._refused[reason] = self._refused.get(reason, 0) + 1
         traffic.durations.observe(record.ended_at - asked)
         if record.prompt_tokens is not None or record.completion_tokens is not None or record.chunks:
@@ -126,6 +134,8 @@ class Metrics:
         self._of_pools(page)
         self._of_endpoints(page)
         self._of_itself(page)
+        for describe_it in self._also:
+            describe_it(page)
         describe(page)
         return page
 
@@ -162,12 +172,15 @@ class Metrics:
         page.family("headgate_pool_endpoints", "gauge", "Endpoints of a pool, by state.")
         for pool, endpoints in pools:
             states = [state(endpoint) for endpoint in endpoints]
-            for one in ("ready", "not ready", "draining"):
+            for one in ("ready", "not ready", "draining", "ejected"):
                 labels = (("pool", pool), ("state", one.replace(" ", "_")))
                 page.sample("headgate_pool_endpoints", labels, states.count(one))
         page.family("headgate_waiting_requests", "gauge", "Requests that wait for an endpoint of the pool now.")
         for pool in dict.fromkeys([*(pool for pool, _ in pools), *sorted(self._parked)]):
             page.sample("headgate_waiting_requests", (("pool", pool),), len(self._parked.get(pool, ())))
+        page.family("headgate_ejections_total", "counter", "Times that an endpoint was ejected for failing in a row.")
+        for pool, _ in pools:
+            page.sample("headgate_ejections_total", (("pool", pool),), self._ejections.get(pool, 0))
 
     def _of_endpoints(self, page: Page) -> None:
         now = monotonic()
@@ -185,16 +198,20 @@ class Metrics:
             ),
         )
         rows = [
-            ((("pool", view.pool.name), ("endpoint", endpoint.name), ("address", endpoint.hostport)), endpoint, load)
+            (
+                labelled((("pool", view.pool.name), ("endpoint", endpoint.name), ("address", endpoint.hostport))),
+                endpoint,
+                load,
+            )
             for view in self._pools()
             for endpoint, load in zip(view.standing.endpoints, view.standing.loads, strict=True)
         ]
         for name, text, value in families:
             page.family(f"headgate_endpoint_{name}", "gauge", text)
-            for labels, endpoint, load in rows:
+            for inside, endpoint, load in rows:
                 found = value(endpoint, load)
                 if found is not None:
-                    page.sample(f"headgate_endpoint_{name}", labels, found)
+                    page.series(f"headgate_endpoint_{name}", inside, found)
 
     def _of_itself(self, page: Page) -> None:
         page.one("headgate_connections", "gauge", "Client connections that are open.", self._connections())
@@ -233,7 +250,11 @@ class Metrics:
 
 
 def state(endpoint: Endpoint) -> str:
-    return "draining" if endpoint.draining else "ready" if endpoint.ready else "not ready"
+    if endpoint.draining:
+        return "draining"
+    if not endpoint.ready:
+        return "not ready"
+    return "ejected" if endpoint.ejected else "ready"
 
 
 class _Series:
@@ -253,28 +274,8 @@ class _Traffic:
 
     def __init__(self) -> None:
         self.retries = self.waited = self.bytes_in = self.bytes_out = 0
-        self.durations = _Histogram()
-        self.first_bytes = _Histogram()
-
-
-class _Histogram:
-    __slots__ = ("buckets", "total")
-
-    def __init__(self) -> None:
-        self.buckets = [0] * (len(SECONDS) + 1)
-        self.total = 0.0
-
-    def observe(self, seconds: float) -> None:
-        self.buckets[bisect_left(SECONDS, seconds)] += 1
-        self.total += seconds
-
-    def write(self, page: Page, name: str, labels: tuple[tuple[str, str], ...]) -> None:
-        below = 0
-        for bound, count in zip((*SECONDS, "+Inf"), self.buckets, strict=True):
-            below += count
-            page.sample(f"{name}_bucket", (*labels, ("le", str(bound))), below)
-        page.sample(f"{name}_sum", labels, round(self.total, 6))
-        page.sample(f"{name}_count", labels, below)
+        self.durations = Histogram(SECONDS)
+        self.first_bytes = Histogram(SECONDS)
 
 
 def _labels(key: tuple[str, str]) -> tuple[tuple[str, str], ...]:

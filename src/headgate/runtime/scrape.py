@@ -70,9 +70,10 @@ class Scraper:
     with an empty Load. After that each metrics page is one report, and each change in its models. A failure keeps the
     old load, which ages (`Load.at`, monotonic seconds); the pause doubles up to 2 s. `busy`, called at each tick, is
     true while there is traffic: then an endpoint is asked each `interval` seconds (None: each 0.1 s, and less often
-    where there are more than 40; never more than 2,500 pages a second), else each second. One timer serves all
-    endpoints, at most 64 are asked at once, and who has waited longest comes first. One scrape of a vLLM page costs
-    0.13 to 0.25 ms of CPU, fetch and read: at most 3 % of a core for 10 endpoints under traffic.
+    where there are more than 40; never more than 2,500 pages a second), else each second. `on_silence(name, why)` is
+    told each time that an endpoint gives no answer at all about its metrics (where it has none, about its models). One
+    timer serves all endpoints, at most 64 are asked at once, and who has waited longest comes first. One scrape of a
+    vLLM page costs 0.13 to 0.25 ms of CPU, fetch and read: at most 3 % of a core for 10 endpoints under traffic.
     """
 
     def __init__(
@@ -82,11 +83,13 @@ class Scraper:
         *,
         interval: float | None = None,
         busy: Callable[[], object] = lambda: True,
+        on_silence: Callable[[str, str], object] = lambda name, why: None,
     ) -> None:
         self._client = client
         self._on_load = on_load
         self._interval = interval
         self._busy = busy
+        self._on_silence = on_silence
         self._busy_until = float("-inf")
         self._targets: dict[str, _Target] = {}
         self._rounds = Rounds(self._tick)
@@ -199,11 +202,13 @@ class Scraper:
             answer = await self._client.fetch("GET", host, port, question.path, tls=tls, timeout=_TIMEOUT_S)
             question.absent = answer.status == 404
             if answer.status not in (200, 404):
-                raise ClientError(f"answered {answer.status}")
+                raise ValueError(f"answered {answer.status}")
             news = self._take(target, question, answer.body if answer.status == 200 else None)
         except (ClientError, ValueError) as error:
             question.failures += 1
             question.error = f"GET {question.path}: {error}"
+            if isinstance(error, ClientError) and (question is target.metrics or target.metrics.absent):
+                self._on_silence(target.endpoint.name, question.error)
             return False
         finally:
             question.running = False

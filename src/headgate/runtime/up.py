@@ -35,6 +35,7 @@ _ADAPTERS_S = 10.0
 _TAKE_OVER_S = 10.0  # that the one before goes on for, until this one is ready
 _LEFT_GRACE_S = 3600.0  # what is left to the one before
 _LEFT_IDLE_S = 10.0
+_PARTING_S = 0.5  # for a connection's last request, when it ends: one may be on its way just then
 _PATIENCE_S = 60.0  # after which is shown what is not ready yet
 _FILES = 65_536  # open files and sockets, where the system lets us: each request may need two
 _IN_TABLE = ("gateways", "routes", "pools", "endpoints", "models", "adapters")
@@ -293,7 +294,7 @@ class System:
         if self._presence.left:  # it holds up nobody
             await self._gateway.stop(_LEFT_GRACE_S, _LEFT_IDLE_S)
         else:
-            await self._gateway.stop(self._options.grace_s)
+            await self._gateway.stop(self._options.grace_s, min(_PARTING_S, self._options.grace_s))
         await self._pods.stop(self._options.grace_s)
 
 
@@ -303,6 +304,16 @@ def signals() -> list[signal.Signals]:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         found.append(signal.SIGHUP)
     return found
+
+
+def _files() -> int:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+
+
+def connections() -> int:
+    """Of clients, as many as there may be files for, each with one to an endpoint, and some for the rest."""
+    return max(16, (_files() - 256) // 2)
 
 
 def _access_log(options: gateways.Options, say: Callable[[str], None]) -> AccessLog | None:
@@ -318,7 +329,7 @@ def run(options: Options, lock: IO[str], inherited: Inherited | None = None) -> 
     import uvloop
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    wanted = _files()
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     # Before the event loop: standard input may be slow to come, and a signal must be able to end that.

@@ -16,10 +16,12 @@ from headgate.runtime.workers.latest import Latest
 from headgate.runtime.workers.messages import (
     Applied,
     Ask,
+    Failed,
     FromWorker,
     Hello,
     Last,
     News,
+    Passed,
     Said,
     Sockets,
     Stop,
@@ -28,7 +30,7 @@ from headgate.runtime.workers.messages import (
     encode,
 )
 
-Heard = Applied | Said | Wanted
+Heard = Applied | Said | Wanted | Failed | Passed
 _questions = count(1)
 
 

@@ -15,7 +15,8 @@ from headgate.runtime.front import Options
 from headgate.runtime.workers.latest import Fact, Key
 
 # The values that are handed over, by kind. `load` is a Load without its models, `models` are those, by endpoint;
-# `column` and `life` are an endpoint's too (runtime.workers.counters); `bases` the base models, `plan` a number.
+# `column` and `life` are an endpoint's too (runtime.workers.counters); `bases` the base models, `plan` a number,
+# `failing` the endpoints that are.
 
 
 class PlaceFact(Struct, frozen=True, array_like=True):
@@ -118,6 +119,19 @@ class Wanted(Struct, frozen=True, tag=True, array_like=True):
     pools: list[str]
 
 
+class Failed(Struct, frozen=True, tag=True, array_like=True):
+    """An endpoint gave no answer, or none that is any good."""
+
+    endpoint: str
+    why: str
+
+
+class Passed(Struct, frozen=True, tag=True, array_like=True):
+    """One that was failing answers."""
+
+    endpoint: str
+
+
 class Said(Struct, frozen=True, tag=True, array_like=True):
     """For people."""
 
@@ -131,6 +145,6 @@ class Last(Struct, frozen=True, tag=True, array_like=True):
 
 
 ToWorker = Sockets | News | Ask | Stop
-FromWorker = Hello | Applied | Told | Wanted | Said | Last
+FromWorker = Hello | Applied | Told | Wanted | Failed | Passed | Said | Last
 
 encode = msgspec.msgpack.Encoder().encode

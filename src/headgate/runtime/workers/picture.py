@@ -1,6 +1,6 @@
 """A worker's picture of the fleet: made of what the controller hands over, and read by requests like a Fleet."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,15 +11,17 @@ from headgate.exchange.site import PoolView
 from headgate.fleet.endpoint import Load, Served
 from headgate.fleet.prefix import PrefixIndex
 from headgate.fleet.shared import SharedLedger
-from headgate.pick.standing import Standing
+from headgate.pick.room import Room
 from headgate.plan.plan import Plan
 from headgate.runtime.fleet import profile_of
+from headgate.runtime.standings import Standings
 from headgate.runtime.workers.latest import Key
-from headgate.runtime.workers.messages import News, PlaceFact, PoolFact, seal
+from headgate.runtime.workers.messages import Failed, News, Passed, PlaceFact, PoolFact, seal
 
 _KINDS: dict[str, Any] = {
     "bases": dict[str, str],
     "column": int,
+    "failing": tuple[str, ...],
     "life": int,
     "load": Load,
     "models": tuple[Served, ...] | None,
@@ -50,11 +52,40 @@ def read(news: News) -> Changes:
     return Changes([(fact.kind, fact.name, _DECODE[fact.kind](fact.value)) for fact in news.put], news.gone)
 
 
-class Picture:
-    """Mutable. `changed(pool)` is called when a pool's endpoints or models are others than before."""
+class Witness:
+    """Tells the controller how endpoints do, as far as it wants to know."""
 
-    def __init__(self, ledger: SharedLedger, changed: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[Failed | Passed], None]) -> None:
+        self._tell = tell
+        self.failing: set[str] = set()
+
+    def failed(self, endpoint: str, why: str, *, probe: bool = False) -> None:
+        self.failing.add(endpoint)
+        self._tell(Failed(endpoint, why))
+
+    def passed(self, endpoint: str) -> None:
+        if endpoint in self.failing:
+            self.failing.discard(endpoint)
+            self._tell(Passed(endpoint))
+
+
+class Picture:
+    """Mutable. `changed(pool)` is called when a pool's endpoints or models are others than before.
+
+    `tell` is for the controller's judge, `later` as for a Fleet.
+    """
+
+    def __init__(
+        self,
+        ledger: SharedLedger,
+        changed: Callable[[str], None],
+        tell: Callable[[Failed | Passed], None],
+        later: Callable[[float, Callable[[], None]], object],
+        slow_start_s: float,
+        room: Room | None,
+    ) -> None:
         self.ledger = ledger
+        self.judge = Witness(tell)
         self.prefixes = PrefixIndex()
         self.views: dict[str, PoolView] = {}
         self.base_models: dict[str, str] = {}
@@ -64,6 +95,7 @@ class Picture:
         self._gauges: dict[str, Load] = {}
         self._models: dict[str, tuple[Served, ...] | None] = {}
         self._loads: dict[str, Load] = {}  # both of them together
+        self._standings = Standings(ledger, self.prefixes, self._grow, later, slow_start_s=slow_start_s, room=room)
 
     def plan(self, changes: Changes) -> Plan:
         """The plan that there will be, as far as workers have it: listeners and pools."""
@@ -88,7 +120,7 @@ class Picture:
             if pool in changed:
                 self.views[pool] = self._view(fact)
             elif any(endpoint.name in loaded for endpoint in fact.endpoints):
-                self.views[pool].standing = self._standing(fact)
+                self.views[pool].standing = self._standings.make(fact.pool, fact.endpoints, self._loads)
         for pool in sorted(changed):
             self._changed(pool)
 
@@ -111,11 +143,14 @@ class Picture:
             self.base_models.update(value)
         elif kind == "place":
             self.places[name] = value
+        elif kind == "failing":
+            self.judge.failing = set(value)
 
     def _drop(self, kind: str, name: str, changed: set[str]) -> None:
         if kind == "pool":
             self._pools.pop(name, None)
             self.views.pop(name, None)
+            self._standings.forget(name)
             changed.add(name)
         elif kind == "column":
             self.ledger.forget(name)
@@ -127,16 +162,23 @@ class Picture:
             (self._gauges if kind == "load" else self._models).pop(name, None)
             self._loads.pop(name, None)
 
-    def _standing(self, fact: PoolFact) -> Standing:
-        return Standing(fact.pool.name, fact.endpoints, self._loads, self.ledger, self.prefixes)
+    def ended(self, requests: Mapping[str, int]) -> None:
+        """So many requests of these pools have ended."""
+        self._standings.ended(requests)
+
+    def _grow(self, pool: str) -> None:
+        fact = self._pools.get(pool)
+        if fact is not None:
+            self.views[pool].standing = self._standings.make(fact.pool, fact.endpoints, self._loads)
 
     def _view(self, fact: PoolFact) -> PoolView:
         return PoolView(
             pool=fact.pool,
-            standing=self._standing(fact),
+            standing=self._standings.make(fact.pool, fact.endpoints, self._loads),
             profile=profile_of(fact.pool),
             served=fact.served,
             listed=fact.listed,
             declared=fact.declared,
             ray=fact.ray,
+            budget=self._standings.budget(fact.pool.name),
         )

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from headgate.fleet.shared import SharedLedger
+from headgate.pick.room import Room
 from headgate.runtime.accesslog import AccessLog
 from headgate.runtime.exposition import Family
 from headgate.runtime.front import Front, Place
@@ -67,10 +68,19 @@ class Worker:
         self._channel = Channel(end, self._hear, self._lose)
         self._mistakes = Mistakes(Path(options.directory), self._say)
         table = Counters(counters, begin.rows)
-        self._picture = Picture(SharedLedger(table.rows, begin.row), self._changed)
+        self._picture = Picture(
+            SharedLedger(table.rows, begin.row),
+            self._changed,
+            self._send,
+            asyncio.get_running_loop().call_later,
+            options.slow_start_s,
+            options.room if options.room != Room() else None,
+        )
         log = AccessLog(options.access_log, self._say, table.file) if options.access_log else None
         # What is wrong with certificates the controller finds out too, and says.
-        self._front = Front(options, self._picture, tuple, tuple, log, self._want, lambda text: None, begin.started)
+        self._front = Front(
+            options, self._picture, tuple, tuple, log, self._want, lambda text: None, begin.started, self._say
+        )
         self._told: dict[str, Callable[[Ask], Awaitable[object]]] = {
             "explain": lambda ask: self._front.explain(ask.request_id, text=ask.text),
             "latest": lambda ask: self._front.latest(),

@@ -21,7 +21,7 @@ from headgate.runtime.recall import LATEST, Story
 from headgate.runtime.sockets import Binding
 from headgate.runtime.workers.forkserver import ForkServer
 from headgate.runtime.workers.member import Heard, Member
-from headgate.runtime.workers.messages import Applied, Begin, Said
+from headgate.runtime.workers.messages import Applied, Begin, Failed, Passed, Said
 from headgate.runtime.workers.publish import Publisher, Shared
 
 T = TypeVar("T")
@@ -70,6 +70,7 @@ class Workers:
         self._replaced = 0
         self._departed = Page()  # what those that ended had counted
         self._said: dict[int, str] = {}  # by row: what a worker said last
+        self._failing: tuple[str, ...] = ()  # as workers know it
         self._telling: asyncio.Handle | None = None
         self._progress = asyncio.Event()
         self._stopping = False
@@ -108,6 +109,13 @@ class Workers:
         self._publisher.loads(self._fleet.views[pool])
         self._tell_soon()
 
+    def failing_changed(self) -> None:
+        failing = tuple(sorted(self._fleet.judge.failing))
+        if failing != self._failing:
+            self._failing = failing
+            self._shared.latest.put("failing", "", failing)
+            self._tell_soon()
+
     # What is new.
 
     def _tell_soon(self) -> None:
@@ -134,6 +142,12 @@ class Workers:
             if heard.text not in [text for row, text in self._said.items() if row != member.row]:
                 self._say(heard.text)
             self._said[member.row] = heard.text
+        elif isinstance(heard, Failed):
+            self._fleet.judge.failed(heard.endpoint, heard.why)
+            self.failing_changed()
+        elif isinstance(heard, Passed):
+            self._fleet.judge.passed(heard.endpoint)
+            self.failing_changed()
         else:
             self._wanted(heard.pools)
 

@@ -1,0 +1,75 @@
+"""Pools' standings, made anew whenever endpoints or loads change; what of them outlasts that is kept here."""
+
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+
+from headgate.exchange.budget import Budget
+from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.ledger import Ledger
+from headgate.fleet.prefix import PrefixIndex
+from headgate.fleet.slow_start import SlowStart
+from headgate.pick.room import Room
+from headgate.pick.standing import Standing
+from headgate.plan.plan import Pool
+
+_GROW_S = 0.25  # between two looks at those that have just begun to serve
+
+
+class Standings:
+    """Mutable. `grow(pool)` is called each 0.25 s while some have just begun to serve there: make it anew.
+
+    `room` is that of each inference pool. `later` and `clock` as for a Fleet.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        prefixes: PrefixIndex,
+        grow: Callable[[str], None],
+        later: Callable[[float, Callable[[], None]], object],
+        clock: Callable[[], float] = monotonic,
+        slow_start_s: float = 10.0,
+        room: Room | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._prefixes = prefixes
+        self._grow = grow
+        self._later = later
+        self._clock = clock
+        self._slow_start_s = slow_start_s
+        self._room = room
+        self._budgets: dict[str, Budget] = {}
+        self._slow_starts: dict[str, SlowStart] = {}
+        self._growing: set[str] = set()
+
+    def make(self, pool: Pool, endpoints: Sequence[Endpoint], loads: Mapping[str, Load]) -> Standing:
+        serving = [one.name for one in endpoints if one.ready and not one.draining and not one.ejected]
+        slow_start = self._slow_starts.setdefault(pool.name, SlowStart(self._slow_start_s))
+        young = slow_start.serve(serving, self._clock())
+        if young:
+            if not self._growing:
+                self._later(_GROW_S, self._look)
+            self._growing.add(pool.name)
+        room = self._room if pool.kind == "inference" else None
+        return Standing(pool.name, endpoints, loads, self._ledger, self._prefixes, young, room)
+
+    def _look(self) -> None:
+        pools, self._growing = self._growing, set()
+        for pool in pools:
+            self._grow(pool)
+
+    def budget(self, pool: str) -> Budget:
+        """Of retries."""
+        return self._budgets.setdefault(pool, Budget())
+
+    def ended(self, requests: Mapping[str, int]) -> None:
+        """So many requests of these pools have ended."""
+        now = self._clock()
+        for pool, count in requests.items():
+            if pool in self._budgets:
+                self._budgets[pool].ended(count, now)
+
+    def forget(self, pool: str) -> None:
+        """It is gone."""
+        self._budgets.pop(pool, None)
+        self._slow_starts.pop(pool, None)
