@@ -5,9 +5,11 @@ Only the connecting is replaced; all else is what runs in production.
 
 import asyncio
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
+from headgate.exchange.budget import Budget
 from headgate.exchange.router import Router
 from headgate.exchange.site import Limits, PoolView, Site
 from headgate.fleet.endpoint import Endpoint, Load, Served
@@ -200,6 +202,7 @@ def _site(plane: Plane) -> Site:
             profile=DEFAULT if pool.kind == "inference" else SERVICE,
             served={"base": Served("base")} if pool.kind == "inference" else {},
             listed=pool.kind == "inference",
+            budget=Budget(sys.maxsize),  # what came before shall not matter
         )
         for pool in pools
     }

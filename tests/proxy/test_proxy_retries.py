@@ -70,6 +70,31 @@ def test_a_500_may_be_the_fault_of_the_request_and_is_passed_on(pieces):
     run(scenario)
 
 
+def test_a_500_in_chunks_is_passed_on_whole_however_it_is_cut():
+    async def answer(request: Request):
+        raw = (
+            b"HTTP/1.1 500 E\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+            + chunk(b'{"a":')
+            + chunk(b"[1,")
+            + chunk(b"2]}")
+            + b"0\r\n\r\n"
+        )
+        size = 1 + request.number * 9
+        for place in range(0, len(raw), size):
+            await request.write(raw[place : place + size])
+            await asyncio.sleep(0.001)
+
+    async def scenario(rig: Rig):
+        await rig.backend(answer)
+        client = await rig.client()
+        for _ in range(8):
+            await client.send(CHAT)
+            reply = await client.answer()
+            assert (reply.status, reply.body, reply.whole) == (500, b'{"a":[1,2]}', True)
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("pieces", [True, False])
 def test_a_500_of_an_engine_that_has_died_is_asked_elsewhere(pieces):
     async def scenario(rig: Rig):

@@ -13,9 +13,10 @@ _PARTS = 10
 class Budget:
     """Of one pool. Mutable, owned by the edge, which counts the requests that have ended."""
 
-    __slots__ = ("_part", "_requests", "_spent")
+    __slots__ = ("_floor", "_part", "_requests", "_spent")
 
-    def __init__(self) -> None:
+    def __init__(self, floor: int = FLOOR) -> None:
+        self._floor = floor
         self._part = 0  # of time; a window has _PARTS of them
         self._requests = [0] * _PARTS
         self._spent = [0] * _PARTS
@@ -28,7 +29,7 @@ class Budget:
     def spend(self, under_way: int, now: float) -> bool:
         """Whether one more may be sent again; if so, that is counted. `under_way`: requests of the pool."""
         self._move(now)
-        if sum(self._spent) + 1 > max(FLOOR, SHARE * (sum(self._requests) + under_way)):
+        if sum(self._spent) + 1 > max(self._floor, SHARE * (sum(self._requests) + under_way)):
             return False
         self._spent[self._part % _PARTS] += 1
         return True

@@ -120,7 +120,8 @@ class Upstream(asyncio.Protocol):
             return False
         except httptools.HttpParserError as error:
             if not self._complete:
-                self._end_with("garbage", str(error) or type(error).__name__)
+                if not self._held or self._let_go(sending):  # what came before the nonsense came, however it is cut
+                    self._end_with("garbage", str(error) or type(error).__name__)
                 return False
             # What follows a whole answer is not ours to pass on.
             self._spoilt = True
@@ -140,8 +141,8 @@ class Upstream(asyncio.Protocol):
         elif self._bodiless > _BODILESS:
             self._end_with("garbage", f"more than {_BODILESS} bytes of headers, or of what frames the body")
         elif owner is not None:
-            # The parser may have taken in the beginning of a size, which no line end closes.
-            self._between = self._between and data.endswith(b"\r\n")
+            # What is held the parser shall see. It may have taken in the beginning of a size, which no line end closes.
+            self._between = self._between and not self._held and data.endswith(b"\r\n")
             owner.flush()
 
     def _let_go(self, sending: Sending) -> bool:
@@ -293,7 +294,7 @@ class Upstream(asyncio.Protocol):
         head = self._head = read_answer(status, self._headers)
         if sending.hold and not sending.no_body and (head.streamed or status == 500):
             self._held, self._said = True, []
-            self._between = False  # the parser shall see the first chunk, too
+            self._between = False
         else:
             sending.owner.answered(head)
 
@@ -324,9 +325,11 @@ class Upstream(asyncio.Protocol):
     def on_body(self, data: bytes) -> None:
         self._bodiless = 0
         sending = self._sending
+        if self._complete:
+            return
         if self._held:
             self._said.append(data)
-        elif sending is not None and sending.owner is not None and not self._complete:
+        elif sending is not None and sending.owner is not None:
             sending.owner.body(data)
 
     def on_message_complete(self) -> None:
