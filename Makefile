@@ -13,8 +13,8 @@ help:  ## say what can be made
 up: $(VENV)/.core  ## run examples/lora-multi-model on this machine (EXAMPLE=dir for another)
 	@exec $(BIN)/headgate up $(or $(EXAMPLE),examples/lora-multi-model)
 
-test: $(VENV)/.dev  ## all tests that need no GPU, no cluster, no root
-	$(BIN)/pytest $(PYTEST_ARGS)
+test: $(VENV)/.dev  ## all tests that need no GPU, no cluster, no root (both cores at once)
+	@sh scripts/test $(BIN) $(PYTEST_ARGS)
 
 check: $(VENV)/.dev  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check src tests bench chaos fuzz
