@@ -302,7 +302,10 @@ async def _breaks(endpoint: Endpoint, request: Request, writer: asyncio.StreamWr
     head, body, closes = compose(request, endpoint.dice)
     data = head + body
     # An answer that ends with its connection is whole wherever it ends, unless it is reset.
-    await _send(writer, data[: endpoint.dice.randrange(len(data))], endpoint.dice.choice((1, 3)), lambda: 0.0)
+    sent = data[: endpoint.dice.randrange(len(data))]
+    if b"data: [" in sent:  # all that it lacks is its mark, which the gateway completes
+        note("last", request.token)
+    await _send(writer, sent, endpoint.dice.choice((1, 3)), lambda: 0.0)
     if closes or endpoint.dice.random() < 0.6:
         _reset(writer)
     else:

@@ -5,7 +5,7 @@ from time import monotonic
 
 import pytest
 from rig import Rig, eventually, run
-from wire import CHAT, GET, SSE, Request, chunk, echo, hang, ok
+from wire import CHAT, GET, SSE, Request, chunk, echo, hang, ok, post
 
 from headgate.plan.plan import Rewrite
 from headgate.proxy.plane import Bounds
@@ -112,6 +112,19 @@ def test_a_client_may_close_its_side_at_any_time(tokens):
             body += data
         assert body == b"".join(b"data: %d\n\n" % number for number in range(4))
         assert await client.reader.read() == b"\r\n", "the end of the chunks, and of the connection"
+
+    run(scenario)
+
+
+def test_a_client_may_close_its_side_right_after_a_large_request():
+    async def scenario(rig: Rig):
+        await rig.backend(echo)
+        body = b"x" * (9 << 20)
+        client = await rig.client()
+        await client.send(post(body))
+        client.writer.write_eof()
+        assert (await client.answer()).body.endswith(body)
+        assert await client.ended()
 
     run(scenario)
 

@@ -21,6 +21,7 @@ _WRITE_AHEAD = 4 << 10
 _READ_AHEAD = 64 << 10  # bytes of bodies held for requests that wait for the answer to one before
 _EARLY = 64 << 10  # bytes held that are for a tunnel which is not there yet
 _LOOK_S = 0.02  # within which a client on the same machine is found to be gone
+_LARGE = 4 << 20
 _SMALL = 16 << 10  # bytes of a body up to which it is not counted
 _SPARE = 16  # connections, or a tenth of those that are allowed, that are answered beyond them
 OVERLOADED = "overloaded"
@@ -124,6 +125,10 @@ class Downstream(asyncio.Protocol):
         self._refusal = reader.feed(data)
         if reader.in_body or reader.requests:
             self.count()
+            if reader.held > _LARGE and not reader.in_body:
+                # To put it together took long enough, and to read it does too: others have their turn in between.
+                asyncio.get_running_loop().call_soon(self._proceed)
+                return
         self._proceed()
 
     def count(self) -> None:
@@ -265,6 +270,7 @@ class Downstream(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client has closed the connection, or only its side of it: it looks the same. Whether to keep it open."""
+        self._proceed()  # a large request may have been put off
         turn, transport = self._turn, self.transport
         if turn is None or transport.get_extra_info("ssl_object") is not None:
             if turn is not None or self._reader.busy:

@@ -101,7 +101,7 @@ class Opened(Struct, frozen=True, eq=False):
         loop = asyncio.get_running_loop()
         for one in self.sockets:
             with contextlib.suppress(OSError):  # there are no more
-                while True:
+                for _ in range(BACKLOG):
                     connection, _ = one.accept()
                     connection.setblocking(False)
                     await loop.connect_accepted_socket(self.entrance.accept, connection)
