@@ -8,6 +8,7 @@ client why it was turned away.
 import asyncio
 import contextlib
 import ssl
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from typing import Any, cast
@@ -16,7 +17,7 @@ _RECORD = 16 << 10  # bytes that one record holds
 _FED = 32 << 10  # bytes given to OpenSSL at once: its buffers keep the size that they had to grow to
 
 
-class Tls(asyncio.Transport, asyncio.Protocol):
+class Tls(asyncio.Transport, asyncio.Protocol, ABC):
     """One side is made by `_begin`; `_greeted` and `_turned_away` say what follows from the handshake.
 
     `_closing`: nothing more is delivered or written.
@@ -50,13 +51,13 @@ class Tls(asyncio.Transport, asyncio.Protocol):
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
 
+    @abstractmethod
     def _greeted(self) -> asyncio.Protocol | None:
         """The handshake is done: who speaks over this connection; None where it is not wanted after all."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _turned_away(self, error: ssl.SSLError) -> None:
         """The handshake failed; the peer is told so already."""
-        raise NotImplementedError
 
     # From the socket.
 
