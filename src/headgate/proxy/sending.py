@@ -65,7 +65,7 @@ class Sending(Struct, eq=False):
             self.upstream.transport.resume_reading()
 
     def again(self) -> None:
-        """The server closed a kept connection just as it was used: that says nothing, so ask on a fresh one."""
+        """What a kept connection ended with says nothing of this request: ask on a fresh one."""
         self.upstream = None
         self._upstreams.connect(self)
 

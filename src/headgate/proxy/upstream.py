@@ -232,7 +232,11 @@ class Upstream(asyncio.Protocol):
     def _end_with(self, reason: Reason, detail: str) -> None:
         sending, self._sending = self._sending, None
         self.transport.abort()
-        if sending is not None:
+        if sending is None:
+            return
+        if reason == "garbage" and self._reused and not (self._answering or self._interim) and sending.repeat:
+            sending.again()  # it may be what the server had left to say of the request before
+        else:
             sending.fail(reason, detail)
 
     def connection_lost(self, error: Exception | None) -> None:
