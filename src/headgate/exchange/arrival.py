@@ -93,9 +93,8 @@ def receive(
         admitted = way.gate.admit(head)
         if isinstance(admitted, Respond):
             return _shared(admitted, way, head)
-        record.client = admitted.client
-        event = replace(event, head=admitted.head)
-    return _for_pool(event, reading, site, record, way, decoded)
+        record.client, head = admitted.client, admitted.head
+    return _for_pool(event, head, reading, site, record, way, decoded)
 
 
 def _host(head: RequestHead) -> str:
@@ -206,38 +205,41 @@ def _redirect(redirect: Redirect, route: Route, event: Asked, site: Site, host: 
 
 
 def _for_pool(
-    event: Asked, reading: Reading, site: Site, record: Record, way: Way, decoded: Decoded | None
+    event: Asked, head: RequestHead, reading: Reading, site: Site, record: Record, way: Way, decoded: Decoded | None
 ) -> tuple[Job, bytes] | Respond:
+    """`head` is that of the event without what is not for servers."""
     view = site.pools.get(way.pool)
     if view is None:
         why = f"The route {way.route.name} has no backend: the pool {way.pool} is gone."
-        return _shared(refuse(500, why), way, event.head)
+        return _shared(refuse(500, why), way, head)
     pool, route = view.pool, way.route
     model, prompt, body = reading.model, reading.prompt, event.body
     repeatable, asking = True, None
     if pool.kind != "inference":
-        repeatable = event.head.method in _IDEMPOTENT
+        repeatable = head.method in _IDEMPOTENT
         prompt, decoded = b"", None
     elif reading.error:
-        return _shared(_unreadable(reading), way, event.head)
+        return _shared(_unreadable(reading), way, head)
     else:
         if decoded is not None:
             body = decoded.body
-        objective = event.head.objective
-        resolution = way.resolution if not objective and way.resolution else resolve(pool, model, objective, site.dice)
+        objective = head.objective
+        resolution = way.resolution
+        if objective or resolution is None:
+            resolution = resolve(pool, model, objective, site.dice)
+            if objective in pool.objectives:  # what else clients write there is nobody's
+                record.objective = objective
         record.priority, record.resolved_by = resolution.priority, resolution.by
-        if objective in pool.objectives:  # what else clients write there is nobody's
-            record.objective = objective
         if model and resolution.model != model:
             model = resolution.model
-            renamed = with_model(event.head.kind, body, model)
+            renamed = with_model(head.kind, body, model)
             if renamed is None:
-                return _shared(refuse(400, "The body is not valid JSON: a key is not UTF-8."), way, event.head)
+                return _shared(refuse(400, "The body is not valid JSON: a key is not UTF-8."), way, head)
             body = renamed
         if reading.stream and way.asks and (asking := with_usage(body, reading.options)) is not None:
             body = asking
     record.target = model
-    start, body = outward(event, body, site, record, way, view, decoded=decoded is not None)
+    start, body = outward(event, head, body, site, record, way, view, decoded is not None)
     whole = route.timeout_s if route.timeout_s is not None else pool.timeout_s
     if whole is None:
         whole = site.limits.request_s

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from headgate.exchange.form import find_model
+from headgate.exchange.shorten import LARGE, MARK, shorten
 from headgate.exchange.stream_options import truth
 
 _LONGEST_NAME = 1024  # characters; names go into headers, records and metrics
@@ -64,7 +65,9 @@ _encode = msgspec.json.encode
 
 def read_body(content_type: bytes, body: bytes) -> Reading:
     """Read a body by its content type. One of another kind, that is no object either, says nothing, and is no error."""
-    kind = content_type if content_type == b"application/json" else _kind(content_type)
+    if content_type == b"application/json":
+        return _read_json(body)
+    kind = _kind(content_type)
     if kind == b"application/json" or kind.endswith(b"+json"):
         return _read_json(body)
     if kind == b"multipart/form-data":
@@ -79,13 +82,39 @@ def _kind(content_type: bytes) -> bytes:
 
 
 def _read_json(body: bytes) -> Reading:
+    if len(body) >= LARGE and (reading := _read_large(body)) is not None:
+        return reading
     try:
         found = _decode_usual(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _read_unusual(body)
-    model = found.model or ""
-    options = bytes(found.stream_options) if found.stream else b""
-    return _wrong_name(model) or Reading(model, found.stream is True, _prompt(found), options)
+    model, messages = found.model or "", found.messages
+    if not model.isprintable() or len(model) > _LONGEST_NAME:
+        wrong = _wrong_name(model)
+        if wrong is not None:
+            return wrong
+    prompt = memoryview(messages) if messages is not UNSET else _prompt(found)
+    if not found.stream:
+        return Reading(model, False, prompt)
+    return Reading(model, True, prompt, bytes(found.stream_options))
+
+
+def _read_large(body: bytes) -> Reading | None:
+    """The same, without a look into long strings; None where that does not do."""
+    short = shorten(body)
+    if not short.cuts:
+        return None
+    try:
+        found = _decode_usual(short.text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    model = found.model
+    if not model or _wrong_name(model) or MARK.search(found.stream_options):
+        return None
+    prompt = _prompt(found)
+    if (span := short.span(bytes(prompt))) is not None:
+        prompt = memoryview(body)[slice(*span)]
+    return Reading(model, found.stream is True, prompt, bytes(found.stream_options) if found.stream else b"")
 
 
 def _read_unusual(body: bytes) -> Reading:

@@ -4,7 +4,7 @@ from headgate.exchange.edits import edit_headers, rewrite
 from headgate.exchange.events import Asked
 from headgate.exchange.forwarded import forwarded, hop
 from headgate.exchange.record import Record
-from headgate.exchange.request import wire
+from headgate.exchange.request import RequestHead, wire
 from headgate.exchange.site import PoolView, Site, Way
 from headgate.exchange.trailers import in_chunks, of_request
 
@@ -13,10 +13,14 @@ _SWITCH = b"connection: upgrade\r\nupgrade: websocket\r\n"
 
 
 def outward(
-    event: Asked, body: bytes, site: Site, record: Record, way: Way, view: PoolView, *, decoded: bool
+    event: Asked, head: RequestHead, body: bytes, site: Site, record: Record, way: Way, view: PoolView, decoded: bool
 ) -> tuple[bytes, bytes]:
-    """Request line and headers, and the body. `decoded`: the body is without the coding that it came in."""
-    head, model = event.head, record.model
+    """Request line and headers, and the body.
+
+    `head` is that of the event without what is not for servers. `decoded`: the body is without the coding that it came
+    in.
+    """
+    model = record.model
     framing = b"content-length: %d\r\n" % len(body) if body or head.method not in _BODILESS else b""
     if head.switches:
         framing = _SWITCH
@@ -24,7 +28,7 @@ def outward(
         trailers = of_request(event.trailers, head.headers, way.route.request, way.backend.request)
         framing, body = in_chunks(body, trailers) if trailers else (framing, body)
     if way.edited or decoded or (view.ray and model):
-        return _edited(event, site, record, way, ray=view.ray, decoded=decoded) + framing + b"\r\n", body
+        return _edited(event, head, site, record, way, ray=view.ray, decoded=decoded) + framing + b"\r\n", body
     own = way.own if site.base_models.get(model, "") == way.base else model_lines(site, model)
     lines = head.lines
     if not way.counted:  # else what comes back has to be read
@@ -56,9 +60,11 @@ def model_lines(site: Site, model: str) -> bytes:
     return b"x-gateway-model-name: %b\r\nx-gateway-base-model-name: %b\r\n" % (model.encode(), base)
 
 
-def _edited(event: Asked, site: Site, record: Record, way: Way, *, ray: bool, decoded: bool) -> bytes:
+def _edited(
+    event: Asked, head: RequestHead, site: Site, record: Record, way: Way, *, ray: bool, decoded: bool
+) -> bytes:
     """Request line and headers where a route, or Ray, wants some of them changed, be it those of the gateway."""
-    head, model, route = event.head, record.model, way.route
+    model, route = record.model, way.route
     headers = [pair for pair in head.kept if not way.counted or pair[0] != b"accept-encoding"]
     headers += hop(event, way.host, site.scheme)
     if decoded:

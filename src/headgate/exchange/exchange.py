@@ -72,6 +72,9 @@ class State(Enum):
     DONE = "done"
 
 
+_SENT, _RELAYING, _DONE = State.SENT, State.RELAYING, State.DONE  # looking one up in its class costs a call
+
+
 class Exchange(Struct, eq=False):
     """Feed it events in the order in which they happen; do what it says. `record` tells what happened so far."""
 
@@ -101,10 +104,10 @@ class Exchange(Struct, eq=False):
 
     def _asked(self, event: Asked) -> Command:
         received = receive(event, self._site, self.record)
-        if isinstance(received, Decode):
+        if type(received) is Decode:
             self.state, self._asked_for = State.DECODING, event
             return received
-        return self._received(received, event.now)
+        return self._received(cast("tuple[Job, bytes] | Respond", received), event.now)
 
     def _decoded(self, event: Decoded) -> Command:
         asked, self._asked_for = self._asked_for, None
@@ -114,20 +117,20 @@ class Exchange(Struct, eq=False):
         return self._received(received, event.now)
 
     def _received(self, received: tuple[Job, bytes] | Respond, now: float) -> Command:
-        if isinstance(received, Respond):
+        if type(received) is Respond:
             return self._respond(received, now)
-        self._job, self._body = received
+        self._job, self._body = cast("tuple[Job, bytes]", received)
         self._wait_until = now + self._site.limits.wait_s
         return self._send(now)
 
     # The choice.
 
     def _send(self, now: float) -> Command:
-        record, site, ask = self.record, self._site, self._job.ask
-        view = site.pools.get(record.pool)
+        record, site, job = self.record, self._site, self._job
+        ask, view = job.ask, site.pools.get(record.pool)
         if view is None:
             return self._respond(refuse(503, f"The pool {record.pool} is gone.", headers=_NOBODY), now)
-        if ask.model and view.lacks(ask.model) and view.pool.kind == "inference":
+        if ask.model and view.listed and ask.model not in view.served and job.way.inference:
             if ask.model in view.declared:
                 why = f"No endpoint of the pool {record.pool} serves the model `{ask.model}` at the moment."
                 return self._wait(now, view, why)
@@ -135,9 +138,12 @@ class Exchange(Struct, eq=False):
         if ask.priority < 0 and view.standing.endpoints and saturation(view.standing, now) >= 1.0:
             message = f"The pool {record.pool} is saturated, and this request's priority ({ask.priority}) is below 0."
             return self._respond(refuse(429, message, code="saturated", headers=_SATURATED), now)
-        decision = self._choose(view)
+        if job.way.bare and not self._excluded:
+            decision = choose(ask, view.standing, view.profile, site.dice)
+        else:
+            decision = self._choose(view)
         if decision.endpoint is None:
-            self.record.note(decision)
+            record.note(decision)
             return self._wait(now, view, sentence(decision.why), room=decision.emptied == NO_ROOM)
         return self._forward(decision, now)
 
@@ -154,14 +160,15 @@ class Exchange(Struct, eq=False):
     def _forward(self, decision: Decision, now: float) -> Forward:
         record, job, endpoint = self.record, self._job, decision.endpoint
         assert endpoint is not None
-        self.record.note(decision)
-        self.state = State.SENT
+        record.note(decision)
+        self.state = _SENT
         record.tries += 1
         record.endpoint = endpoint.name
-        if not job.way.bare:
+        way = job.way
+        if not way.bare:
             return self._forward_with_care(endpoint, now)
         record.sent_at = now
-        return Forward(endpoint, job.head, self._body, job.ask.prefix, job.ends, job.repeatable, hold=job.way.inference)
+        return Forward(endpoint, job.head, self._body, job.ask.prefix, job.ends, job.repeatable, (), way.inference)
 
     def _forward_with_care(self, endpoint: Endpoint, now: float) -> Forward:
         record, job, deadline = self.record, self._job, self._job.ends
@@ -204,8 +211,10 @@ class Exchange(Struct, eq=False):
         if head.status >= 400 and (again := self._unfit(head.status, event.now)) is not None:
             return again
         lines = self._begin_answer(head, event.now)
-        body = pass_whole(body, head, self._job, self.record)
-        self._finish(event.now)
+        record = self.record
+        body = pass_whole(body, head, self._job, record)
+        self.state = _DONE
+        record.ended_at = event.now
         return Reply(head.status, lines, body)
 
     def _answered(self, event: Answered) -> Command:
@@ -223,13 +232,13 @@ class Exchange(Struct, eq=False):
         record, way, lines = self.record, self._job.way, head.lines
         if self._spent and head.status < 500 and (view := self._site.pools.get(record.pool)) is not None:
             view.budget.pay_back(self._spent, now)
-        self.state = State.RELAYING
+        self.state = _RELAYING
         record.error = ""  # of an earlier try: `tries` tells that there was one
         self._body = b""  # nothing is sent again from here on, and a stream may last for long
         record.status, record.answered_at = head.status, now
         record.streamed = self._sse = head.streamed
         if way.counted:
-            record.base = self._site.base_of(record.target)
+            record.base = self._site.base_models.get(record.target, "")
         if way.dressed:
             lines = wire(dress(head.headers, self._job, record.decisions[-1].endpoint, now + self._site.epoch))
         if self._site.limits.debug_headers:
@@ -381,7 +390,7 @@ class Exchange(Struct, eq=False):
         return Respond(command.status, identified, command.body, command.close, command.error)
 
     def _finish(self, now: float) -> None:
-        self.state = State.DONE
+        self.state = _DONE
         self.record.ended_at = now
         if self._passage is not None:
             self._passage.account(self.record)

@@ -54,8 +54,8 @@ def passage(head: AnswerHead, job: Job, record: Record) -> Passage | None:
 
 def pass_whole(body: bytes, head: AnswerHead, job: Job, record: Record) -> bytes:
     """What becomes of a body that is here, all of it; its usage goes into the record."""
-    if record.target == record.model and not head.streamed:
-        if _counts(head, job) and (usage := read_usage(body)) is not None:
+    if not head.streamed and record.target == record.model:
+        if head.status == 200 and job.way.counted and head.readable and (usage := read_usage(body)) is not None:
             record.account(usage)
         return body
     through = passage(head, job, record)

@@ -6,7 +6,7 @@ from typing import cast
 
 from msgspec.structs import replace
 
-from headgate.exchange.events import Asked, Respond
+from headgate.exchange.events import Asked, Forward, Respond
 from headgate.exchange.exchange import Exchange
 from headgate.exchange.refuse import refuse
 from headgate.exchange.site import Site
@@ -116,7 +116,8 @@ class Downstream(asyncio.Protocol):
             if self._turn is None and not self._paused:
                 known = reader.whole(data)
                 if known is not None:
-                    self._begin(*known)
+                    asked, keep_alive = known
+                    self._begin(asked, keep_alive)
                     return
                 if reader.in_body:
                     self.count()
@@ -154,7 +155,11 @@ class Downstream(asyncio.Protocol):
             exchange.record.refused = OVERLOADED
             asked = replace(asked, head=replace(asked.head, refusal=_TOO_MUCH))
         self._turn = turn = Turn(self, plane, self.transport, exchange, asked.head, keep_alive, plane.now)
-        turn.begin(asked)
+        command = exchange.feed(asked)
+        if type(command) is Forward:
+            turn.forward(command)
+        else:
+            turn.do(command)
         if len(asked.body) > _SMALL:
             self.count()
 
@@ -237,14 +242,15 @@ class Downstream(asyncio.Protocol):
         """The answer is written."""
         turn, self._turn = self._turn, None
         assert turn is not None
-        self._began = self._touched = self.plane.now
+        plane, reader = self.plane, self._reader
+        self._began = self._touched = plane.now
         if self.counted:
             self.count()
         if not turn.keep_alive:
             self._end()
-        elif self._reader.rests and self._reading and self._refusal is None:
-            if self.leaving_now or self._silent:
-                self._end()
+        elif self._reading and self._refusal is None and not (reader.requests or reader.in_head or reader.in_body):
+            if plane.draining or self.listening.closed or self._silent:
+                self._rest()
         else:
             self._proceed()
 

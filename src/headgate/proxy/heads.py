@@ -36,16 +36,17 @@ class Known(Struct, Generic[T], frozen=True, eq=False):
 
         Fewer than none where something follows the message.
         """
-        start = self.start
+        start, rest = self.start, self.rest
         if not data.startswith(start):
             return 0, 0
-        if not self.rest:
-            return len(start), len(start) - len(data)
-        end = data.find(b"\r", len(start), len(start) + 11)
-        digits = data[len(start) : end]
-        if end < 0 or not digits.isdigit() or not data.startswith(self.rest, end):
+        at = len(start)
+        if not rest:
+            return at, at - len(data)
+        end = data.find(b"\r", at, at + 11)
+        digits = data[at:end]
+        if end < 0 or not digits.isdigit() or not data.startswith(rest, end):
             return 0, 0
-        at = end + len(self.rest)
+        at = end + len(rest)
         return at, at + int(digits) - len(data)
 
 

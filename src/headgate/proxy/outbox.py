@@ -7,9 +7,8 @@ gateway has one write to do, and does it no later than before it would sleep.
 
 import asyncio
 
-_LARGE = 16 << 10  # bytes: so many are written at once, or one read after the other would be held before any is written
+_LARGE = 16 << 10  # bytes: so many are written at once; who can't take them has to say so before there are more
 _TOGETHER = 32  # writes: nobody waits for more than the work of so many requests
-_LARGE = 16 << 10  # bytes that are written at once: who can't take them has to say so before there are more
 
 
 class Outbox:
@@ -18,10 +17,11 @@ class Outbox:
     Who ends a transport in an orderly way (close, write_eof) must `flush` before.
     """
 
-    __slots__ = ("_writes",)
+    __slots__ = ("_loop", "_writes")
 
     def __init__(self) -> None:
         self._writes: list[tuple[asyncio.Transport, bytes]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  # known from the first write on: to ask is a system call
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
         writes = self._writes
@@ -31,9 +31,11 @@ class Outbox:
                 transport.write(data)
             return
         if not writes:
-            asyncio.get_running_loop().call_soon(self.flush)
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self.flush)
         writes.append((transport, data))
-        if len(writes) >= _TOGETHER or len(data) > _LARGE:
+        if len(writes) >= _TOGETHER:
             self.flush()
 
     def flush(self) -> None:

@@ -157,10 +157,7 @@ class RequestReader:
             self._url = head.raw
             self.in_body = True
             return None
-        return self._ask(head, data[at:]), keep_alive
-
-    def _ask(self, head: RequestHead, body: bytes) -> Asked:
-        return Asked(head, body, head.id or self._next_id(), self.peer, monotonic())
+        return Asked(head, data[at:], head.id or self._next_id(), self.peer, monotonic()), keep_alive
 
     def _gather(self, partial: tuple[RequestHead, bool, int], data: bytes) -> Respond | None:
         """More of a body whose head was known."""
@@ -172,7 +169,8 @@ class RequestReader:
             self._body_size += len(data)
             return None
         body.append(data[:missing])
-        self.requests.append((self._ask(head, b"".join(body)), keep_alive))
+        asked = Asked(head, b"".join(body), head.id or self._next_id(), self.peer, monotonic())
+        self.requests.append((asked, keep_alive))
         body.clear()
         self._partial, self.in_body = None, False
         return self.feed(data[missing:]) if len(data) > missing else None

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from headgate.exchange.answer import AnswerHead
 from headgate.exchange.events import (
     Answered,
-    Asked,
     Command,
     Cut,
     Decode,
@@ -34,7 +33,7 @@ from headgate.exchange.events import (
 from headgate.exchange.exchange import Exchange
 from headgate.exchange.request import RequestHead
 from headgate.exchange.trailers import end, passed_on
-from headgate.proxy.answer import LAST_CHUNK, SWITCHED, bodiless, connection, status_line, whole
+from headgate.proxy.answer import LAST_CHUNK, STATUS_LINES, SWITCHED, bodiless, connection, status_line, whole
 from headgate.proxy.sending import Reason, Sending
 from headgate.proxy.tail import Tail
 from headgate.proxy.tunnel import Tunnel
@@ -76,10 +75,6 @@ class Turn(Struct, eq=False):
     _tail: Tail | None = None  # of an event stream
     _probed: bool = False  # the beginning of the answer is out
 
-    def begin(self, asked: Asked) -> None:
-        """It may be over when this returns."""
-        self._do(self._exchange.feed(asked))
-
     @property
     def model(self) -> str:
         """That the server is asked for."""
@@ -90,9 +85,10 @@ class Turn(Struct, eq=False):
         """Bytes of the request's body that are kept."""
         return self._exchange.held
 
-    def _do(self, command: Command) -> None:
+    def do(self, command: Command) -> None:
+        """It may be over when this returns."""
         if type(command) is Forward:
-            self._forward(command)
+            self.forward(command)
         elif type(command) is Reply:
             self._reply(command)
         elif type(command) is Respond:
@@ -108,15 +104,15 @@ class Turn(Struct, eq=False):
             self._plane.decoding.begin(self, command.coding, command.body, self._plane.bounds.body)
 
     def decoded(self, done: Decoded) -> None:
-        self._do(self._exchange.feed(replace(done, now=monotonic())))
+        self.do(self._exchange.feed(replace(done, now=monotonic())))
         self._client.count()
 
-    def _forward(self, command: Forward) -> None:
+    def forward(self, command: Forward) -> None:
         endpoint, plane = command.endpoint, self._plane
         self._deadline, self._touched = command.deadline, plane.now
-        self._in_flight_at = endpoint.name
-        plane.ledger.take(endpoint.name)
-        plane.prefixes.record(command.rungs, endpoint.name)
+        self._in_flight_at = name = endpoint.name
+        plane.ledger.take(name)
+        plane.prefixes.record(command.rungs, name)
         no_body = self._head.method == b"HEAD"
         self._sending = plane.upstreams.send(
             self, endpoint, command.head, command.body, no_body, command.repeat, command.hold
@@ -150,16 +146,21 @@ class Turn(Struct, eq=False):
         if answer.status >= 500 or plane.judge.failing:
             plane.judged_by(self._in_flight_at, answer.status)
         self._give_back()
-        self._do(self._exchange.feed(Whole(answer, body, now)))
+        command = self._exchange.feed(Whole(answer, body, now))
+        if type(command) is Reply:
+            self._reply(command)
+        else:
+            self.do(command)
 
     def _reply(self, reply: Reply) -> None:
-        body = reply.body
-        self._sent = len(body)
-        self.keep_alive = self.keep_alive and not self._client.leaving
-        framing = connection(self.keep_alive, self._head.http10)
-        self._write(
-            b"%b%bcontent-length: %d\r\n%b\r\n%b" % (status_line(reply.status), reply.lines, self._sent, framing, body)
-        )
+        body, client = reply.body, self._client
+        self._sent = size = len(body)
+        framing = b""
+        if client.leaving or not self.keep_alive or self._head.http10:
+            self.keep_alive = self.keep_alive and not client.leaving
+            framing = connection(self.keep_alive, self._head.http10)
+        start = STATUS_LINES.get(reply.status) or status_line(reply.status)
+        self._write(b"%b%bcontent-length: %d\r\n%b\r\n%b" % (start, reply.lines, size, framing, body))
         self._finish()
 
     def answered(self, answer: AnswerHead) -> None:
@@ -169,7 +170,7 @@ class Turn(Struct, eq=False):
         command = self._exchange.feed(Answered(answer, now))
         if type(command) is not Relay:
             self._let_go()
-            self._do(command)
+            self.do(command)
             return
         self._edit = command.edit
         self._length = command.length
@@ -278,7 +279,7 @@ class Turn(Struct, eq=False):
         if type(command) is Cut:
             self._cut(command)
         else:
-            self._do(command)
+            self.do(command)
 
     def _cut(self, command: Cut) -> None:
         """The client must see that the answer is not whole: by an event, or by an end that comes too early."""
@@ -359,7 +360,7 @@ class Turn(Struct, eq=False):
         """What it waits for has changed, or its time is over."""
         self._unpark()
         self._deadline = None
-        self._do(self._exchange.feed(Woken(monotonic())))
+        self.do(self._exchange.feed(Woken(monotonic())))
 
     def sweep(self, now: float, *, paused: bool) -> None:
         """`paused`: the client takes nothing at the moment."""

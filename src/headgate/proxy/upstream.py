@@ -196,12 +196,14 @@ class Upstream(asyncio.Protocol):
         The parser never hears of it: for the next answer it stands where it stood.
         """
         known = self._last
-        if known is None or not (at := known.spans(data)):
+        at, missing = (0, 0) if known is None else known.measure(data)
+        if known is None or not at:
             known = self._heads.find(data)
-            if known is None or not (at := known.spans(data)):
+            if known is None:
                 return False
+            at, missing = known.measure(data)
             self._last = known
-        if sending.no_body:
+        if missing or sending.no_body:
             return False
         self._keep_alive = True
         self._release()

@@ -49,7 +49,7 @@ class Upstreams:
         """
         key = (endpoint.address, endpoint.port, endpoint.tls)
         sending = Sending(key, self, head, body, no_body, repeat, hold, owner)
-        idle = self._idle.get(sending.key)
+        idle = self._idle.get(key)
         while idle:
             upstream = idle.pop()
             if not upstream.transport.is_closing():
@@ -89,8 +89,10 @@ class Upstreams:
 
     def keep(self, upstream: "Upstream") -> None:
         """Take a connection back for the next request."""
-        idle = self._idle.setdefault(upstream.key, [])
-        if len(idle) >= _IDLE_PER_ENDPOINT:
+        idle = self._idle.get(upstream.key)
+        if idle is None:
+            idle = self._idle[upstream.key] = []
+        elif len(idle) >= _IDLE_PER_ENDPOINT:
             upstream.transport.abort()
             return
         upstream.idle_since = self._now
