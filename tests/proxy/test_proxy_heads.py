@@ -137,6 +137,30 @@ def test_a_head_is_known_from_the_third_time_on_whatever_the_bodys_length():
     assert reader(heads).whole(post(b"ccc") + b"G") is None, "there is more"
 
 
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(st.tuples(REQUESTS, st.lists(st.integers(0, 200), max_size=3)), min_size=1, max_size=4), REQUESTS)
+def test_what_came_before_in_pieces_changes_no_reading(before, request):
+    heads: Heads = Heads()
+    for data, cuts in before * 3:
+        it, places = reader(heads), sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+        for piece in [data[a:b] for a, b in pairwise(places)]:
+            if it.feed(piece) is not None:
+                break
+    for data in (request, request, request):
+        assert take(reader(heads), data) == take(reader(Heads()), data)
+
+
+def test_a_head_is_learnt_of_a_request_in_pieces_if_it_came_in_one():
+    heads: Heads = Heads()
+    request = post(b"a" * 300_000)
+    for _ in range(2):
+        it = reader(heads)
+        for place in range(0, len(request), 100_000):
+            assert it.feed(request[place : place + 100_000]) is None
+        assert len(it.requests) == 1
+    assert reader(heads).whole(post(b"bb")) is not None
+
+
 def test_what_is_more_than_its_head_is_never_remembered():
     for lines, rest in (
         (b"Connection: upgrade\r\nUpgrade: websocket\r\n", b""),
@@ -164,7 +188,7 @@ def test_a_body_over_the_limit_is_refused_of_a_known_head_too():
 def test_heads_that_are_all_different_are_not_kept():
     heads: Heads = Heads()
     for number in range(3000):
-        heads.learn(b"GET /%d HTTP/1.1\r\n\r\n" % number, number)
+        learn(heads, number)
     assert heads.find(b"GET /1 HTTP/1.1\r\n\r\n") is None
 
 
@@ -172,9 +196,14 @@ def test_no_more_than_some_heads_are_kept():
     heads: Heads = Heads()
     for number in range(3000):
         for _ in range(2):
-            heads.learn(b"GET /%d HTTP/1.1\r\n\r\n" % number, number)
+            learn(heads, number)
     kept = sum(heads.find(b"GET /%d HTTP/1.1\r\n\r\n" % number) is not None for number in range(3000))
     assert 0 < kept <= 1024
+
+
+def learn(heads: Heads, number: int) -> None:
+    request = b"GET /%d HTTP/1.1\r\n\r\n" % number
+    heads.learn(request, number, len(request))
 
 
 def post(body: bytes) -> bytes:

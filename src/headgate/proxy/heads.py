@@ -14,7 +14,7 @@ from msgspec import Struct
 T = TypeVar("T")
 
 _LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([0-9]{1,10})\r\n")
-_LONGEST = 4096  # bytes of a head that is remembered
+LONGEST = 4096  # bytes of a head that is remembered
 _REMEMBERED = 1024
 _SEEN_ONCE = 16_384
 
@@ -25,11 +25,6 @@ class Known(Struct, Generic[T], frozen=True, eq=False):
     start: bytes
     rest: bytes
     said: T
-
-    def spans(self, data: bytes) -> int:
-        """Where the body begins, if `data` is a whole message with this head; else 0."""
-        at, missing = self.measure(data)
-        return 0 if missing else at
 
     def measure(self, data: bytes) -> tuple[int, int]:
         """Where the body begins, 0 if `data` has another head; and how many bytes of the message are still to come.
@@ -75,10 +70,12 @@ class Heads(Generic[T]):
         start, stop = length.span(1)
         return self._sized.get(data[:start] + data[stop : end + 4])
 
-    def learn(self, data: bytes, said: T) -> None:
-        """`data` is one whole message, framed by its Content-Length or by having no body; its head says this."""
+    def learn(self, data: bytes, said: T, size: int) -> None:
+        """`data` begins one whole message of `size` bytes, framed by its Content-Length or by having no body; its head
+        says this.
+        """
         end = data.find(b"\r\n\r\n") + 4
-        if not 4 <= end <= _LONGEST:
+        if not 4 <= end <= LONGEST:
             return
         length = _LENGTH.search(data, 0, end - 2)
         if length is None:
@@ -86,7 +83,8 @@ class Heads(Generic[T]):
         else:
             start, stop = length.span(1)
         known = Known(data[:start], data[stop:end], said)
-        if known.spans(data):
+        at, missing = known.measure(data)
+        if at and len(data) + missing == size:
             self._keep(self._unsized if length is None else self._sized, known)
 
     def _keep(self, among: dict[bytes, Known[T]], known: Known[T]) -> None:

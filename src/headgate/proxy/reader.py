@@ -14,7 +14,7 @@ import httptools
 from headgate.exchange.events import Asked, Headers, Respond
 from headgate.exchange.record import Record
 from headgate.exchange.request import RequestHead, read_request
-from headgate.proxy.heads import Heads, Known
+from headgate.proxy.heads import LONGEST, Heads, Known
 from headgate.proxy.plane import Bounds
 from headgate.proxy.refusals import (
     HEADERS_TOO_LARGE,
@@ -40,7 +40,8 @@ class RequestReader:
 
     `requests` holds those that are whole, each with whether the connection may be kept after its answer. `in_head` and
     `in_body` say in which part of a request the bytes ended; `expects` that the client waits for `100 Continue`.
-    `_plain`: nothing but its length frames the request that was read last. `early` is what came behind a request to go
+    `_plain`: nothing but its length frames the request that was read last; `_opening` are the first bytes that came of
+    it, and `_size` is how many did. `early` is what came behind a request to go
     on as a WebSocket, and is no request; None as long as there was no such.
     """
 
@@ -57,10 +58,12 @@ class RequestReader:
         "_last",
         "_next_id",
         "_offer",
+        "_opening",
         "_parser",
         "_partial",
         "_plain",
         "_refusal",
+        "_size",
         "_told",
         "_trailers",
         "_url",
@@ -87,9 +90,9 @@ class RequestReader:
         self._partial: tuple[RequestHead, bool, int] | None = None  # one that is coming, and the bytes it lacks
         self._parser = httptools.HttpRequestParser(self)
         self._refusal: Respond | None = None
-        self._url = b""
+        self._url = self._opening = b""
         self._body: list[bytes] = []
-        self._head_size = self._body_size = 0
+        self._head_size = self._body_size = self._size = 0
 
     @property
     def busy(self) -> bool:
@@ -182,13 +185,15 @@ class RequestReader:
             return None
         if self._partial is not None:
             return self._gather(self._partial, data)
-        fresh = not self.busy
+        if not self.busy:
+            self._opening, self._size = data[:LONGEST], 0
+        self._size += len(data)
         requests = self.requests
         before = len(requests)
         refusal = self._feed(data)
-        if fresh and refusal is None and not self.busy and len(requests) == before + 1 and self._plain:
+        if refusal is None and not self.busy and len(requests) == before + 1 and self._plain:
             asked, keep_alive = requests[-1]
-            self._heads.learn(data, (asked.head, keep_alive))
+            self._heads.learn(self._opening, (asked.head, keep_alive), self._size)
         return refusal
 
     def _feed(self, data: bytes) -> Respond | None:

@@ -188,7 +188,7 @@ class Upstream(asyncio.Protocol):
         """
         head = self._head
         if head is not None and not self._interim and head.length is not None and head.status not in _UNLEARNT:
-            self._heads.learn(data, head)
+            self._heads.learn(data, head, len(data))
 
     def _whole(self, sending: Sending, data: bytes) -> bool:
         """Whether `data` is all of an answer, with a head that is known: then it is passed on.
