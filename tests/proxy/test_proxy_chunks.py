@@ -41,7 +41,7 @@ class Heard:
     def body(self, data: bytes) -> None:
         self.body_bytes += data
 
-    def chunk(self, data: bytes, framed: bytes) -> None:
+    def chunk(self, data: bytes, framed: bytes, last: bool) -> None:
         start, end = whole_chunk(framed, 0)
         assert (framed[start:end], len(framed)) == (data, end + 2)
         self.body_bytes += data

@@ -7,7 +7,7 @@ the last chunk, trailers) is for the parser.
 
 import re
 
-_SIZE = re.compile(rb"([0-9a-fA-F]{1,7})\r\n")
+SIZE = re.compile(rb"([0-9a-fA-F]{1,7})\r\n")
 
 
 def whole_chunk(data: bytes, at: int) -> tuple[int, int]:
@@ -15,7 +15,7 @@ def whole_chunk(data: bytes, at: int) -> tuple[int, int]:
 
     Behind the data stand two bytes more, the end of its line.
     """
-    size = _SIZE.match(data, at)
+    size = SIZE.match(data, at)
     if size is None:
         return 0, 0
     start = size.end()

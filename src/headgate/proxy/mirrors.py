@@ -98,7 +98,7 @@ class _Copy:
     def body(self, data: bytes) -> None:
         """Read, so that the server can do all of its work, and thrown away."""
 
-    def chunk(self, data: bytes, framed: bytes) -> None:
+    def chunk(self, data: bytes, framed: bytes, last: bool) -> None:
         """The same."""
 
     def flush(self) -> None:

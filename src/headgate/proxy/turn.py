@@ -203,17 +203,23 @@ class Turn(Struct, eq=False):
             tail.follow(data)
         self._put(data)
 
-    def chunk(self, data: bytes, framed: bytes) -> None:
-        self._touched = self._plane.now
+    def chunk(self, data: bytes, framed: bytes, last: bool) -> None:
+        plane = self._plane
+        self._touched = plane.now
         edited = data if self._edit is None else self._edit(data)
         tail = self._tail
         if tail is not None and edited and (tail.pieces or not edited.endswith(b"\n\n")):
             tail.follow(edited)
         if edited is data and self._chunked:
             self._sent += len(data)
+            if last and not (self._out or self._probed):
+                plane.outbox.write(self._transport, framed)
+                return
             self._out.append(framed)
         elif edited:
             self._put(edited)
+        if last:
+            self.flush()
 
     def _put(self, data: bytes) -> None:
         self._sent += len(data)

@@ -8,7 +8,7 @@ import httptools
 
 from headgate.exchange.answer import AnswerHead, engine_died, read_answer
 from headgate.exchange.events import Headers
-from headgate.proxy.chunks import whole_chunk
+from headgate.proxy.chunks import SIZE, whole_chunk
 from headgate.proxy.heads import Known
 from headgate.proxy.sending import Key, Reason, Sending
 
@@ -97,10 +97,18 @@ class Upstream(asyncio.Protocol):
         if sending is None:
             self.transport.abort()  # nobody asked
             return
+        if self._between:
+            size, owner = SIZE.match(data), sending.owner
+            if size is not None and owner is not None:
+                start, end = size.end(), len(data) - 2
+                if start + int(size[1], 16) == end > start and data.endswith(b"\r\n"):
+                    # One chunk and nothing else, as most reads of a stream are.
+                    owner.chunk(data[start:end], data, True)
+                    return
+            if not (data := self._pass_chunks(sending, data)):
+                return
         fresh, self._started = not self._started, True
         if fresh and self._whole(sending, data):
-            return
-        if self._between and not (data := self._pass_chunks(sending, data)):
             return
         self._bodiless += len(data)
         if self._parse(sending, data):
@@ -171,11 +179,10 @@ class Upstream(asyncio.Protocol):
             if not start:
                 break
             if owner is not None:
-                owner.chunk(data[start:end], data[at : end + 2] if at or end + 2 < len(data) else data)
+                last = end + 2 == len(data)
+                owner.chunk(data[start:end], data if last and not at else data[at : end + 2], last)
             at = end + 2
         if at == len(data):
-            if owner is not None:
-                owner.flush()
             return b""
         self._between = False
         return data[at:] if at else data
