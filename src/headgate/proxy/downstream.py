@@ -20,6 +20,7 @@ from headgate.proxy.turn import Turn
 _WRITE_AHEAD = 4 << 10
 _READ_AHEAD = 64 << 10  # bytes of bodies held for requests that wait for the answer to one before
 _EARLY = 64 << 10  # bytes held that are for a tunnel which is not there yet
+_REST_S = 1.0
 _LOOK_S = 0.02  # within which a client on the same machine is found to be gone
 _LARGE = 4 << 20
 _SMALL = 16 << 10  # bytes of a body up to which it is not counted
@@ -71,6 +72,7 @@ class Downstream(asyncio.Protocol):
         "counted",
         "listening",
         "plane",
+        "rests_until",
         "transport",
     )
 
@@ -83,6 +85,7 @@ class Downstream(asyncio.Protocol):
         self._turn: Turn | None = None
         self._refusal: Respond | None = None
         self._began = self._touched = self.plane.now  # when the request began to come, and when it last moved
+        self.rests_until = 0.0
         self._reading = True
         self.counted = 0  # bytes that are counted as held
         self._proceeding = self._paused = self._ending = self._silent = False
@@ -110,7 +113,7 @@ class Downstream(asyncio.Protocol):
             if self._refusal is not None and not self._ending and self._turn is None and self._reader.rests:
                 self._refuse(self._refusal)
             return  # read all the same: closing with bytes unread would take the answer from the client
-        self._touched = self.plane.now
+        self._touched, self.rests_until = self.plane.now, 0.0
         reader = self._reader
         if not (reader.in_head or reader.in_body):
             if self._turn is None and not self._paused:
@@ -258,6 +261,7 @@ class Downstream(asyncio.Protocol):
 
     def _end(self) -> None:
         self._ending = True
+        self.rests_until = 0.0
         self._touched = self.plane.now
         self._reader.forget()
         self.plane.outbox.flush()
@@ -329,9 +333,12 @@ class Downstream(asyncio.Protocol):
                 self._refuse(refuse(408, f"The headers did not come within {bounds.head_s:g} s.", close=True))
         elif quiet > (self.plane.keep_alive_s if self._refusal is None else bounds.linger_s):
             self._end()
+        elif not self._silent and self._reading and self._refusal is None:
+            self.rests_until = now + min(_REST_S, self.plane.keep_alive_s - quiet)
 
     def drain(self) -> None:
         """Finish what runs, take nothing more; or no more than one request, where there is time for it."""
+        self.rests_until = 0.0
         if not self.leaving_now:
             self._touched = self.plane.now
         elif self._turn is None and not self._reader.busy and not self._ending:

@@ -98,7 +98,7 @@ class Greeting(Tls):
     `listening` is None until the client has said which name it wants.
     """
 
-    __slots__ = ("_began", "_entrance", "_hello", "_needed", "listening")
+    __slots__ = ("_began", "_entrance", "_hello", "_needed", "listening", "rests_until")
 
     def __init__(self, entrance: Entrance) -> None:
         super().__init__()
@@ -106,6 +106,7 @@ class Greeting(Tls):
         self._began = entrance.plane.now
         self._hello = b""
         self._needed = 1
+        self.rests_until = 0.0
         self.listening: Listening | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from email.utils import formatdate
 from itertools import count
-from time import monotonic
+from time import monotonic, time
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
@@ -56,7 +56,9 @@ _BOUNDS = Bounds()
 
 
 class Connection(Protocol):
-    """A client's, as the plane keeps it in sight."""
+    """A client's, as the plane keeps it in sight. `rests_until`: before that time there is nothing to sweep."""
+
+    rests_until: float
 
     @property
     def listening(self) -> "Listening | None": ...
@@ -113,7 +115,8 @@ class Plane:
         self.handshake_failures: dict[str, int] = {}  # of clients, by reason
         self.waiting = Waiting()
         self.now = monotonic()  # moves with the sweep, as the date does: good enough, and free to read
-        self.date = formatdate(usegmt=True).encode()
+        self._second = int(time())
+        self.date = formatdate(self._second, usegmt=True).encode()
         self.draining = False  # connections end after their next answer
         self.keep_alive_s = bounds.keep_alive_s  # for a connection's next request
         self._ids = count(1)
@@ -170,9 +173,12 @@ class Plane:
     def _sweep(self) -> None:
         self.start()
         now = self.now = monotonic()
-        self.date = formatdate(usegmt=True).encode()
+        second = int(time())
+        if second != self._second:
+            self._second, self.date = second, formatdate(second, usegmt=True).encode()
         for connection in list(self.connections):
-            connection.sweep(now)
+            if connection.rests_until <= now:
+                connection.sweep(now)
         self.mirrors.sweep(now)
         for pool in list(self.waiting.crowded):  # copies, and requests of other processes, end without a word
             self.waiting.freed(pool)
