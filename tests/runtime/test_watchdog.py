@@ -39,7 +39,7 @@ def samples(watchdog: Watchdog) -> dict[str, float]:
 def test_a_stall_is_measured() -> None:
     watchdog, _ = watched(("computes", 0.15))
     found = samples(watchdog)
-    assert 0.1 <= watchdog.longest < 5  # of rest before it up to 40 ms are taken off
+    assert 0.09 <= watchdog.longest < 5  # of rest before it up to 50 ms are taken off
     assert found["headgate_loop_longest_stall_seconds"] == round(watchdog.longest, 6)
     counts = [found[f'headgate_loop_stall_seconds_bucket{{le="{bound}"}}'] for bound in ("0.1", "+Inf")]
     assert counts[1] > counts[0] > 0, "most ticks were on time, one was not"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 
 _AT_ONCE = 64
+_WHOLE_S = 0.001  # uvloop counts whole milliseconds: what comes a little too early finds nothing due, and comes again
 
 
 class Rounds:
@@ -49,4 +50,4 @@ class Rounds:
 
     def _turn(self) -> None:
         now = monotonic()
-        self._timer = asyncio.get_running_loop().call_later(self._tick(now) - now, self._turn)
+        self._timer = asyncio.get_running_loop().call_later(self._tick(now) - now + _WHOLE_S, self._turn)

@@ -8,7 +8,7 @@ from headgate.runtime.exposition import Page
 from headgate.runtime.histogram import Histogram
 
 _EACH_S = 0.01  # a stall shorter than this may be missed, a longer one seems shorter by up to this
-_AT_REST_S = 0.04  # the same where nothing went on before
+_AT_REST_S = 0.05  # the same where nothing went on before
 _REST_S = 0.001  # of computing, between two looks: less is rest
 _LONG_S = 0.05
 _SAY_EACH_S = 60.0
