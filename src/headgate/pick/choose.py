@@ -23,15 +23,14 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
     sent = among.in_flight()
     depths = among.depths(sent)
     basis = field.basis
-    totals: Sequence[float] = basis.base
     scored = []
+    telling = []  # what does not give the same to all
     for scorer, weight in field.lively:
         scores = scorer(ask, among, sent, depths)
         scored.append(scores)
-        if scores is not among.zeros:
-            # They are as long as each other; to have it checked costs a third of the addition.
-            totals = [total + weight * score for total, score in zip(totals, scores)]  # noqa: B905
-
+        if scores is not among.zeros and scores is not among.ones:
+            telling.append((weight, scores))
+    totals = _add(basis.base, telling)
     why = ""
     if room is not None:
         totals, why = mask(room, sent, totals)
@@ -42,3 +41,13 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
     else:
         winner = [place for place, total in enumerate(totals) if total == best][int(dice() * tied)]
     return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied, why)
+
+
+def _add(base: Sequence[float], telling: Sequence[tuple[float, Sequence[float]]]) -> Sequence[float]:
+    """They are as long as each other; to have it checked costs a third of the addition."""
+    if len(telling) == 2:  # as by default, under load: one pass costs little more than half of two
+        (first, firsts), (second, seconds) = telling
+        return [total + first * a + second * b for total, a, b in zip(base, firsts, seconds)]  # noqa: B905
+    for weight, scores in telling:
+        base = [total + weight * score for total, score in zip(base, scores)]  # noqa: B905
+    return base

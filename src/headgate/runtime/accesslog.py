@@ -9,7 +9,6 @@ import select
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from operator import attrgetter
 from pathlib import Path
 from time import monotonic, time
 
@@ -55,32 +54,7 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     error: str
 
 
-_REST = attrgetter(
-    "id",
-    "status",
-    "method",
-    "host",
-    "path",
-    "peer",
-    "client",
-    "route",
-    "pool",
-    "model",
-    "target",
-    "objective",
-    "priority",
-    "endpoint",
-    "tries",
-    "waited",
-    "streamed",
-    "bytes_in",
-    "bytes_out",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "chunks",
-    "error",
-)
+_MILLISECONDS = tuple(f"{number:03d}Z" for number in range(1000))
 
 
 class Clock:
@@ -97,7 +71,7 @@ class Clock:
         if whole != self._second:
             self._second = whole
             self._text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
-        return f"{self._text}{int((at - whole) * 1000):03d}Z"
+        return self._text + _MILLISECONDS[int((at - whole) * 1000)]
 
 
 def line(record: Record, clock: Clock) -> Line:
@@ -106,7 +80,30 @@ def line(record: Record, clock: Clock) -> Line:
         clock.text(asked),
         int((record.ended_at - asked) * 1e5 + 0.5) / 100,
         int((answered - asked) * 1e5 + 0.5) / 100 if answered else None,
-        *_REST(record),
+        record.id,
+        record.status,
+        record.method,
+        record.host,
+        record.path,
+        record.peer,
+        record.client,
+        record.route,
+        record.pool,
+        record.model,
+        record.target,
+        record.objective,
+        record.priority,
+        record.endpoint,
+        record.tries,
+        record.waited,
+        record.streamed,
+        record.bytes_in,
+        record.bytes_out,
+        record.prompt_tokens,
+        record.cached_tokens,
+        record.completion_tokens,
+        record.chunks,
+        record.error,
     )
 
 

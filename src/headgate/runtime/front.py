@@ -33,10 +33,11 @@ from headgate.runtime.contexts import Contexts
 from headgate.runtime.exposition import Page
 from headgate.runtime.metrics import Metrics
 from headgate.runtime.recall import Recall, Story
-from headgate.runtime.sockets import BACKLOG, Binding
+from headgate.runtime.sockets import BACKLOG, Binding, take_no_more
 from headgate.runtime.watchdog import Watchdog
 
 _SETTLE_S = 0.02
+_HANDSHAKE_S = 0.1  # for connections that are being made, when nothing more is taken
 _POOL = attrgetter("pool")
 
 
@@ -96,6 +97,9 @@ class Opened(Struct, frozen=True, eq=False):
 
     async def close(self) -> None:
         """Take nothing more, but for connections that are there already: whoever made them may have asked, too."""
+        filtered = [take_no_more(one) for one in self.sockets]
+        if any(filtered):
+            await asyncio.sleep(_HANDSHAKE_S)
         for server in self.servers:
             server.close()
         loop = asyncio.get_running_loop()
@@ -165,8 +169,8 @@ class Front:
 
         Connections without a request have `idle` seconds for their next one.
         """
-        for opened in self._open.values():
-            await opened.close()
+        self.plane.draining = True  # who is answered from now on hears that it was the last time
+        await asyncio.gather(*(opened.close() for opened in self._open.values()))
         await self.plane.drain(grace, idle)
         self.plane.stop()
         self._watchdog.stop()
@@ -185,8 +189,8 @@ class Front:
                 new.append(place)
             entrance = self._open[place.binding.number].entrance
             entrance.serve(doors(self._options, self._fleet, place, self.contexts, self._started))
+        await asyncio.gather(*(opened.close() for opened in gone))
         for opened in gone:
-            await opened.close()
             opened.entrance.close()
         for place in new:
             opened = self._open[place.binding.number]

@@ -5,15 +5,28 @@ to the socket of a process that dies waits in its queue for the next one to take
 """
 
 import asyncio
+import ctypes
 import errno
 import os
 import socket
+import struct
+import sys
 from collections.abc import Sequence
 from itertools import chain, count
 
 from msgspec import Struct
 
 BACKLOG = 4096
+
+_SO_ATTACH_FILTER = 26
+_INSTRUCTION = struct.Struct("HBBI")  # struct sock_filter: code, jump if true, if false, operand
+_NO_SYN = (  # a classic BPF program over the TCP header
+    (0x30, 0, 0, 13),  # load the flags
+    (0x54, 0, 0, 0x12),  # SYN and ACK of them
+    (0x15, 0, 1, 0x02),  # SYN alone?
+    (0x06, 0, 0, 0),  # drop it
+    (0x06, 0, 0, 0xFFFFFFFF),  # else take it
+)
 
 
 class Binding(Struct, frozen=True, eq=False):
@@ -83,6 +96,23 @@ def _open(family: int, place: tuple[object, ...], *, shared: bool) -> socket.soc
         one.close()
         raise
     return one
+
+
+def take_no_more(one: socket.socket) -> bool:
+    """From here on a listening socket hears nothing of new connections, while those that are being made still come.
+
+    Who closes a socket at once resets connections whose handshake is under way, and with them what their clients sent
+    right behind it. A client that comes now tries again after a second. False where this system can't (none but Linux
+    can, socket(7)).
+    """
+    if sys.platform != "linux":
+        return False
+    program = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*step) for step in _NO_SYN))
+    try:
+        one.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), ctypes.addressof(program)))
+    except OSError:
+        return False
+    return True
 
 
 def why_not(error: OSError, address: str, port: int) -> str:
