@@ -33,11 +33,11 @@ from headgate.runtime.contexts import Contexts
 from headgate.runtime.exposition import Page
 from headgate.runtime.metrics import Metrics
 from headgate.runtime.recall import Recall, Story
-from headgate.runtime.sockets import BACKLOG, Binding, take_no_more
+from headgate.runtime.sockets import BACKLOG, Binding
 from headgate.runtime.watchdog import Watchdog
 
 _SETTLE_S = 0.02
-_HANDSHAKE_S = 0.1  # for connections that are being made, when nothing more is taken
+_HANDSHAKE_S = 0.1  # for connections that are being made when no more shall come
 _POOL = attrgetter("pool")
 
 
@@ -96,10 +96,11 @@ class Opened(Struct, frozen=True, eq=False):
         self.servers.append(await loop.create_server(self.entrance.accept, sock=one.dup(), backlog=BACKLOG))
 
     async def close(self) -> None:
-        """Take nothing more, but for connections that are there already: whoever made them may have asked, too."""
-        filtered = [take_no_more(one) for one in self.sockets]
-        if any(filtered):
-            await asyncio.sleep(_HANDSHAKE_S)
+        """Take nothing more, but for connections that are there already: whoever made them may have asked, too.
+
+        Who has the sockets says whether more can come (`Binding.end`).
+        """
+        await asyncio.sleep(_HANDSHAKE_S)
         for server in self.servers:
             server.close()
         loop = asyncio.get_running_loop()

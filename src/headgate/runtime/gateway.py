@@ -132,13 +132,17 @@ class Gateway:
         self.fleet.servers(servers)
         self._watch()
 
-    async def stop(self, grace: float, idle: float = 0.0) -> None:
+    async def stop(self, grace: float, idle: float = 0.0, *, left: bool = False) -> None:
         """Take nothing more, finish what runs within `grace` seconds, let go of everything, the log too.
 
-        Connections without a request have `idle` seconds for their next one.
+        Connections without a request have `idle` seconds for their next one. `left`: another one has taken over, and
+        listens on.
         """
         for binding in self.sockets.values():
-            binding.close()
+            if left:
+                binding.close()
+            else:
+                binding.end()
         await self.serving.stop(grace, idle)
         await self._scraper.stop()
         await self._health.stop()
@@ -147,7 +151,7 @@ class Gateway:
     async def _listen(self, bound: Sequence[Bound]) -> None:
         wanted = {(one.address, one.port) for one in bound}
         for key in self.sockets.keys() - wanted:
-            self.sockets.pop(key).close()
+            self.sockets.pop(key).end()
         self.unbound = {key: why for key, why in self.unbound.items() if key in wanted}
         # Those that are served go first: no route may outlive the pools that it leads to.
         await self._serve()

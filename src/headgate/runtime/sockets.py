@@ -5,6 +5,7 @@ to the socket of a process that dies waits in its queue for the next one to take
 """
 
 import asyncio
+import contextlib
 import ctypes
 import errno
 import os
@@ -49,7 +50,14 @@ class Binding(Struct, frozen=True, eq=False):
         return tuple([one for group in self.groups for one in group[which::of]])
 
     def close(self) -> None:
+        """Others may have the same sockets, and go on."""
         for one in self.sockets:
+            one.close()
+
+    def end(self) -> None:
+        """Nobody goes on: new connections are kept out, so that those who serve can take all that are being made."""
+        for one in self.sockets:
+            take_no_more(one)
             one.close()
 
 
@@ -98,21 +106,18 @@ def _open(family: int, place: tuple[object, ...], *, shared: bool) -> socket.soc
     return one
 
 
-def take_no_more(one: socket.socket) -> bool:
+def take_no_more(one: socket.socket) -> None:
     """From here on a listening socket hears nothing of new connections, while those that are being made still come.
 
-    Who closes a socket at once resets connections whose handshake is under way, and with them what their clients sent
-    right behind it. A client that comes now tries again after a second. False where this system can't (none but Linux
-    can, socket(7)).
+    That is so for all who have it. Who closes a socket at once resets connections whose handshake is under way, and
+    with them what their clients sent right behind it. A client that comes now tries again after a second. Only Linux
+    can do that (socket(7)); elsewhere nothing changes.
     """
     if sys.platform != "linux":
-        return False
+        return
     program = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*step) for step in _NO_SYN))
-    try:
+    with contextlib.suppress(OSError):
         one.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_NO_SYN), ctypes.addressof(program)))
-    except OSError:
-        return False
-    return True
 
 
 def why_not(error: OSError, address: str, port: int) -> str:

@@ -292,7 +292,7 @@ class System:
             task.cancel()
         await asyncio.gather(*following, return_exceptions=True)
         if self._presence.left:  # it holds up nobody
-            await self._gateway.stop(_LEFT_GRACE_S, _LEFT_IDLE_S)
+            await self._gateway.stop(_LEFT_GRACE_S, _LEFT_IDLE_S, left=True)
         else:
             await self._gateway.stop(self._options.grace_s, min(_PARTING_S, self._options.grace_s))
         await self._pods.stop(self._options.grace_s)
