@@ -42,8 +42,9 @@ def install(peer: str, homes: Path) -> Path:
         _do("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(home))
     else:
         _do("sh", str(ROOT / "scripts" / "venv"), sys.executable, str(home))
-        pip = (str(home / "bin" / "pip"), "install", "-q", "--disable-pip-version-check", "--require-hashes", "-r")
-        _do(*pip, str(locks[0]))
+        # The lock names all there is to install. Not every pip sees that `name[extra]` is the `name` pinned there.
+        how = ("-q", "--disable-pip-version-check", "--require-hashes", "--no-deps")
+        _do(str(home / "bin" / "pip"), "install", *how, "-r", str(locks[0]))
     complete.write_text(digest)
     return home
 
@@ -59,4 +60,6 @@ def _do(*argv: str) -> None:
         said = [
             line for line in (done.stderr + done.stdout).splitlines() if line.strip() and "WARN" not in line.upper()
         ]
-        raise Failed(f"not installed: {Path(argv[0]).name} said: {' '.join(said[-3:])}")
+        # For the results, which others read: where it asked, and from where, says nothing to them.
+        told = re.sub(r"https?://\S+", "…", " ".join(said[-3:])).replace(str(ROOT), ".")
+        raise Failed(f"not installed: {Path(argv[0]).name} said: {told}")
