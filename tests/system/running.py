@@ -85,7 +85,8 @@ class Running:
             status = self.process.wait(patience)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise
+            said = "\n".join(self.lines[-40:])
+            raise AssertionError(f"it did not end within {patience} s; it said:\n{said}") from None
         for reader in self._readers:
             reader.join(5)
         return status
