@@ -221,7 +221,7 @@ def _show_calls(bench: Bench) -> None:
     for _ in range(10):
         bench.round()
     profile.disable()
-    requests = 10 * _BATCHES * _TOGETHER
+    requests = 10 * (_WARM + _BATCHES) * _TOGETHER
     stats = cast(dict[tuple[str, int, str], tuple[int, int, float, float, object]], pstats.Stats(profile).stats)  # type: ignore[attr-defined]
     total = sum(own for _, _, own, _, _ in stats.values())
     print(f"\n{sum(count for _, count, *_ in stats.values()) / requests:.0f} calls a request\n")
