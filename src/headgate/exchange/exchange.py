@@ -130,7 +130,7 @@ class Exchange(Struct, eq=False):
         ask, view = job.ask, site.pools.get(record.pool)
         if view is None:
             return self._respond(refuse(503, f"The pool {record.pool} is gone.", headers=_NOBODY), now)
-        if ask.model and view.listed and ask.model not in view.served and job.way.inference:
+        if ask.model and view.lacks(ask.model) and job.way.inference:
             if ask.model in view.declared:
                 why = f"No endpoint of the pool {record.pool} serves the model `{ask.model}` at the moment."
                 return self._wait(now, view, why)

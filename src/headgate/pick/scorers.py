@@ -22,11 +22,7 @@ Scorer = Callable[[Ask, Candidates, Sent, Depths], Scores]
 
 def queue(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
     """(max − q) / (max − min) of the waiting requests; all equal: 1."""
-    least, most = min(depths), max(depths)
-    if least == most:
-        return among.ones
-    span = most - least
-    return [(most - depth) / span for depth in depths]
+    return _fewest_best(depths, among)
 
 
 def running(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
