@@ -197,6 +197,7 @@ class Plane:
         if self.connections:
             self._drained = asyncio.Event()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._drained.wait(), grace)
+                async with asyncio.timeout(grace):
+                    await self._drained.wait()
         for connection in list(self.connections):
             connection.abort()

@@ -48,7 +48,8 @@ async def _run(settings: Settings, flags: argparse.Namespace) -> int:
         loop.add_signal_handler(number, stop)
     if flags.startup_delay > 0:
         try:
-            await asyncio.wait_for(stopping.wait(), flags.startup_delay)
+            async with asyncio.timeout(flags.startup_delay):
+                await stopping.wait()
             return 0
         except TimeoutError:
             pass

@@ -156,7 +156,8 @@ class System:
     async def _apply_changes(self) -> None:
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), _RETRY_S)
+                async with asyncio.timeout(_RETRY_S):
+                    await self._changed.wait()
             if not self._changed.is_set():
                 await self._gateway.listen_again()
                 continue
@@ -253,7 +254,8 @@ class System:
 
     async def _stopped_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
         return self._stopping.is_set()
 
     def _unready(self) -> list[Row]:

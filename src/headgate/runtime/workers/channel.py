@@ -80,7 +80,8 @@ class Channel:
         self._drained.clear()
         if self._out:
             try:
-                await asyncio.wait_for(self._drained.wait(), patience)
+                async with asyncio.timeout(patience):
+                    await self._drained.wait()
             except TimeoutError:
                 return
 
