@@ -25,6 +25,31 @@ class Habits(NamedTuple):
 HABITS = [Habits(*habits) for habits in itertools.product((False, True), repeat=len(Habits._fields))]
 
 
+def telling(raw: bytes) -> list[Habits]:
+    """Those of the habits that can make a difference for `raw`, the strict ones first: the others read as one of these.
+
+    Of an ordinary request very few, so that all that matter can be asked of each.
+    """
+    if not raw.count(b"\r\n") == raw.count(b"\r") == raw.count(b"\n"):
+        return HABITS
+    text = raw.lower()
+    matters = Habits(
+        chunks_first=b"transfer" in text and b"length" in text,
+        last_length=text.count(b"length") > 1,
+        bare_lf=False,
+        bare_cr=False,
+        folds=_FOLD.search(raw) is not None,
+        trims_names=_UNTRIMMED.search(raw) is not None,
+        dashes=b"_" in raw,
+        prefix=b"chunked" in text,
+    )
+    return [Habits(*habits) for habits in itertools.product(*((False, True) if one else (False,) for one in matters))]
+
+
+_FOLD = re.compile(rb"\n[ \t]")
+_UNTRIMMED = re.compile(rb"\s:|\n[ \t\v\f]")
+
+
 class Message(NamedTuple):
     line: bytes
     host: bytes

@@ -15,12 +15,11 @@ import httptools
 from fuzz.bodies import a_body, the_same_model
 from fuzz.heads import an_answer, requests
 from fuzz.mutate import cut, damaged, shown
-from fuzz.readings import HABITS, Message, read
+from fuzz.readings import HABITS, Message, read, telling
 from fuzz.usages import of_usage
 from fuzz.wires import Wired, normal
 
 _WARM_FOR = 20_000  # cases until the memory of heads starts anew, with another past
-_LAX = HABITS[1:]
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # That it is refused counts: of what is wrong in several ways, the piece that comes first may show another one.
 # The event that ends a stream which has broken off, or becomes of one that is not whole.
@@ -82,7 +81,7 @@ class Targets:
         for raw in forwarded:
             strictly = read(raw, HABITS[0])
             _must(len(strictly) == 1 and isinstance(strictly[0], Message), "what is sent is one request", whole, raw)
-            for habits in dice.sample(_LAX, 2):
+            for habits in telling(raw)[1:]:
                 _must(read(raw, habits) == strictly, f"what is sent has one reading ({habits})", whole, raw)
         alone = _Alone(httptools.HttpRequestParser)
         alone.feed(data)

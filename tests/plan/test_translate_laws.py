@@ -176,7 +176,7 @@ def takes(route: Route, request: Request) -> bool:
     )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.lists(rivals, min_size=2, max_size=5, unique_by=lambda one: one.meta.key).map(tuple),
     st.lists(requests, min_size=10, max_size=20),

@@ -74,7 +74,7 @@ def seen(asked: Asked, keep_alive: bool) -> object:
     )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=800, deadline=None)
 @given(st.lists(REQUESTS, min_size=1, max_size=4), REQUESTS)
 def test_what_came_before_changes_no_reading(before, request):
     heads: Heads = Heads()

@@ -85,21 +85,21 @@ class Client:
     async def _answer(self, to: str) -> Reply:
         status, headers = await self.head()
         given, trailers = dict(headers), {}
-        body = b""
+        body = bytearray()
         try:
             if to == "HEAD" or status in (204, 304) or status < 200:
                 pass
             elif "content-length" in given:
-                body = await self.reader.readexactly(int(given["content-length"]))
+                body += await self.reader.readexactly(int(given["content-length"]))
             elif given.get("transfer-encoding") == "chunked":
                 while chunk := await self.chunk():
                     body += chunk
                 trailers = await read_trailers(self.reader)
             else:
-                body = await self.reader.read()
+                body += await self.reader.read()
         except (asyncio.IncompleteReadError, ConnectionError) as error:
-            return Reply(status, headers, body + getattr(error, "partial", b""), whole=False)
-        reply = Reply(status, headers, body)
+            return Reply(status, headers, bytes(body + getattr(error, "partial", b"")), whole=False)
+        reply = Reply(status, headers, bytes(body))
         reply.trailers = trailers
         return reply
 
