@@ -1,7 +1,13 @@
 """Options of this test suite."""
 
+import signal
+
 import hypothesis
 import pytest
+
+# A shell that starts a part of the tests in the background has it, and all that it starts, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says more about the neighbours of this machine than about the code.
 hypothesis.settings.register_profile("headgate", deadline=None)
