@@ -27,6 +27,7 @@ def read(page: bytes, engine: str, before: Load, now: float) -> Load:
         usage, at = _gauge(page, family, shard, at)
         if usage:
             break
+    max_adapters, active, queued, at = _adapters(page, names.lora, at) if names.lora else (*_NO_ADAPTERS, at)
     block_size = blocks = None
     if names.cache_info:
         found, at = samples(page, names.cache_info[0], at)
@@ -35,7 +36,6 @@ def read(page: bytes, engine: str, before: Load, now: float) -> Load:
         sizes, at = _gauge(page, names.block_size, shard, at)
         counts, at = _gauge(page, names.blocks, shard, at)
         block_size, blocks = int(sizes[0]) if sizes else None, _count(counts)
-    max_adapters, active, queued = _adapters(page, names.lora, at) if names.lora else _NO_ADAPTERS
     return Load(
         waiting=_count(waiting),
         running=_count(running),
@@ -50,8 +50,7 @@ def read(page: bytes, engine: str, before: Load, now: float) -> Load:
     )
 
 
-_Adapters = tuple[int | None, frozenset[str], frozenset[str]]
-_NO_ADAPTERS: _Adapters = (None, frozenset(), frozenset())
+_NO_ADAPTERS: tuple[int | None, frozenset[str], frozenset[str]] = (None, frozenset(), frozenset())
 
 
 def _gauge(page: bytes, family: Family, shard: str, start: int) -> tuple[list[float], int]:
@@ -82,17 +81,21 @@ def _cache(found: list[Sample], size_label: str, blocks_label: str) -> tuple[int
     return (sizes[0] if sizes else None), (sum(counts) if counts else None)
 
 
-def _adapters(page: bytes, name: bytes, start: int) -> _Adapters:
-    """vllm:lora_requests_info has a series for each combination it ever saw; its value is the unix time it last did."""
-    found, _ = samples(page, name, start)
+def _adapters(page: bytes, name: bytes, start: int) -> tuple[int | None, frozenset[str], frozenset[str], int]:
+    """Slots, active and waiting adapters, and where the family stands.
+
+    vllm:lora_requests_info has a series for each combination it ever saw; its value is the unix time it last did.
+    """
+    found, at = samples(page, name, start)
     if not found:
-        return _NO_ADAPTERS
+        return *_NO_ADAPTERS, at
     told = labels(max(found, key=lambda sample: sample.value).labels)
     limit = told.get("max_lora", "")
     return (
         int(limit) if limit.isdecimal() else None,
         _names(told.get("running_lora_adapters", "").split(",")),
         _names(told.get("waiting_lora_adapters", "").split(",")),
+        at,
     )
 
 

@@ -12,7 +12,11 @@ from msgspec import Struct
 
 _LABEL = re.compile(rb'([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(rb"\\(.)")
-_AFTER_NAME = (b"{", b" ", b"\t")
+_AFTER_NAME = frozenset((b"{", b" ", b"\t"))
+_NEW_LINE = frozenset((b"", b"\n"))  # or the page's first byte
+_BLANK = frozenset((b" ", b"\t"))
+_ABOUT = frozenset((b"HELP ", b"TYPE "))  # in comments
+_NEAR = 8192  # bytes
 
 
 class Sample(Struct, frozen=True, gc=False):
@@ -27,50 +31,65 @@ def samples(page: bytes, name: bytes, start: int = 0) -> tuple[list[Sample], int
     `start` is a hint: the search begins there and wraps around, so asking in the page's order costs one pass in all.
     A last line without its newline was cut off, perhaps inside the number, and does not count.
     """
-    head = _first_line(page, name, start, len(page))
+    # Near first: what does not stand in the order of asking is seldom far off, and a page is long.
+    head = _first_line(page, name, start, min(start + _NEAR, len(page)))
     if head < 0 and start:
         head = _first_line(page, name, 0, start)
     if head < 0:
+        head = _first_line(page, name, start, len(page))
+    if head < 0:
         return [], start
-    found = []
-    line_start, size = head, len(name)
-    while (end := page.find(b"\n", line_start)) >= 0:
-        line = page[line_start:end].strip(b" \t\r")
-        if line.startswith(name) and line[size : size + 1] in _AFTER_NAME:
-            sample = _parse(line, size)
+    found, line = [], _line(name)
+    at = head
+    while (match := line.match(page, at)) is not None:
+        written, value, timestamp = match.groups()
+        if value is not None:
+            sample = _sample(written or b"", value, timestamp)
             if sample is not None:
                 found.append(sample)
-        elif line and line[:1] != b"#":
-            break
-        line_start = end + 1
+        at = match.end()
     return found, head
+
+
+@lru_cache(maxsize=1024)
+def _line(name: bytes) -> re.Pattern[bytes]:
+    """A line of the metric's group: a sample of it, or anything that is no sample at all.
+
+    A label's value may hold braces and blanks; what follows the last brace is only the number and its time.
+    """
+    written = re.escape(name)
+    sample = rb"%b(?=[{ \t])[ \t]*(\{[^\n]*\})?[^\S\n]*([^\s}]+)(?:[^\S\n]+([^\s}]+))?[^\n}]*" % written
+    return re.compile(rb"[ \t]*(?:%b|%b(?=[{ \t])[^\n]*|#[^\n]*|\s*?)\n" % (sample, written))
 
 
 def _first_line(page: bytes, name: bytes, start: int, stop: int) -> int:
     """Where the first line of the metric starts; the name also turns up in comments, labels and longer names."""
-    stop = min(len(page), stop + len(name))
+    size = len(name)
+    stop = min(len(page), stop + size)
     at = page.find(name, start, stop)
     while at >= 0:
-        line_start = page.rfind(b"\n", 0, at) + 1
-        after = at + len(name)
-        if page[after : after + 1] in _AFTER_NAME and not page[line_start:at].strip(b" \t"):
-            return line_start
+        after = at + size
+        if page[after : after + 1] in _AFTER_NAME:
+            before = page[at - 1 : at]
+            if before in _NEW_LINE:
+                return at
+            if before in _BLANK and page[at - 5 : at] not in _ABOUT:
+                line_start = page.rfind(b"\n", 0, at) + 1
+                if not page[line_start:at].strip(b" \t"):
+                    return line_start
         at = page.find(name, after, stop)
     return -1
 
 
-def _parse(line: bytes, size: int) -> Sample | None:
-    # A label's value may hold braces and blanks; what follows the last brace is only the number and its time.
-    close = line.rfind(b"}")
-    rest = line[(size if close < 0 else close + 1) :].split()
+def _sample(written: bytes, value: bytes, timestamp: bytes | None) -> Sample | None:
     try:
-        value = float(rest[0])
-        timestamp = int(rest[1]) if len(rest) > 1 else None
-    except (IndexError, ValueError):
+        number = float(value)
+        at = None if timestamp is None else int(timestamp)
+    except ValueError:
         return None
-    if value - value != 0:  # NaN and the infinities
+    if number - number != 0:  # NaN and the infinities
         return None
-    return Sample(line[size : close + 1].lstrip() if close >= 0 else b"", value, timestamp)
+    return Sample(written, number, at)
 
 
 @lru_cache(maxsize=1024)  # a page says the same labels each time: 0.1 µs instead of 10 for vllm:cache_config_info
