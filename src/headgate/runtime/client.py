@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 
 import httptools
@@ -68,11 +69,7 @@ class Client:
 
         Raises ClientError when there is none within `timeout` seconds, or one of more than 64 MiB.
         """
-        name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        lines = [f"{method} {path} HTTP/1.1", f"host: {name}", *(f"{key}: {value}" for key, value in headers)]
-        if body or method in ("POST", "PUT", "PATCH"):
-            lines.append(f"content-length: {len(body)}")
-        request = "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body
+        request = written(method, host, port, path, headers, body)
         try:
             async with asyncio.timeout(timeout):
                 return await self._ask((host, port, tls), method, request)
@@ -91,6 +88,34 @@ class Client:
         except OSError as error:
             raise ClientError(_reason(error)) from None
         transport.abort()
+
+    def ask_now(
+        self, host: str, port: int, request: bytes, done: Callable[[Answer | None], None], *, tls: str = ""
+    ) -> Callable[[], None] | None:
+        """Ask for what may be repeated, on a connection that is kept, with no task: half the price of a `fetch`.
+
+        `request` is one of `written`. None where no connection is kept. Else `done` is called once, with None where the
+        connection ended before the answer did, which tells as little of the server as it does in `fetch`; unless the
+        function that is returned is called, which gives up.
+        """
+        place = (host, port, tls)
+        idle = self._idle.get(place)
+        while idle:
+            connection = idle.pop()
+            if connection.usable:
+                connection.begin(request, partial(self._answered, connection, place, done))
+                return connection.give_up
+        return None
+
+    def _answered(
+        self,
+        connection: "_Connection",
+        place: _Place,
+        done: Callable[[Answer | None], None],
+        answer: Answer | ConnectionResetError,
+    ) -> None:
+        self._keep(connection, place)
+        done(answer if isinstance(answer, Answer) else None)
 
     async def _ask(self, place: _Place, method: str, request: bytes) -> Answer:
         # A kept connection may be closed by the server at any moment, which says nothing about the server. Only what
@@ -112,12 +137,15 @@ class Client:
         except BaseException:
             connection.close()
             raise
+        self._keep(connection, place)
+        return answer
+
+    def _keep(self, connection: "_Connection", place: _Place) -> None:
         idle = self._idle.setdefault(place, [])
         if connection.usable and len(idle) < self._idle_per_server:
             idle.append(connection)
         else:
             connection.close()
-        return answer
 
     def forget(self, host: str, port: int) -> None:
         """Close what is kept for a server that is gone."""
@@ -131,6 +159,17 @@ class Client:
             self.forget(host, port)
 
 
+def written(
+    method: str, host: str, port: int, path: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
+) -> bytes:
+    """The request as it goes out."""
+    name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    lines = [f"{method} {path} HTTP/1.1", f"host: {name}", *(f"{key}: {value}" for key, value in headers)]
+    if body or method in ("POST", "PUT", "PATCH"):
+        lines.append(f"content-length: {len(body)}")
+    return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body
+
+
 def _reason(error: OSError) -> str:
     # An event loop may wrap the reason in a sentence with the address, which the caller knows.
     if error.errno and error.errno > 0:
@@ -141,7 +180,8 @@ def _reason(error: OSError) -> str:
 class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[Answer] | None = None
+        self._done: Callable[[Answer | ConnectionResetError], None] | None = None  # of the question under way
+        self._answer: Answer | None = None  # to it, complete
         self._keep = True
         self._head_only = False
         self._head_read = False
@@ -157,21 +197,37 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # create_connection gives a Transport
 
+    def begin(self, request: bytes, done: Callable[[Answer | ConnectionResetError], None]) -> None:
+        """Ask; `done` is called once with what came of it, unless it is given up before."""
+        assert self._transport is not None
+        self._done = done
+        self._transport.write(request)
+
     async def ask(self, method: str, request: bytes) -> Answer:
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("the server closed the connection")
-        self._waiter = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._head_only = method == "HEAD"
-        self._transport.write(request)
-        return await self._waiter
+        self.begin(request, partial(_settle, waiter))
+        return await waiter
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
 
+    def give_up(self) -> None:
+        """Nobody wants the answer any more."""
+        self._done = None
+        self.close()
+
     @property
     def _asked(self) -> bool:
-        return self._waiter is not None and not self._waiter.done()
+        return self._done is not None and self._answer is None
+
+    def _tell(self, what: Answer | ConnectionResetError) -> None:
+        done, self._done, self._answer = self._done, None, None
+        if done is not None:
+            done(what)
 
     def data_received(self, data: bytes) -> None:
         if not self._asked:
@@ -181,12 +237,16 @@ class _Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._fail(f"not an HTTP answer: {error}")
+        if self._answer is not None:
+            self._tell(self._answer)
 
     def eof_received(self) -> None:
         # An answer without a length ends where the connection does.
         self._keep = False
         if self._asked and self._head_read and not self._delimited():
             self.on_message_complete()
+            if self._answer is not None:
+                self._tell(self._answer)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail("the server closed the connection")
@@ -195,8 +255,7 @@ class _Connection(asyncio.Protocol):
         return any(name in ("content-length", "transfer-encoding") for name, _ in self._headers)
 
     def _fail(self, reason: str) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(ConnectionResetError(reason))
+        self._tell(ConnectionResetError(reason))
         self.close()
 
     # What httptools calls.
@@ -228,5 +287,14 @@ class _Connection(asyncio.Protocol):
         if status < 200:
             return  # 100 Continue and the like: the answer is still to come
         self._keep = self._keep and self._parser.should_keep_alive()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(Answer(status, headers, body))
+        if self._asked:
+            self._answer = Answer(status, headers, body)
+
+
+def _settle(waiter: "asyncio.Future[Answer]", what: Answer | ConnectionResetError) -> None:
+    if waiter.done():
+        return
+    if isinstance(what, Answer):
+        waiter.set_result(what)
+    else:
+        waiter.set_exception(what)

@@ -6,7 +6,7 @@ from time import monotonic
 from headgate.fleet.endpoint import Endpoint
 from headgate.plan.plan import HealthCheck
 from headgate.runtime.client import Client, ClientError
-from headgate.runtime.rounds import Rounds
+from headgate.runtime.rounds import AT_ONCE, Rounds
 
 _STARTING_S = 1.0  # the longest pause between checks of an endpoint that was not healthy yet
 
@@ -64,7 +64,7 @@ class Health:
         next_at = now + 1.0
         for target in self._targets.values():
             if not target.running:
-                if target.due_at <= now and not self._rounds.full:
+                if target.due_at <= now and self._rounds.begun < AT_ONCE:
                     self._begin(target, now)
                 next_at = min(next_at, max(target.due_at, now + 0.05))
         return next_at

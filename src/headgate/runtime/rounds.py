@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from time import monotonic
 
-_AT_ONCE = 64
+AT_ONCE = 64
 _WHOLE_S = 0.001  # uvloop counts whole milliseconds: what comes a little too early finds nothing due, and comes again
 
 
@@ -18,9 +18,9 @@ class Rounds:
         self._started = False
 
     @property
-    def full(self) -> bool:
-        """Whether as much is under way as may be: what is due has to wait for one of the next ticks."""
-        return len(self._tasks) >= _AT_ONCE
+    def begun(self) -> int:
+        """How many are under way. From AT_ONCE on, what is due has to wait for one of the next ticks."""
+        return len(self._tasks)
 
     def start(self) -> None:
         """Begin; from inside the event loop."""
