@@ -152,6 +152,7 @@ class Scraper:
         models_pace = max(fast, _MODELS_S if busy else _IDLE_S)
         # Traffic may begin at any time: look for it as often as if there were some.
         next_at = now + fast
+        together = now if busy else now + fast / 2  # each wake-up costs, so at rest one serves several
         for question in [one for one in self._asked if one.asked_at + _TIMEOUT_S <= now]:
             self._fail(self._give_up(question), question, f"no answer within {_TIMEOUT_S:g} s", silent=True)
         due: list[tuple[float, _Target, _Question]] = []
@@ -161,7 +162,7 @@ class Scraper:
                 continue
             for question, every in ((target.metrics, pace), (target.models, models_pace)):
                 due_at = question.due_at(every)
-                if due_at <= now:
+                if due_at <= together:
                     due.append((due_at, target, question))
                 elif due_at < next_at:
                     next_at = due_at
