@@ -166,10 +166,10 @@ def test_kinds_that_mean_nothing_here_are_kept_by_name() -> None:
     assert [(each.kind, each.name) for each in ignored] == [
         ("ClusterRoleBinding", "default/gmp-system:collector:reader"),
         ("ComputeClass", "default/gpus"),
-        ("EndpointPickerConfig", ""),
         ("Gateway", "default/of-istio"),
         ("RayService", "ray/multiplexing"),
         ("ServiceAccount", "default/reader"),
+        ("SomethingNew", ""),
     ]
 
 

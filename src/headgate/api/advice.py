@@ -21,10 +21,10 @@ def wanted(kind: inspect.Type) -> str:
     match kind:
         case inspect.Metadata(type=inner, extra=extra):
             return str((extra or {}).get("write", "")).removeprefix("write ") or wanted(inner)
-        case inspect.IntType(ge=least, le=most):
+        case inspect.IntType(ge=least, le=most) | inspect.FloatType(ge=least, le=most):
             if least is not None and most is not None:
-                return f"a number from {least} to {most}"
-            return f"a number, {least} or more" if least is not None else "a number"
+                return f"a number from {_digits(least)} to {_digits(most)}"
+            return f"a number, {_digits(least)} or more" if least is not None else "a number"
         case inspect.BoolType():
             return "true or false"
         case inspect.LiteralType(values=values):
@@ -43,6 +43,10 @@ def wanted(kind: inspect.Type) -> str:
         case inspect.BytesType():
             return "base64 text"
     return "text"
+
+
+def _digits(number: float) -> str:
+    return str(int(number)) if number == int(number) else f"{number:g}"
 
 
 def _required(kind: inspect.StructType) -> str:

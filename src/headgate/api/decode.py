@@ -7,6 +7,7 @@ faults is still whole: what could not be read is the default or an empty value, 
 import base64
 import binascii
 import functools
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -162,6 +163,17 @@ class _Reader:
             self.misfit(tree, path, f"{_called(tree)} is no whole number: write {wanted(kind)}")
         return least if kind.ge is not None else 0
 
+    def decimal(self, tree: Tree, kind: inspect.FloatType, path: Path, extra: Mapping[str, Any]) -> float:
+        value = tree.value
+        least, most = kind.ge if kind.ge is not None else -math.inf, kind.le if kind.le is not None else math.inf
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            if least <= value <= most:
+                return float(value)
+            self.fault(path, f"{tree.source} is out of range: write {wanted(kind)}")
+        else:
+            self.misfit(tree, path, f"{_called(tree)} is no number: write {wanted(kind)}")
+        return float(least) if kind.ge is not None else 0.0
+
     def boolean(self, tree: Tree, kind: inspect.BoolType, path: Path, extra: Mapping[str, Any]) -> bool:
         if isinstance(tree.value, bool):
             return tree.value
@@ -216,6 +228,7 @@ _READ: dict[type, Callable[..., Any]] = {
     inspect.DictType: _Reader.mapping,
     inspect.StrType: _Reader.text,
     inspect.IntType: _Reader.number,
+    inspect.FloatType: _Reader.decimal,
     inspect.BoolType: _Reader.boolean,
     inspect.LiteralType: _Reader.literal,
     inspect.UnionType: _Reader.union,
@@ -282,7 +295,7 @@ def _empty(kind: inspect.Type) -> Any:
             return kind.cls(**{field.name: _empty(field.type) for field in fields if field.required})
         case inspect.LiteralType(values=values):
             return values[0]
-        case inspect.IntType(ge=least):
+        case inspect.IntType(ge=least) | inspect.FloatType(ge=least):
             return least or 0
         case inspect.VarTupleType():
             return ()

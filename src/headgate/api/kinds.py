@@ -5,19 +5,21 @@ from typing import Any
 
 from msgspec import Struct
 
+from headgate.api.embedded import VERSIONS
 from headgate.api.fault import Fault, Path
 from headgate.api.formats import Label, ServiceName, Subdomain
 from headgate.api.meta import Meta
 from headgate.api.rules import core as core_rules
 from headgate.api.rules import gateway as gateway_rules
 from headgate.api.rules import inference as inference_rules
+from headgate.api.rules import picker as picker_rules
 from headgate.api.rules import policy as policy_rules
 from headgate.api.rules import route as route_rules
 from headgate.api.rules import security as security_rules
 from headgate.api.rules import tls as tls_rules
 from headgate.api.rules import workload as workload_rules
 from headgate.api.tree import Tree
-from headgate.api.written import core, gateway, inference, policy, security, tls, workload
+from headgate.api.written import core, gateway, inference, picker, policy, security, tls, workload
 from headgate.api.written.metadata import Spec
 
 Read = Callable[[Meta, Any, Tree], Any]
@@ -49,6 +51,7 @@ class Kind(Struct, frozen=True):
     name: Any = Subdomain  # the form of metadata.name
     namespaced: bool = True
     fixed: tuple[Fixed, ...] = ()
+    nameless: bool = False  # it is no object of a cluster: metadata may be missing
 
 
 _GATEWAY = ("gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1")
@@ -104,6 +107,11 @@ KINDS: Mapping[str, Kind] = {
             f"{group}/v1alpha2": Version(Spec[inference.RewriteSpec], inference.rewrite(group), inference_rules.rewrite)
             for group in (_X, "llm-d.ai")
         },
+    ),
+    "EndpointPickerConfig": Kind(
+        "picker_configs",
+        _versions(VERSIONS, picker.WrittenPickerConfig, picker.picker_config, picker_rules.picker_config),
+        nameless=True,
     ),
     "Service": Kind(
         "services", _versions(("v1",), Spec[core.ServiceSpec], core.service, core_rules.service), name=ServiceName

@@ -95,6 +95,7 @@ def _expand(
 
 def _object(tree: Tree, path: Path, file: str, syntax: tuple[Fault, ...]) -> Found:
     where = Where(file, tree.line)
+    tree = _with_a_name(tree)
     syntax = tuple(Fault(fault.path[len(path) :], fault.message, line=fault.line) for fault in syntax)
     kind, version, namespace, name = named(tree)
     reading, faults = known(tree), header(tree)
@@ -111,6 +112,15 @@ def _object(tree: Tree, path: Path, file: str, syntax: tuple[Fault, ...]) -> Fou
             return _read(found, reading, reading.versions[version], syntax)
     told = _first_at_each_place(syntax, faults)
     return replace(found, problems=tuple(found.problem(fault) for fault in told))
+
+
+def _with_a_name(tree: Tree) -> Tree:
+    """What is no object of a cluster needs no name, since there is one of it."""
+    kind = known(tree)
+    if kind is None or not kind.nameless or not isinstance(tree.value, Mapping) or "metadata" in tree.value:
+        return tree
+    metadata = Tree(tree.line, {"name": Tree(tree.line, "default", "default")})
+    return Tree(tree.line, {"metadata": metadata, **tree.value})
 
 
 def _read(found: Found, kind: Kind, version: Version, syntax: tuple[Fault, ...]) -> Found:

@@ -5,6 +5,7 @@ from msgspec import Struct
 from headgate.api.gateway import Gateway, GatewayClass, HTTPRoute, ReferenceGrant
 from headgate.api.inference import InferenceModel, InferenceModelRewrite, InferenceObjective, InferencePool
 from headgate.api.meta import Where
+from headgate.api.picker import PickerConfig
 from headgate.api.policy import BackendPolicy, HealthCheckPolicy
 from headgate.api.security import SecurityPolicy
 from headgate.api.tls import BackendTLSPolicy
@@ -30,6 +31,7 @@ class Snapshot(Struct, frozen=True):
     models: tuple[InferenceModel, ...] = ()
     objectives: tuple[InferenceObjective, ...] = ()
     rewrites: tuple[InferenceModelRewrite, ...] = ()
+    picker_configs: tuple[PickerConfig, ...] = ()
     services: tuple[Service, ...] = ()
     workloads: tuple[Workload, ...] = ()
     pods: tuple[Pod, ...] = ()

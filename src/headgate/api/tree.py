@@ -4,12 +4,13 @@ Built from the parser's events with a stack of our own: neither depth nor aliase
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 import yaml
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headgate.api.fault import Fault, Path
+from headgate.api.fault import Fault, Path, shown
 from headgate.api.scalars import TAGS, Scalar, plain
 
 MOST_DEPTH = 100
@@ -54,6 +55,16 @@ def bare(tree: Tree) -> object:
     if isinstance(tree.value, tuple):
         return [bare(child) for child in tree.value]
     return tree.value
+
+
+def planted(value: object) -> Tree:
+    """The reverse: plain values as a tree, of which nobody knows any more where it was written."""
+    if isinstance(value, Mapping):
+        return Tree(0, {key: planted(child) for key, child in value.items()})
+    if isinstance(value, (list, tuple)):
+        return Tree(0, tuple(map(planted, value)))
+    scalar = cast(Scalar, value)
+    return Tree(0, scalar, shown(scalar) if isinstance(scalar, bool) or scalar is None else str(scalar))
 
 
 class _Frame:

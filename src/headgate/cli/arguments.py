@@ -170,6 +170,12 @@ def _serving(parser: argparse.ArgumentParser) -> None:
         help="processes that serve, 1 to 256 (default %(default)s: this one, which does all else too; with more it "
         "watches over them, and replaces those that die)",
     )
+    group.add_argument(
+        "--picker-config",
+        metavar="FILE",
+        help="an EndpointPickerConfig for all pools that have none of their own (docs/picking.md); it is followed",
+    )
+    group.add_argument("--config-text", default="", metavar="YAML", help="the same as a text")
     group.add_argument("--debug-headers", action="store_true", help="answers say which endpoint served them")
     group.add_argument(
         "--access-log",

@@ -61,7 +61,8 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
     with lock:
         return system.run(
             system.Options(
-                paths=paths,
+                paths=(*paths, arguments.picker_config) if arguments.picker_config else paths,
+                config_text=arguments.config_text,
                 recursive=arguments.recursive,
                 directory=directory,
                 gateway=gateways.Options(

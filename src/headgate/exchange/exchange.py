@@ -53,7 +53,6 @@ from headgate.pick.choose import choose
 from headgate.pick.decision import Ask, Decision
 from headgate.pick.hold import hold
 from headgate.pick.room import NO_ROOM
-from headgate.pick.saturation import saturation
 from headgate.plan.plan import Retry
 
 _AGAIN_S = 0.25  # how soon endpoints that refused are tried again while a request waits
@@ -135,7 +134,7 @@ class Exchange(Struct, eq=False):
                 why = f"No endpoint of the pool {record.pool} serves the model `{ask.model}` at the moment."
                 return self._wait(now, view, why)
             return self._respond(unknown_model(record.model, reachable(site, self._job.way.routes)), now)
-        if ask.priority < 0 and view.standing.endpoints and saturation(view.standing, now) >= 1.0:
+        if ask.priority < 0 and view.saturated(now):
             message = f"The pool {record.pool} is saturated, and this request's priority ({ask.priority}) is below 0."
             return self._respond(refuse(429, message, code="saturated", headers=_SATURATED), now)
         if job.way.bare and not self._excluded:

@@ -17,6 +17,7 @@ from headgate.exchange.resolve import Resolution
 from headgate.exchange.router import Asking, CompiledRoute, Router, Routes, find_route
 from headgate.fleet.endpoint import Served
 from headgate.pick.profile import Profile
+from headgate.pick.saturation import saturation
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Backend, Cors, Mirror, Pool, Route
 
@@ -45,6 +46,10 @@ class PoolView(Struct):
         """Whether one more request may be sent again; if so, that is counted."""
         count = self.standing.ledger.count
         return self.budget.spend(sum([count(endpoint.name) for endpoint in self.standing.endpoints]), now)
+
+    def saturated(self, now: float) -> bool:
+        """Whether what may be shed is shed now."""
+        return bool(self.standing.endpoints) and saturation(self.standing, now, self.profile.detector) >= 1.0
 
     def lacks(self, model: str) -> bool:
         """Whether no endpoint serves `model` now, as far as is known."""

@@ -11,6 +11,8 @@ from headgate.pick.standing import Standing
 def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], float]) -> Decision:
     """The endpoint with the highest total of weight × score; `dice` (uniform in [0, 1)) chooses among equals.
 
+    Or, where the profile says so, one that is drawn.
+
     Where the standing bounds the requests in flight, of those that have room; with none, where nobody has.
     Nothing is recorded: the caller tells the ledger and the prefix index where the request really went.
     """
@@ -34,6 +36,9 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
     why = ""
     if room is not None:
         totals, why = mask(room, sent, totals)
+    if profile.draw is not None:
+        winner, how = profile.draw(totals, dice)
+        return Decision(basis, basis.candidates[winner], sent, tuple(scored), 1, f"{why}; {how}" if why else how)
     best = max(totals)
     tied = totals.count(best)
     if tied == 1:

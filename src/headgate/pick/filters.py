@@ -4,10 +4,24 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 
+from msgspec import Struct
+
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.pick.decision import Ask
 
 Filter = Callable[[Ask, Endpoint, Load], bool]
+Count = Callable[[str], int]  # our own requests in flight at an endpoint, by its name
+
+
+class Sieve(Struct, frozen=True):
+    """A filter that a configuration has made. `steady`: its answers hold until loads or endpoints change; `soft`: it
+    removes nobody where it would remove everybody.
+    """
+
+    name: str
+    keep: Callable[[Ask, Endpoint, Load, Count], bool]
+    steady: bool = True
+    soft: bool = False
 
 
 def ready(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
@@ -89,7 +103,12 @@ SELDOM_FILTERS = frozenset({"subset", "not-tried"})
 
 
 def sift(
-    ask: Ask, endpoints: Sequence[Endpoint], loads: Sequence[Load], names: Sequence[str]
+    ask: Ask,
+    endpoints: Sequence[Endpoint],
+    loads: Sequence[Load],
+    names: Sequence[str],
+    sieves: Sequence[Sieve] = (),
+    count: Count = lambda name: 0,
 ) -> tuple[list[Endpoint], list[Load], dict[str, tuple[str, ...]]]:
     """What the filters leave, with its loads, and what each of them removed (those that removed none are not there)."""
     kept = list(zip(endpoints, loads, strict=True))
@@ -99,9 +118,20 @@ def sift(
         if usual and name in SELDOM_FILTERS:
             continue
         keep = FILTERS[name]
-        passed = [pair for pair in kept if keep(ask, *pair)]
-        if len(passed) < len(kept) and (passed or name not in SOFT_FILTERS):
-            gone = {endpoint.name for endpoint, _ in kept} - {endpoint.name for endpoint, _ in passed}
-            removed[name] = tuple(sorted(gone))
-            kept = passed
+        kept = _pass(name, [pair for pair in kept if keep(ask, *pair)], kept, removed, soft=name in SOFT_FILTERS)
+    for sieve in sieves:
+        passed = [pair for pair in kept if sieve.keep(ask, *pair, count)]
+        kept = _pass(sieve.name, passed, kept, removed, soft=sieve.soft)
     return [endpoint for endpoint, _ in kept], [load for _, load in kept], removed
+
+
+_Pairs = list[tuple[Endpoint, Load]]
+
+
+def _pass(name: str, passed: _Pairs, kept: _Pairs, removed: dict[str, tuple[str, ...]], *, soft: bool) -> _Pairs:
+    """What is left of the `kept`; who was removed is noted."""
+    if len(passed) == len(kept) or (soft and not passed):
+        return kept
+    gone = {endpoint.name for endpoint, _ in kept} - {endpoint.name for endpoint, _ in passed}
+    removed[name] = tuple(sorted(gone))
+    return passed

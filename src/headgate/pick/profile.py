@@ -1,18 +1,35 @@
 """A profile is how a pool chooses: which filters, which scorers, and what each scorer weighs."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
-from headgate.pick.filters import FILTERS
+from headgate.pick.detector import Detector
+from headgate.pick.draws import Draw
+from headgate.pick.filters import FILTERS, Sieve
+from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
 
 _ALL_FILTERS = tuple(FILTERS)
 
 
 class Profile(Struct, frozen=True):
-    """Names from FILTERS and SCORERS; the filters run in this order. Weights are ≥ 0."""
+    """Names from FILTERS and SCORERS; the filters run in this order, then the `sieves`. Weights are ≥ 0.
+
+    `made` are scorers of this profile's own, by name, and whether their scores hold until loads or endpoints change:
+    those with parameters. `draw` takes the place of choosing the best.
+    """
 
     name: str
     scorers: tuple[tuple[str, float], ...]
     filters: tuple[str, ...] = _ALL_FILTERS
+    sieves: tuple[Sieve, ...] = ()
+    made: Mapping[str, tuple[Scorer, bool]] = {}
+    draw: Draw | None = None
+    detector: Detector = Detector()
+
+    def scorer(self, name: str) -> tuple[Scorer, bool]:
+        """The scorer of this name, and whether its scores are steady."""
+        return self.made.get(name) or (SCORERS[name], name in STEADY_SCORERS)
 
 
 # 2, 2, 3 are what the field's pickers use when nothing is configured. They leave adapters out; 2 makes an endpoint

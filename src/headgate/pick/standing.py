@@ -14,7 +14,7 @@ from headgate.pick.decision import Ask, Basis, Decision
 from headgate.pick.filters import SELDOM_FILTERS, STEADY_FILTERS, sift
 from headgate.pick.profile import Profile
 from headgate.pick.room import Room
-from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
+from headgate.pick.scorers import Scorer
 
 _UNKNOWN = Load()
 _FIELDS_KEPT = 256  # the names of models come from clients: what is remembered for them is bounded
@@ -82,7 +82,8 @@ class Standing:
             if known is not None and known.profile is profile:
                 return known
         field = _survey(self, ask, profile, spared)
-        if usual and _REMEMBERED.issuperset(profile.filters):
+        steady = all(sieve.steady for sieve in profile.sieves)
+        if usual and steady and _REMEMBERED.issuperset(profile.filters):
             if len(self._fields) >= _FIELDS_KEPT:
                 self._fields.clear()
             self._fields[key] = field
@@ -90,7 +91,9 @@ class Standing:
 
 
 def _survey(standing: Standing, ask: Ask, profile: Profile, spared: frozenset[str]) -> Field:
-    endpoints, loads, removed = sift(ask, standing.endpoints, standing.loads, profile.filters)
+    endpoints, loads, removed = sift(
+        ask, standing.endpoints, standing.loads, profile.filters, profile.sieves, standing.ledger.count
+    )
     if spared:
         endpoints, loads, removed = _spare(spared, endpoints, loads, removed)
     basis = Basis(standing.pool, profile.name, tuple(endpoints), tuple(loads), removed)
@@ -100,14 +103,17 @@ def _survey(standing: Standing, ask: Ask, profile: Profile, spared: frozenset[st
     among = Candidates(endpoints, loads, standing.ledger, standing.index)
     scorers: list[tuple[str, float, Sequence[float] | None]] = []
     base = among.zeros
+    lively: list[tuple[Scorer, float]] = []
     for name, weight in profile.scorers:
+        scorer, steady = profile.scorer(name)
         scores = None
-        if name in STEADY_SCORERS:
-            scores = SCORERS[name](ask, among, (), ())
+        if steady:
+            scores = scorer(ask, among, (), ())
             base = tuple([total + weight * score for total, score in zip(base, scores, strict=True)])
+        else:
+            lively.append((scorer, weight))
         scorers.append((name, weight, scores))
-    lively = tuple([(SCORERS[name], weight) for name, weight in profile.scorers if name not in STEADY_SCORERS])
-    return Field(profile, replace(basis, scorers=tuple(scorers), base=base), lively, among, settled)
+    return Field(profile, replace(basis, scorers=tuple(scorers), base=base), tuple(lively), among, settled)
 
 
 def _spare(

@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from headgate.api.picker import Picking
 from headgate.plan.keys import Keys
 from headgate.plan.tls import Origination, Termination
 
@@ -223,6 +224,7 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     max_rate_per_endpoint: int | None = None
     tls: Origination | None = None  # None: plain HTTP
     include_usage: bool = True  # streams are asked for it where the client does not ask
+    picking: Picking | None = None  # None: as by default
 
 
 class Plan(Struct, frozen=True, omit_defaults=True):

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 
 from headgate.api.inference import INCLUDE_USAGE, InferencePool
+from headgate.api.picker import Picking
 from headgate.api.workload import Service, ServicePort
 from headgate.plan.backends import APP_PROTOCOLS
-from headgate.plan.conditions import met, unknown, unmet
+from headgate.plan.conditions import Fault, met, unknown, unmet
 from headgate.plan.lookup import Lookup
 from headgate.plan.plan import Condition, Model, ModelRule, ParentStatus, Pool, Status
 from headgate.plan.policies import Policies
@@ -17,6 +18,7 @@ def inference_pool(
     rules: tuple[ModelRule, ...],
     objectives: Mapping[str, int],
     policies: Policies,
+    picking: Picking | Fault | None,
 ) -> Pool:
     target = ("InferencePool", pool.meta.key)
     policy = policies.backend.get(target)
@@ -35,6 +37,7 @@ def inference_pool(
         max_rate_per_endpoint=policy.max_rate_per_endpoint if policy else None,
         tls=policies.tls.of_pool(pool.meta.key),
         include_usage=pool.meta.annotations.get(INCLUDE_USAGE) != "false",
+        picking=picking if isinstance(picking, Picking) else None,
     )
 
 
@@ -61,23 +64,29 @@ def _float(value: int | None) -> float | None:
 
 
 def pool_statuses(
-    pools: Iterable[InferencePool], look: Lookup, parents: Mapping[str, Mapping[str, bool]]
+    pools: Iterable[InferencePool],
+    look: Lookup,
+    parents: Mapping[str, Mapping[str, bool]],
+    pickings: Mapping[str, Picking | Fault],
 ) -> list[Status]:
     """`parents`: for each pool the gateways whose routes refer to it, and whether any such route was accepted."""
-    return [_status(pool, look, parents.get(pool.meta.key, {})) for pool in sorted(pools, key=_by_name)]
+    return [
+        _status(pool, look, parents.get(pool.meta.key, {}), pickings.get(pool.meta.key))
+        for pool in sorted(pools, key=_by_name)
+    ]
 
 
 def _by_name(pool: InferencePool) -> tuple[str, str]:
     return (pool.meta.key, pool.group)
 
 
-def _status(pool: InferencePool, look: Lookup, gateways: Mapping[str, bool]) -> Status:
+def _status(pool: InferencePool, look: Lookup, gateways: Mapping[str, bool], picking: Picking | Fault | None) -> Status:
     used = look.pools[pool.meta.key]
     if used is not pool:
         told = f"the pool of this name in group {used.group} is used instead; remove one"
         return Status("InferencePool", pool.meta.key, (unmet("Accepted", "Conflicted", told),))
     parents = tuple(
-        ParentStatus(f"Gateway {gateway}", (_accepted(accepted), _resolved_refs(pool)))
+        ParentStatus(f"Gateway {gateway}", (_accepted(accepted), _resolved_refs(pool, picking)))
         for gateway, accepted in sorted(gateways.items())
     )
     if not parents and pool.version == "v1alpha2":
@@ -93,8 +102,10 @@ def _accepted(accepted: bool) -> Condition:
     return unmet("Accepted", "HTTPRouteNotAccepted", "no HTTPRoute that refers to this pool was accepted; see theirs")
 
 
-def _resolved_refs(pool: InferencePool) -> Condition:
+def _resolved_refs(pool: InferencePool, picking: Picking | Fault | None) -> Condition:
     """No picker needs to be there: the gateway picks the endpoints itself, by the same loads."""
+    if isinstance(picking, Fault):
+        return unmet("ResolvedRefs", picking.reason, picking.message)
     if pool.picker is None:
         return met("ResolvedRefs")
     told = "the gateway picks endpoints itself"

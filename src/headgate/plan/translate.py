@@ -6,17 +6,19 @@ from itertools import groupby
 from msgspec import Struct, structs
 
 from headgate.api.gateway import Gateway, GatewayClass
+from headgate.api.picker import Picking
 from headgate.api.snapshot import Snapshot
 from headgate.plan.admission import Admission, gather_admission
 from headgate.plan.attach import Attachment, attach
 from headgate.plan.base_models import gather_base_models
-from headgate.plan.conditions import met, unmet
+from headgate.plan.conditions import Fault, met, unmet
 from headgate.plan.hostnames import generality
 from headgate.plan.listeners import Examined, examine, gateway_conditions
 from headgate.plan.lookup import Findings, Lookup, look_up
 from headgate.plan.models import gather_models
 from headgate.plan.objectives import gather_objectives
 from headgate.plan.origination import origination_statuses
+from headgate.plan.pickings import gather_pickings
 from headgate.plan.plan import Condition, Listener, ListenerStatus, ParentStatus, Plan, Pool, Route, Status, Statuses
 from headgate.plan.policies import Policies, gather_policies
 from headgate.plan.pools import inference_pool, pool_statuses, service_pool
@@ -58,7 +60,8 @@ def translate(snapshot: Snapshot, findings: Findings = _NOTHING_FOUND) -> tuple[
         for route in sorted(snapshot.routes, key=lambda route: route.meta.key)
     )
     policies, policy_statuses = gather_policies(snapshot, look)
-    pools, model_statuses = _pools(snapshot, look, routed, policies)
+    pickings = gather_pickings(snapshot, look)
+    pools, model_statuses = _pools(snapshot, look, routed, policies, pickings)
     base_models, base_model_statuses = gather_base_models(snapshot.config_maps)
     in_order = sorted(snapshot.gateways, key=lambda gateway: gateway.meta.key)
     admission, admission_statuses = gather_admission(snapshot, look)
@@ -70,7 +73,7 @@ def translate(snapshot: Snapshot, findings: Findings = _NOTHING_FOUND) -> tuple[
         *(_class_status(one) for one in snapshot.gateway_classes),
         *(_gateway_status(gateway, gateways[gateway.meta.key], routed, admission) for gateway in in_order),
         *(_route_status(one) for one in routed),
-        *pool_statuses(snapshot.pools, look, parents),
+        *pool_statuses(snapshot.pools, look, parents, pickings),
         *origination_statuses(policies.tls.judged, parents),
         *model_statuses,
         *policy_statuses,
@@ -132,14 +135,20 @@ def _classes(hostnames: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 
 def _pools(
-    snapshot: Snapshot, look: Lookup, routed: Iterable[_Routed], policies: Policies
+    snapshot: Snapshot,
+    look: Lookup,
+    routed: Iterable[_Routed],
+    policies: Policies,
+    pickings: Mapping[str, Picking | Fault],
 ) -> tuple[Mapping[str, Pool], list[Status]]:
     """All InferencePools, and of the Services those ports that routes refer to."""
     models, model_statuses = gather_models(snapshot.models, look)
     rules, rewrite_statuses = gather_rewrites(snapshot.rewrites, look)
     objectives, objective_statuses = gather_objectives(snapshot.objectives, look)
     pools = {
-        key: inference_pool(pool, models.get(key, {}), rules.get(key, ()), objectives.get(key, {}), policies)
+        key: inference_pool(
+            pool, models.get(key, {}), rules.get(key, ()), objectives.get(key, {}), policies, pickings.get(key)
+        )
         for key, pool in look.pools.items()
     }
     for one in routed:

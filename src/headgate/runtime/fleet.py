@@ -15,7 +15,6 @@ from headgate.fleet.ledger import Ledger
 from headgate.fleet.members import by_label, members, narrowed
 from headgate.fleet.outliers import Ejection, EjectionRule, kept_out
 from headgate.fleet.prefix import PrefixIndex
-from headgate.pick.profile import DEFAULT, SERVICE, Profile
 from headgate.pick.room import Room
 from headgate.plan.plan import Plan, Pool
 from headgate.runtime.judge import Judge
@@ -263,7 +262,7 @@ class Fleet:
         return PoolView(
             pool=pool,
             standing=self._standings.make(pool, endpoints, self._loads),
-            profile=profile_of(pool),
+            profile=self._standings.profile(pool),
             served=served,
             listed=listed,
             declared=self._expected.get(pool.name, frozenset()) | expected | self._left.get(pool.name, {}).keys(),
@@ -314,11 +313,6 @@ class Fleet:
         if bases != self.base_models:
             self.base_models.clear()
             self.base_models.update(bases)
-
-
-def profile_of(pool: Pool) -> Profile:
-    """How a pool chooses."""
-    return DEFAULT if pool.kind == "inference" else SERVICE
 
 
 def _serves(endpoint: Endpoint) -> bool:

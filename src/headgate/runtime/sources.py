@@ -30,12 +30,13 @@ class Sources:
 
     Of a directory those files count that end in .yaml, .yml or .json and whose names don't begin with a dot: what
     editors and volumes keep beside their files is no manifest. A pipe can be read once; what it said is remembered.
-    `a.yaml,b.yaml` is two paths, as for kubectl, unless there is a file of that name.
+    `a.yaml,b.yaml` is two paths, as for kubectl, unless there is a file of that name. `texts` are read with them.
     """
 
-    def __init__(self, paths: Sequence[str], *, recursive: bool = False) -> None:
+    def __init__(self, paths: Sequence[str], *, recursive: bool = False, texts: Sequence[Text] = ()) -> None:
         self._paths = tuple(dict.fromkeys(one for path in paths for one in _listed(path)))
         self._recursive = recursive
+        self._texts = tuple(texts)
         self._known: dict[str, dict[str, Text]] = {}  # path as it was named → file → what it said last
 
     def read(self) -> tuple[tuple[Text, ...], tuple[Problem, ...]]:
@@ -55,7 +56,7 @@ class Sources:
             for file, text in known.items():
                 # The same file by two names is one file.
                 texts.setdefault(file if file == "<stdin>" else os.path.realpath(file), text)
-        return tuple(texts.values()), tuple(problems)
+        return (*texts.values(), *self._texts), tuple(problems)
 
     def _read(self, path: str, known: dict[str, Text], problems: list[Problem]) -> dict[str, Text]:
         if path == "-":

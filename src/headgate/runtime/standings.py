@@ -3,11 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
+from headgate.api.picker import Picking
 from headgate.exchange.budget import Budget
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.fleet.slow_start import SlowStart
+from headgate.pick.configure import configure
+from headgate.pick.profile import DEFAULT, SERVICE, Profile
 from headgate.pick.room import Room
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Pool
@@ -41,6 +44,7 @@ class Standings:
         self._budgets: dict[str, Budget] = {}
         self._slow_starts: dict[str, SlowStart] = {}
         self._growing: set[str] = set()
+        self._profiles: dict[str, tuple[Picking, Profile]] = {}  # of pools that have one of their own
 
     def make(self, pool: Pool, endpoints: Sequence[Endpoint], loads: Mapping[str, Load]) -> Standing:
         serving = [one.name for one in endpoints if one.ready and not one.draining and not one.ejected]
@@ -52,6 +56,17 @@ class Standings:
             self._growing.add(pool.name)
         room = self._room if pool.kind == "inference" else None
         return Standing(pool.name, endpoints, loads, self._ledger, self._prefixes, young, room)
+
+    def profile(self, pool: Pool) -> Profile:
+        """How it chooses; the same object for as long as it is written so, for much is remembered by it."""
+        if pool.kind != "inference":
+            return SERVICE
+        if pool.picking is None:
+            return DEFAULT
+        known = self._profiles.get(pool.name)
+        if known is None or known[0] != pool.picking:
+            known = self._profiles[pool.name] = (pool.picking, configure(pool.picking))
+        return known[1]
 
     def _look(self) -> None:
         pools, self._growing = self._growing, set()
@@ -73,3 +88,4 @@ class Standings:
         """It is gone."""
         self._budgets.pop(pool, None)
         self._slow_starts.pop(pool, None)
+        self._profiles.pop(pool, None)

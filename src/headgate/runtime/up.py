@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from msgspec import Struct
 
+from headgate.api import Text
 from headgate.fleet import endpoint
 from headgate.runtime import gateway as gateways
 from headgate.runtime import pods
@@ -48,6 +49,7 @@ class Options(Struct, frozen=True):
     gateway: gateways.Options
     pods: pods.Options
     metrics: tuple[str, int] | None = ("127.0.0.1", 9090)
+    config_text: str = ""  # one more manifest, as a text
     grace_s: float = 10.0
 
 
@@ -335,7 +337,8 @@ def run(options: Options, lock: IO[str], inherited: Inherited | None = None) -> 
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     # Before the event loop: standard input may be slow to come, and a signal must be able to end that.
-    sources = Sources(options.paths, recursive=options.recursive)
+    texts = (Text("--config-text", options.config_text),) if options.config_text else ()
+    sources = Sources(options.paths, recursive=options.recursive, texts=texts)
     seen = sources.fingerprint()
     reading = read(sources)
     # Where the access log goes to standard output, that is for programs to read.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from headgate.api.embedded import embedded, inside, is_one
 from headgate.api.fault import Fault, Path
 from headgate.api.formats import is_ip
 from headgate.api.meta import Meta
@@ -54,6 +55,9 @@ def config_map(meta: Meta, written: WrittenConfigMap) -> Iterator[Fault]:
         yield Fault(("data",), f"{size} bytes are too many: a ConfigMap holds at most {_MOST_BYTES}")
     if meta.labels.get(BBR_LABEL) == "true":
         yield from _base_model(written)
+    for key, text in written.data.items():
+        if is_one(text):
+            yield from (inside(fault, key) for fault in embedded(text)[1])
 
 
 def _base_model(written: WrittenConfigMap) -> Iterator[Fault]:

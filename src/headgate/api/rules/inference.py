@@ -1,10 +1,12 @@
 """Rules of the Inference Extension's kinds (their CRDs' CEL rules)."""
 
+import re
 from collections.abc import Iterator
 
-from headgate.api.fault import Fault
+from headgate.api.fault import Fault, shown
 from headgate.api.inference import INCLUDE_USAGE
 from headgate.api.meta import Meta
+from headgate.api.picker import PICKER_CONFIG
 from headgate.api.rules.protocol import told_of_http2
 from headgate.api.rules.sameness import repeated
 from headgate.api.written.inference import ModelSpec, ObjectiveSpec, PoolSpec, PoolSpecAlpha, RewriteSpec
@@ -31,6 +33,10 @@ def _annotations(meta: Meta) -> Iterator[Fault]:
     if meta.annotations.get(INCLUDE_USAGE, "true") not in ("true", "false"):
         message = f'"{meta.annotations[INCLUDE_USAGE]}" is neither: write "true" or "false", with the quotes'
         yield Fault(("metadata", "annotations", INCLUDE_USAGE), message)
+    named = meta.annotations.get(PICKER_CONFIG)
+    if named is not None and not re.fullmatch(r"[a-z0-9][-a-z0-9.]*(/[-._a-zA-Z0-9]+)?", named):
+        message = f"{shown(named)} names no ConfigMap: write its name, and if you like / and the key in it"
+        yield Fault(("metadata", "annotations", PICKER_CONFIG), message)
 
 
 def model(_: Meta, written: Spec[ModelSpec]) -> Iterator[Fault]:

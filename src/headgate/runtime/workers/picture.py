@@ -13,7 +13,6 @@ from headgate.fleet.prefix import PrefixIndex
 from headgate.fleet.shared import SharedLedger
 from headgate.pick.room import Room
 from headgate.plan.plan import Plan
-from headgate.runtime.fleet import profile_of
 from headgate.runtime.standings import Standings
 from headgate.runtime.workers.latest import Key
 from headgate.runtime.workers.messages import Failed, News, Passed, PlaceFact, PoolFact, seal
@@ -175,7 +174,7 @@ class Picture:
         return PoolView(
             pool=fact.pool,
             standing=self._standings.make(fact.pool, fact.endpoints, self._loads),
-            profile=profile_of(fact.pool),
+            profile=self._standings.profile(fact.pool),
             served=fact.served,
             listed=fact.listed,
             declared=fact.declared,

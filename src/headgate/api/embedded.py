@@ -1,0 +1,55 @@
+"""An EndpointPickerConfig that stands as text in a ConfigMap, as pickers of others have it mounted."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+from headgate.api.decode import decode
+from headgate.api.fault import Fault, dotted
+from headgate.api.meta import Meta
+from headgate.api.picker import Picking
+from headgate.api.rules.picker import picker_config
+from headgate.api.texts import read
+from headgate.api.tree import Tree, line_of
+from headgate.api.written.picker import WrittenPickerConfig, picking
+
+KIND = "EndpointPickerConfig"
+VERSIONS = ("llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
+_BESIDE = frozenset({"apiVersion", "kind", "metadata"})
+
+
+def is_one(text: str) -> bool:
+    """Whether the text wants to be one."""
+    return KIND in text and any(_says(document.tree) == KIND for document in read(text))
+
+
+@lru_cache(maxsize=256)
+def embedded(text: str) -> tuple[Picking | None, tuple[Fault, ...]]:
+    """What it comes to, None where it has errors; and what is wrong, each at the line of the text."""
+    documents = [document for document in read(text) if document.tree is None or document.tree.value is not None]
+    if len(documents) != 1:
+        return None, (Fault((), f"it holds {len(documents)} documents: write one"),)
+    tree, broken = documents[0].tree, documents[0].faults
+    if tree is None or broken:
+        return None, broken
+    if not isinstance(tree.value, Mapping) or _says(tree) != KIND:
+        return None, (Fault(("kind",), f"this is no {KIND}: write `kind: {KIND}`", line=tree.line),)
+    version = tree.value.get("apiVersion")
+    if version is None or version.value not in VERSIONS:
+        return None, (Fault(("apiVersion",), f"write `apiVersion: {VERSIONS[0]}`", line=tree.line),)
+    written, faults = decode(tree, WrittenPickerConfig, (), _BESIDE)
+    faults = faults or tuple(picker_config(Meta(""), written))
+    placed = tuple(Fault(f.path, f.message, f.severity, line_of(tree, f.path)) for f in faults)
+    wrong = any(fault.severity == "error" for fault in faults)
+    return None if wrong else picking(written), placed
+
+
+def inside(fault: Fault, key: str) -> Fault:
+    """The same as a fault of the ConfigMap."""
+    place = dotted(fault.path)
+    return Fault(("data", key), f"line {fault.line}: {place + ': ' if place else ''}{fault.message}", fault.severity)
+
+
+def _says(tree: Tree | None) -> object:
+    if tree is None or not isinstance(tree.value, Mapping) or "kind" not in tree.value:
+        return None
+    return tree.value["kind"].value

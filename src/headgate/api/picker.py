@@ -1,0 +1,40 @@
+"""How a pool's endpoints are picked, as an EndpointPickerConfig says it, for the one profile that there is here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from headgate.api.meta import Meta
+
+PICKER_CONFIG = "headgate.dev/endpoint-picker-config"  # annotation of a pool: ConfigMap, or ConfigMap/key
+
+
+class Plugin(Struct, frozen=True, omit_defaults=True):
+    """One of a profile's; `parameters` are those that were written, by their published names."""
+
+    type: str
+    name: str = ""  # "" the type
+    weight: float = 1.0
+    parameters: Mapping[str, Any] = {}
+
+    @property
+    def called(self) -> str:
+        return self.name or self.type
+
+
+class Picking(Struct, frozen=True, omit_defaults=True):
+    """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them."""
+
+    profile: str = "default"
+    filters: tuple[Plugin, ...] = ()
+    scorers: tuple[Plugin, ...] = ()
+    picker: Plugin | None = None
+    detector: Plugin | None = None
+
+
+class PickerConfig(Struct, frozen=True):
+    """An EndpointPickerConfig of its own, which counts for every pool that has none."""
+
+    meta: Meta
+    picking: Picking

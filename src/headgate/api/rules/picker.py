@@ -1,0 +1,161 @@
+"""Rules of an EndpointPickerConfig, and of one that stands in a ConfigMap."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from headgate.api.advice import nearest
+from headgate.api.decode import decode
+from headgate.api.fault import Fault, Path
+from headgate.api.meta import Meta
+from headgate.api.rules.sameness import repeated
+from headgate.api.tree import planted
+from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, detector_ref
+from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing
+
+_GATES = ("flowControl", "populate-non-leader-datastore", "dataLayer", "enableLegacyMetrics")
+
+
+def picker_config(_: Meta, written: WrittenPickerConfig) -> Iterator[Fault]:
+    gated = False
+    for i, gate in enumerate(written.feature_gates):
+        name, _sign, value = gate.partition("=")
+        gated = gated or (name == "flowControl" and value != "false")
+        if name not in _GATES:
+            yield Fault(("featureGates", i), f'"{name}" is not known here: write {_meant(name, _GATES)}')
+        elif value not in ("", "true", "false"):
+            yield Fault(("featureGates", i), f'"{value}" is neither: write `{name}=true` or `{name}=false`')
+        elif name == "flowControl" and value != "false":
+            yield Fault(("featureGates", i), "flow control is not supported: remove it; what may be shed is shed when "
+                                             "the pool is saturated, as without it")  # fmt: skip
+    flow = written.flow_control
+    if not gated and isinstance(flow, Mapping) and flow.keys() - {"saturationDetector"}:
+        yield Fault(("flowControl",), "without the feature gate it does nothing: remove it", "warning")
+    for i, plugin in enumerate(written.plugins):
+        yield from _plugin(plugin, ("plugins", i))
+    names = [plugin.name or plugin.type for plugin in written.plugins]
+    yield from repeated(names, ("plugins",), (), '"{value}" is the name of {first} too: give each plugin its own')
+    yield from _profiles(written)
+    yield from _references(written)
+
+
+def _plugin(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
+    if plugin.type in UNSUPPORTED:
+        why = UNSUPPORTED[plugin.type] or "remove it"
+        told = why if "write" in why or why == "remove it" else f"{why}; remove it"
+        yield Fault((*path, "type"), f"{plugin.type} is not supported: {told}")
+        return
+    if plugin.type not in KNOWN:
+        meant = _meant(plugin.type, KNOWN)
+        yield Fault((*path, "type"), f'there is no plugin "{plugin.type}" here: write {meant}')
+        return
+    shape = KNOWN[plugin.type].shape
+    place = (*path, "parameters")
+    given = {} if plugin.parameters is None else plugin.parameters
+    if shape is Anything:
+        if given:
+            message = f"no effect: what {plugin.type} is for is done here without it"
+            yield Fault(place, message, "warning")
+        return
+    if shape is Nothing:
+        if given:
+            yield Fault(place, f"{plugin.type} takes none: remove them")
+        return
+    value, faults = decode(planted(given), shape, place)
+    yield from faults
+    if not faults:
+        yield from _values(value, place)
+
+
+def _values(value: Any, path: Path) -> Iterator[Fault]:
+    """What no type can say."""
+    caps: tuple[Cap, ...] = getattr(value, "conditions", ())
+    for i, cap in enumerate(caps):
+        if cap.metric == "kv-cache-utilization" and cap.max_value > 1:
+            yield Fault((*path, "conditions", i, "maxValue"), f"{cap.max_value:g} is out of range: write a number "
+                                                              "from 0 to 1")  # fmt: skip
+    mode = getattr(value, "concurrency_mode", "requests")
+    if mode != "requests":
+        yield Fault((*path, "concurrencyMode"), f"{mode} is not supported: write requests, which counts those")
+    valid = getattr(value, "valid_values", None)
+    if valid == () and not value.allows_no_label:
+        yield Fault((*path, "validValues"), "missing: write the values of the label that are let in")
+    for i, one in enumerate(getattr(value, "match_expressions", ())):
+        if (one.operator in ("In", "NotIn")) != bool(one.values):
+            wanted = "write at least one" if one.operator in ("In", "NotIn") else "remove them"
+            yield Fault((*path, "matchExpressions", i, "values"), f"with the operator {one.operator}: {wanted}")
+
+
+def _profiles(written: WrittenPickerConfig) -> Iterator[Fault]:
+    types = {plugin.name or plugin.type: plugin.type for plugin in written.plugins}
+    for i, profile in enumerate(written.scheduling_profiles):
+        path: Path = ("schedulingProfiles", i)
+        if i:
+            yield Fault(path, "a pool has one profile here: remove the others (prefill and decode are not split)")
+            continue
+        pickers = []
+        for j, ref in enumerate(profile.plugins):
+            place = (*path, "plugins", j)
+            kind = types.get(ref.plugin_ref)
+            if kind is None:
+                yield _dangling(ref.plugin_ref, types, (*place, "pluginRef"))
+            elif kind in KNOWN:
+                roles = KNOWN[kind].roles
+                if "picker" in roles:
+                    pickers.append(place)
+                if not {"filter", "scorer", "picker"}.intersection(roles):
+                    message = f"{ref.plugin_ref} is none that a profile uses: remove it, it counts by standing above"
+                    yield Fault((*place, "pluginRef"), message)
+                if ref.weight is not None and "scorer" not in roles:
+                    yield Fault((*place, "weight"), f"{ref.plugin_ref} scores nothing: remove it", "warning")
+        for place in pickers[1:]:
+            yield Fault((*place, "pluginRef"), "a profile has one picker: keep one of them")
+
+
+def _references(written: WrittenPickerConfig) -> Iterator[Fault]:
+    types = {plugin.name or plugin.type: plugin.type for plugin in written.plugins}
+    named: list[tuple[Path, str]] = []
+    for i, source in enumerate(written.data_layer.sources):
+        named.append((("dataLayer", "sources", i, "pluginRef"), source.plugin_ref))
+        for j, extractor in enumerate(source.extractors):
+            named.append((("dataLayer", "sources", i, "extractors", j, "pluginRef"), extractor.plugin_ref))
+    for i, parser in enumerate(written.request_handler.parsers):
+        named.append((("requestHandler", "parsers", i, "pluginRef"), parser.plugin_ref))
+    if written.parser is not None:
+        named.append((("parser", "pluginRef"), written.parser.plugin_ref))
+    detector = detector_ref(written)
+    where: Path = ("saturationDetector", "pluginRef")
+    if written.saturation_detector is None:
+        where = ("flowControl", "saturationDetector", "pluginRef")
+    if detector:
+        named.append((where, detector))
+    for path, name in named:
+        if name not in types:
+            yield _dangling(name, types, path)
+    if detector in types and types[detector] in KNOWN and "detector" not in KNOWN[types[detector]].roles:
+        yield Fault(where, f"{detector} detects no saturation: write utilization-detector or concurrency-detector")
+    for name in ("discovery", "peerDiscovery", "crossReplicaSyncerPluginRef"):
+        if getattr(written.data_layer, _SNAKE[name]):
+            yield Fault(("dataLayer", name), "it is not supported: remove it")
+
+
+_SNAKE = {
+    "discovery": "discovery",
+    "peerDiscovery": "peer_discovery",
+    "crossReplicaSyncerPluginRef": "cross_replica_syncer_plugin_ref",
+}
+
+
+def _dangling(name: str, types: Mapping[str, str], path: Path) -> Fault:
+    if not types:
+        return Fault(path, f'no plugin is called "{name}": write it under `plugins:` first')
+    return Fault(path, f'no plugin is called "{name}": write {_meant(name, types)}')
+
+
+def _meant(name: str, choices: Any) -> str:
+    meant = nearest(name, choices)
+    if meant:
+        return meant
+    known = sorted(choices)
+    if len(known) == 1:
+        return known[0]
+    return f"one of {', '.join(known)}" if len(known) <= 8 else "one that docs/picking.md has"

@@ -1,0 +1,102 @@
+"""EndpointPickerConfig, in both of its groups."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Struct
+
+from headgate.api.meta import Meta
+from headgate.api.picker import PickerConfig, Picking, Plugin
+from headgate.api.tree import Tree
+from headgate.api.written.plugins import KNOWN, Role
+
+Weight = Annotated[float, msgspec.Meta(ge=0.0)]
+
+
+class WrittenPlugin(Struct, frozen=True):
+    type: Annotated[str, msgspec.Meta(min_length=1)]
+    name: str = ""
+    parameters: Any = None
+
+
+class PluginRef(Struct, frozen=True, rename="camel"):
+    plugin_ref: Annotated[str, msgspec.Meta(min_length=1)]
+    weight: Weight | None = None
+
+
+class WrittenProfile(Struct, frozen=True):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    plugins: tuple[PluginRef, ...] = ()
+
+
+class Ref(Struct, frozen=True, rename="camel"):
+    plugin_ref: Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Source(Struct, frozen=True, rename="camel"):
+    plugin_ref: Annotated[str, msgspec.Meta(min_length=1)]
+    extractors: tuple[Ref, ...] = ()
+
+
+class DataLayer(Struct, frozen=True, rename="camel"):
+    inject_defaults: bool = True
+    sources: tuple[Source, ...] = ()
+    discovery: Ref | None = None
+    peer_discovery: Ref | None = None
+    cross_replica_syncer_plugin_ref: str = ""
+    cross_replica_sync_interval: str = ""
+
+
+class RequestHandler(Struct, frozen=True):
+    parsers: tuple[Ref, ...] = ()
+
+
+class WrittenPickerConfig(Struct, frozen=True, rename="camel"):
+    """`flow_control` is refused wherever it would count; what stands in it is not looked at."""
+
+    feature_gates: tuple[str, ...] = ()
+    plugins: tuple[WrittenPlugin, ...] = ()
+    scheduling_profiles: tuple[WrittenProfile, ...] = ()
+    data_layer: DataLayer = DataLayer()
+    flow_control: Any = None
+    request_handler: RequestHandler = RequestHandler()
+    saturation_detector: Ref | None = None  # before it moved into flowControl
+    parser: Ref | None = None  # before there were several
+
+
+def picker_config(meta: Meta, written: WrittenPickerConfig, _: Tree) -> PickerConfig:
+    return PickerConfig(meta, picking(written))
+
+
+def picking(written: WrittenPickerConfig) -> Picking:
+    """What it comes to, where the rules have found nothing wrong with it. Defaults are those that are published."""
+    plugins = {plugin.name or plugin.type: plugin for plugin in written.plugins}
+    profile = next(iter(written.scheduling_profiles), None)
+    refs = profile.plugins if profile else tuple(PluginRef(name) for name in plugins)
+    used = [(plugins[ref.plugin_ref], 1.0 if ref.weight is None else ref.weight) for ref in refs]
+    roles: dict[Role, list[Plugin]] = {}
+    for plugin, weight in used:
+        for role in KNOWN[plugin.type].roles:
+            roles.setdefault(role, []).append(_plugin(plugin, weight if role == "scorer" else 1.0))
+    detector = detector_ref(written)
+    return Picking(
+        profile=profile.name if profile else "default",
+        filters=tuple(roles.get("filter", ())),
+        scorers=tuple(roles.get("scorer", ())),
+        picker=next(iter(roles.get("picker", ())), None),
+        detector=_plugin(plugins[detector]) if detector in plugins else None,
+    )
+
+
+def detector_ref(written: WrittenPickerConfig) -> str:
+    """The detector of saturation by name, wherever it is written; "" for none."""
+    if written.saturation_detector is not None:
+        return written.saturation_detector.plugin_ref
+    within = written.flow_control.get("saturationDetector") if isinstance(written.flow_control, Mapping) else None
+    return str(within.get("pluginRef") or "") if isinstance(within, Mapping) else ""
+
+
+def _plugin(plugin: WrittenPlugin, weight: float = 1.0) -> Plugin:
+    name = plugin.name if plugin.name != plugin.type else ""
+    return Plugin(KNOWN[plugin.type].called or plugin.type, name, weight, plugin.parameters or {})

@@ -1,0 +1,69 @@
+"""`configure`: a Picking, as an EndpointPickerConfig says it → the Profile that does so.
+
+Names, parameters and arithmetic are those that are published; docs/picking.md has them all. A plugin may have a name of
+its own, under which decisions tell of it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from msgspec import Struct, convert
+
+from headgate.api.formats import seconds
+from headgate.api.picker import Picking, Plugin
+from headgate.api.written import plugins as written
+from headgate.pick.detector import Detector
+from headgate.pick.draws import DRAWS
+from headgate.pick.filters import Sieve
+from headgate.pick.parameters import FILTERS_WITH, ROLES, SCORERS_WITH, in_role
+from headgate.pick.profile import Profile
+from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
+
+Shapes = Mapping[str, Callable[[Any], Any]]
+
+
+def configure(picking: Picking) -> Profile:
+    """Raises nothing for what `headgate.api` lets through."""
+    made = {one.called: _scorer(one) for one in picking.scorers}
+    return Profile(
+        name=picking.profile,
+        scorers=tuple([(one.called, one.weight) for one in picking.scorers]),
+        sieves=tuple([sieve for one in picking.filters for sieve in _sieves(one)]),
+        made=made,
+        draw=None if picking.picker is None else DRAWS.get(picking.picker.type),
+        detector=Detector() if picking.detector is None else _detector(picking.detector),
+    )
+
+
+def _shape(plugin: Plugin) -> Any:
+    """Its parameters, with the defaults."""
+    return convert(dict(plugin.parameters), written.KNOWN[plugin.type].shape)
+
+
+def _scorer(plugin: Plugin) -> tuple[Scorer, bool]:
+    if plugin.type in SCORERS_WITH:
+        make, steady = SCORERS_WITH[plugin.type]
+        return make(_shape(plugin)), steady
+    return SCORERS[plugin.type], plugin.type in STEADY_SCORERS
+
+
+def _sieves(plugin: Plugin) -> tuple[Sieve, ...]:
+    if plugin.type in ROLES:
+        return (Sieve(plugin.called, in_role(*ROLES[plugin.type])),)
+    shape: Struct = _shape(plugin)
+    if isinstance(shape, written.ContextLength) and not shape.enable_filtering:
+        return ()
+    keep, steady, soft = FILTERS_WITH[type(shape)](shape)
+    return (Sieve(plugin.called, keep, steady, soft),)
+
+
+def _detector(plugin: Plugin) -> Detector:
+    shape = _shape(plugin)
+    if isinstance(shape, written.Concurrency):
+        return Detector(concurrency=shape.max_concurrency)
+    stale = shape.metrics_staleness_threshold
+    return Detector(
+        shape.queue_depth_threshold,
+        shape.kv_cache_util_threshold,
+        Detector().stale_after_s if stale is None else seconds(stale),
+    )
