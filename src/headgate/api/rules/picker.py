@@ -1,6 +1,6 @@
 """Rules of an EndpointPickerConfig, and of one that stands in a ConfigMap."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from headgate.api.advice import nearest
@@ -151,7 +151,7 @@ def _dangling(name: str, types: Mapping[str, str], path: Path) -> Fault:
     return Fault(path, f'no plugin is called "{name}": write {_meant(name, types)}')
 
 
-def _meant(name: str, choices: Any) -> str:
+def _meant(name: str, choices: Iterable[str]) -> str:
     meant = nearest(name, choices)
     if meant:
         return meant
