@@ -77,3 +77,13 @@ examples:
 
 The last 4,096 requests are known. Exit status: 1 where the request is not, or no headgate runs.
 """
+
+BENCH = """\
+examples:
+  headgate bench                                               every workload, with every policy that has a name
+  headgate bench multi-lora --policies default,my-picker.yaml  yours beside the one that is there without a file
+  headgate bench chat --rate 200 --endpoints 4 -o json
+
+The gateway's own code chooses, among servers that are simulated. Time is virtual: the same seed gives the same figures.
+docs/rehearsals.md says what the workloads are, and what the servers' times are reckoned from.
+"""

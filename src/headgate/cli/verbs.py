@@ -181,6 +181,15 @@ def explain(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def bench(arguments: argparse.Namespace) -> int:
+    from headgate.cli.rehearse import Unusable, rehearse
+
+    try:
+        return rehearse(arguments)
+    except Unusable as error:
+        return complain(str(error))
+
+
 def _ask(name: str, path: str) -> bytes | str:
     """What the running instance answers, or in words why it does not."""
     from headgate.runtime.instance import NotRunning, Unusable, ask
