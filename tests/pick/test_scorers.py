@@ -110,11 +110,13 @@ def test_the_prefix_scorer_is_the_part_of_the_prompt_that_was_seen():
     assert scores("prefix-cache-scorer", [Load()] * 3, prefix=(), index=index) == [0.0, 0.0, 0.0]
 
 
-def test_a_prefix_draws_nothing_to_a_queue_that_is_five_longer_than_the_shortest():
+def test_a_prefix_draws_nothing_to_a_queue_that_is_five_longer_than_six_times_the_shortest():
     index, rungs = PrefixIndex(), ladder("m", bytes(1100))
     index.record(rungs, "a")
-    assert scores("prefix-cache-scorer", waiting(6, 2), prefix=rungs, index=index) == [1.0, 0.0]
-    assert scores("prefix-cache-scorer", waiting(7, 2), prefix=rungs, index=index) == [0.0, 0.0]
+    assert scores("prefix-cache-scorer", waiting(4, 0), prefix=rungs, index=index) == [1.0, 0.0]
+    assert scores("prefix-cache-scorer", waiting(5, 0), prefix=rungs, index=index) == [0.0, 0.0]
+    assert scores("prefix-cache-scorer", waiting(16, 2), prefix=rungs, index=index) == [1.0, 0.0]
+    assert scores("prefix-cache-scorer", waiting(17, 2), prefix=rungs, index=index) == [0.0, 0.0]
     assert scores("prefix-cache-scorer", waiting(0, 0), sent=(5, 0), prefix=rungs, index=index) == [0.0, 0.0]
 
 

@@ -69,6 +69,11 @@ def shared_prefix(stages: Sequence[Stage], dice: Dice) -> list[Request]:
     ]
 
 
+def one_prefix(stages: Sequence[Stage], dice: Dice) -> list[Request]:
+    """Everybody has the same system prompt of 6,000 tokens, and a question of 1,200 of his own; answers of 300."""
+    return [Request(at, 7200, 300, 0, place, 6000) for place, at in enumerate(arrivals(stages, dice))]
+
+
 def rag(stages: Sequence[Stage], dice: Dice) -> list[Request]:
     """Questions of about 200 tokens about one of 64 documents of 13,000 (10,000 words), each asked for 250."""
     found = []
@@ -129,7 +134,8 @@ WORKLOADS: Mapping[str, Workload] = {
     "shared-prefix": Workload(
         shared_prefix, "2xh100-qwen3-32b", 8, ((15, 20), (22, 20), (30, 20), (40, 20), (50, 20), (60, 20)), 2.0, 0.1
     ),
-    "rag": Workload(rag, "a100-40g-llama-3.1-8b", 8, ((20, 60),), 1.0, 0.06),
+    "one-prefix": Workload(one_prefix, "2xh100-qwen3-32b", 8, ((20, 30),), 1.0, 0.05),
+    "rag": Workload(rag, "a100-40g-llama-3.1-8b", 8, ((6, 120),), 1.0, 0.06),
     "multi-lora": Workload(multi_lora, "h100-llama-3.1-8b", 10, ((300, 30),), 0.5, 0.03),
     "chat": Workload(chat, "a100-40g-llama-3.1-8b", 8, ((120, 60),), 0.5, 0.05),
 }

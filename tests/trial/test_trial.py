@@ -1,0 +1,150 @@
+"""Rehearsals: requests are conserved, chance is that of the seed, and the figures are what their names say."""
+
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headgate.cli import names
+from headgate.fleet.prefix import ladder
+from headgate.sim.cost import Cost
+from headgate.sim.engine import Config
+from headgate.trial.cards import SERVERS, Card, Model, server
+from headgate.trial.policies import POLICIES
+from headgate.trial.report import report, spread
+from headgate.trial.run import Outcome, run
+from headgate.trial.workload import BYTES_PER_TOKEN, WORKLOADS, Request, arrivals
+
+SMALL = Config(
+    num_blocks=600, max_num_seqs=8, max_loras=2, max_cpu_loras=4, cost=Cost(0.01, 0.0001, 0.0001, 1e-7, 0.02, 0.2)
+)
+
+requests = st.lists(
+    st.builds(
+        Request,
+        at=st.floats(0, 20),
+        prompt=st.integers(1, 2000),
+        output=st.integers(1, 30),
+        group=st.integers(0, 3),
+        number=st.integers(0, 3),
+        shared=st.integers(0, 1500),
+        adapter=st.sampled_from(["", "", "a", "b", "c"]),
+    ),
+    min_size=1,
+    max_size=25,
+).map(lambda found: sorted(found, key=lambda one: one.at))
+
+
+@settings(max_examples=60, deadline=None)
+@given(requests, st.sampled_from(sorted(POLICIES)), st.integers(1, 4), st.integers(0, 99))
+def test_every_request_ends_once_and_the_same_seed_gives_the_same(asked, policy, endpoints, seed):
+    def rehearsed() -> list[Outcome]:
+        return run(asked, POLICIES[policy](), SMALL, endpoints, Random(seed).random)
+
+    outcomes = rehearsed()
+    assert outcomes == rehearsed()
+    told = [(one.at, one.prompt, one.output) for one in outcomes]
+    assert sorted(told) == sorted((one.at, one.prompt, one.output) for one in asked)
+    assert all(first.ended <= second.ended for first, second in pairwise(outcomes))
+    for one in outcomes:
+        assert one.ttft > 0
+        assert one.ended >= one.at + one.ttft
+        assert one.ended == pytest.approx(one.at + one.ttft + one.tpot * (one.output - 1))
+        assert 0 <= one.cached < one.prompt
+        assert 0 <= one.endpoint < endpoints
+
+
+@given(requests)
+def test_requests_are_equal_for_the_gateway_as_far_as_they_are_for_the_server(asked):
+    for one, other in pairwise(asked):
+        keys, others = one.keys(16), other.keys(16)
+        equal = next((at for at, pair in enumerate(zip(keys, others, strict=False)) if pair[0] != pair[1]), None)
+        rungs = set(one.rungs()) & set(other.rungs())
+        if equal is not None:
+            longest = max((length for length, _ in rungs), default=0)
+            # A rung may lie within the block that is the first to differ.
+            assert longest < (equal + 1) * 16 * BYTES_PER_TOKEN
+
+
+def test_a_prompt_has_the_rungs_of_a_text_of_its_length():
+    for prompt in (10, 64, 500, 7200):
+        expected = ladder("m", bytes(prompt * BYTES_PER_TOKEN))
+        found = Request(0.0, prompt, 1, group=5).rungs()
+        assert [length for length, _ in found] == [length for length, _ in expected]
+
+
+def test_arrivals_come_at_their_rates():
+    found = list(arrivals(((10, 100), (50, 100)), Random(1).random))
+    assert found == sorted(found)
+    assert 900 < sum(at < 100 for at in found) < 1100
+    assert 4700 < sum(at >= 100 for at in found) < 5300
+    assert found[-1] < 200
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_workload_is_that_of_its_seed_and_fits_its_servers(name):
+    workload = WORKLOADS[name]
+    made = workload.make(((5, 20),), Random(3).random)
+    assert made == workload.make(((5, 20),), Random(3).random)
+    assert made != workload.make(((5, 20),), Random(4).random)
+    config = SERVERS[workload.card]
+    assert all(one.prompt + one.output <= config.num_blocks * config.block_size for one in made)
+
+
+def test_the_command_line_knows_all_names():
+    assert tuple(WORKLOADS) == names.WORKLOADS
+    assert tuple(POLICIES) == names.POLICIES
+    assert tuple(SERVERS) == names.SERVERS
+
+
+def test_a_server_is_reckoned_from_its_data_sheet():
+    found = server(Card(bandwidth=1e12, flops=1e14, memory=40e9, count=2), Model(parameters=8e9, kv_bytes=100_000))
+    assert found.cost.base == pytest.approx(16e9 / 2e12)
+    assert found.cost.prefill == pytest.approx(16e9 / 1e14)
+    assert found.cost.kv == pytest.approx(1e5 / 2e12)
+    assert found.num_blocks == int((72e9 - 16e9 - 4e9) / 1e5 / 16)
+
+
+def test_affinity_finds_what_round_robin_does_not():
+    asked = [Request(at * 0.05, 800, 5, group=at % 25, number=at, shared=700) for at in range(300)]
+    hits = {}
+    for name in ("round-robin", "inference-extension-default", "default"):
+        outcomes = run(asked, POLICIES[name](), SMALL, 4, Random(1).random)
+        hits[name] = report(name, outcomes, 4, 1.0, 1.0).hit_rate
+    assert hits["default"] > hits["round-robin"] + 0.2
+    assert hits["inference-extension-default"] > hits["round-robin"] + 0.2
+
+
+def test_adapters_stay_where_they_are():
+    asked = [Request(at * 0.02, 50, 10, group=at, adapter=f"a{at % 6}") for at in range(300)]
+    means = {}
+    for name in ("least-request", "default"):
+        outcomes = run(asked, POLICIES[name](), SMALL, 4, Random(1).random)
+        means[name] = report(name, outcomes, 4, 1.0, 1.0).ttft.mean
+    assert means["default"] < means["least-request"] / 2
+
+
+def test_a_report_counts_what_kept_its_bounds():
+    outcomes = [
+        Outcome(0.0, 0, ttft=0.5, tpot=0.01, ended=2.0, prompt=100, output=10, cached=50, preemptions=0),
+        Outcome(1.0, 1, ttft=1.5, tpot=0.01, ended=3.0, prompt=100, output=20, cached=0, preemptions=2),
+        Outcome(1.0, 1, ttft=0.5, tpot=0.09, ended=4.0, prompt=200, output=10, cached=0, preemptions=0),
+    ]
+    found = report("any", outcomes, 2, ttft_s=1.0, tpot_s=0.05)
+    assert (found.requests, found.lasted, found.output_tokens_per_s) == (3, 4.0, 10.0)
+    assert (found.hit_rate, found.kept, found.goodput) == (0.125, 1 / 3, 0.25)
+    assert (found.preemptions, found.busiest) == (2, 4 / 3)
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=50))
+def test_percentiles_are_values_that_were_seen(values):
+    found = spread(values)
+    ordered = sorted(values)
+    for share, value in ((0.5, found.p50), (0.9, found.p90), (0.99, found.p99)):
+        assert value in ordered
+        assert sum(one <= value for one in ordered) >= share * len(ordered) - 1e-9
+    assert spread(list(range(1, 101))) == (spread(list(range(100, 0, -1))))
+    hundred = spread([float(n) for n in range(1, 101)])
+    assert (hundred.p50, hundred.p90, hundred.p99) == (50.0, 90.0, 99.0)
