@@ -6,6 +6,7 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from headgate.cli import names
 from headgate.fleet.prefix import ladder
@@ -29,12 +30,11 @@ requests = st.lists(
         output=st.integers(1, 30),
         group=st.integers(0, 3),
         number=st.integers(0, 3),
-        shared=st.integers(0, 1500),
         adapter=st.sampled_from(["", "", "a", "b", "c"]),
     ),
     min_size=1,
     max_size=25,
-).map(lambda found: sorted(found, key=lambda one: one.at))
+).map(lambda found: sorted((replace(one, shared=one.group * 400) for one in found), key=lambda one: one.at))
 
 
 @settings(max_examples=60, deadline=None)

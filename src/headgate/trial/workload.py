@@ -1,13 +1,14 @@
 """Requests to rehearse with: when each comes, how long it is, and what of it is equal to others.
 
-There is no text. Two requests of one `group` are equal in their first `shared` tokens, two of one group and `number` in
-all of them, and all others in nothing.
+There is no text. Two requests of one `group` are equal in their first `shared` tokens (those of a group have the same),
+two of one group and `number` in all of them, and all others in nothing; nor are those of different adapters.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import cos, exp, log, pi, sqrt
 
 from msgspec import Struct
+from xxhash import xxh3_64_intdigest
 
 from headgate.fleet.prefix import LENGTHS, Rungs
 
@@ -30,13 +31,20 @@ class Request(Struct, frozen=True, gc=False):
     def keys(self, block_size: int) -> list[int]:
         """The content of its full blocks, as the engine knows it: equal where the prompts are, up to there."""
         common, full = min(self.shared, self.prompt) // block_size, self.prompt // block_size
-        first, own = self.group << 44, self.group << 44 | (self.number + 1) << 22
+        first, own = self._roots()
         return [*(first | place for place in range(common)), *(own | place for place in range(common, full))]
+
+    def _roots(self) -> tuple[int, int]:
+        """What the group shares, and what is the number's own; a place in it goes into the lowest 22 bits."""
+        first = self.group << 44
+        if self.adapter:
+            first |= xxh3_64_intdigest(self.adapter.encode()) << 88
+        return first, first | (self.number + 1) << 22
 
     def rungs(self) -> Rungs:
         """The same as the gateway's prefix index knows it."""
         whole, common = self.prompt * BYTES_PER_TOKEN, self.shared * BYTES_PER_TOKEN
-        first, own = self.group << 44, self.group << 44 | (self.number + 1) << 22
+        first, own = self._roots()
         rungs = []
         for place, length in enumerate(LENGTHS):
             if length > whole:
