@@ -120,6 +120,19 @@ def test_a_prefix_draws_nothing_to_a_queue_that_is_five_longer_than_six_times_th
     assert scores("prefix-cache-scorer", waiting(0, 0), sent=(5, 0), prefix=rungs, index=index) == [0.0, 0.0]
 
 
+def test_where_every_kv_cache_is_half_full_a_prefix_draws_further():
+    index, rungs = PrefixIndex(), ladder("m", bytes(1100))
+    index.record(rungs, "a")
+
+    def seen(depth, *usages):
+        loads = [Load(waiting=depth * (not at), running=0, kv_usage=usage) for at, usage in enumerate(usages)]
+        return scores("prefix-cache-scorer", loads, prefix=rungs, index=index)[0]
+
+    assert [seen(depth, 0.5, 0.5) for depth in (5, 29, 30)] == [1.0, 1.0, 0.0]
+    assert seen(5, 0.9, 0.4) == 0.0  # a copy has room at the second
+    assert seen(5, 0.9, None) == 0.0  # and where nobody knows
+
+
 COUNT = st.one_of(st.none(), st.integers(0, 1000))
 LOADS = st.builds(
     Load,

@@ -6,18 +6,21 @@ from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 
+_HALF = 0.5
+
 
 class Candidates:
     """Those that may serve a request, side by side: item N of each sequence is about endpoint N.
 
     `waiting` is what each reported (0 where it did not), `reported` its waiting and running together. `in_flight()`
     tells our own requests that each serves now. The index is the live one; `prefixes` is for the scorer of prefixes to
-    remember scores in.
+    remember scores in. `crowded`: each has half of its KV cache in use, or more.
     """
 
     __slots__ = (
         "_bits",
         "_bits_of",
+        "crowded",
         "endpoints",
         "in_flight",
         "index",
@@ -39,6 +42,7 @@ class Candidates:
         self.names = tuple(endpoint.name for endpoint in endpoints)
         self.waiting = tuple(load.waiting or 0 for load in loads)
         self.reported = tuple((load.waiting or 0) + (load.running or 0) for load in loads)
+        self.crowded = all((load.kv_usage or 0.0) >= _HALF for load in loads)
         self.ones = (1.0,) * len(self.names)
         self.zeros = (0.0,) * len(self.names)
         self.prefixes: dict[object, tuple[float, ...]] = {}

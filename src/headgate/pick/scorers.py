@@ -13,6 +13,7 @@ from headgate.pick.decision import Ask
 
 _PREFIXES_REMEMBERED = 1024
 _FULL_QUEUE = 5  # what utilization-detector calls full (queueDepthThreshold)
+_FULL_WHERE_CROWDED = 30
 _UNEVEN = 6  # times the shortest queue: what else may wait for a prefix
 
 Scores = Sequence[float]
@@ -75,8 +76,8 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
 
     0 where the queue is 5 longer than 6 times the shortest one. Weighing more than the queue as it does, a prefix that
     everybody shares would else keep a whole burst at the first endpoint that saw it; so the sixth goes elsewhere, and
-    then that endpoint knows it too. Where all queues are long, to have a prefix at many endpoints takes the room of
-    requests from each: there it is worth waiting for (docs/rehearsals.md has what came of other bounds).
+    then that endpoint knows it too. Where all queues are long, or all KV caches half full, one more copy of a prefix
+    takes the room of requests: there it is worth waiting for (docs/rehearsals.md has what came of other bounds).
     """
     index, rungs = among.index, ask.prefix
     groups = index.groups(rungs, among.bits())
@@ -89,7 +90,7 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
         if len(among.prefixes) >= _PREFIXES_REMEMBERED:
             among.prefixes.clear()
         scores = among.prefixes[key] = tuple([found.get(name, 0) / total for name in among.names])
-    full = min(depths) * _UNEVEN + _FULL_QUEUE
+    full = min(depths) * _UNEVEN + (_FULL_WHERE_CROWDED if among.crowded else _FULL_QUEUE)
     if max(depths) < full:
         return scores
     return [score if depth < full else 0.0 for score, depth in zip(scores, depths)]  # noqa: B905 - dear
