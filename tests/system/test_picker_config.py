@@ -52,6 +52,13 @@ def test_a_picker_config_counts_as_soon_as_it_is_saved_and_a_broken_one_not_at_a
         gate.until(lambda: decision(gate)["profile"] == "second")
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_pools_that_say_nothing_pick_by_the_profile_of_the_command_line(tmp_path: Path, workers: str) -> None:
+    args = ("--sim-speed", "0", "--workers", workers, "--profile", "inference-extension-default")
+    with Running(tmp_path, system(tmp_path / "manifests", replicas=2), args=args) as gate:
+        assert decision(gate)["profile"] == "inference-extension-default"
+
+
 def test_a_picker_config_may_be_a_text(tmp_path: Path) -> None:
     text = CONFIG.format(name="as-text", scorer="queue-scorer", weight=1)
     args = ("--sim-speed", "0", "--config-text", text)

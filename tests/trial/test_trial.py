@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from headgate.cli import names
 from headgate.fleet.prefix import ladder
+from headgate.pick.published import PROFILES
 from headgate.sim.cost import Cost
 from headgate.sim.engine import Config
 from headgate.trial.cards import SERVERS, Card, Model, server
@@ -97,6 +98,7 @@ def test_the_command_line_knows_all_names():
     assert tuple(WORKLOADS) == names.WORKLOADS
     assert tuple(POLICIES) == names.POLICIES
     assert tuple(SERVERS) == names.SERVERS
+    assert tuple(PROFILES) == names.PROFILES
 
 
 def test_a_server_is_reckoned_from_its_data_sheet():

@@ -1,5 +1,6 @@
 """An EndpointPickerConfig that stands as text in a ConfigMap, as pickers of others have it mounted."""
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -14,12 +15,13 @@ from headgate.api.written.picker import WrittenPickerConfig, picking
 
 KIND = "EndpointPickerConfig"
 VERSIONS = ("llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
+_KIND = re.compile(rf"^[{{\s]*[\"']?kind[\"']?:\s*[\"']?{KIND}\b", re.MULTILINE)
 _BESIDE = frozenset({"apiVersion", "kind", "metadata"})
 
 
 def is_one(text: str) -> bool:
-    """Whether the text wants to be one."""
-    return KIND in text and any(_says(document.tree) == KIND for document in read(text))
+    """Whether the text wants to be one, even if it is no YAML."""
+    return KIND in text and _KIND.search(text) is not None
 
 
 @lru_cache(maxsize=256)

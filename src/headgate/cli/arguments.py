@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from headgate import __version__
 from headgate.cli import examples, verbs
-from headgate.cli.names import POLICIES, SERVERS, WORKLOADS
+from headgate.cli.names import POLICIES, PROFILES, SERVERS, WORKLOADS
 
 _TIMEOUTS = (
     ("--connect-timeout", 3.0, "how long a connection to an endpoint may take"),
@@ -193,6 +193,12 @@ def _serving(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that serve, 1 to 256 (default %(default)s: this one, which does all else too; with more it "
         "watches over them, and replaces those that die)",
+    )
+    group.add_argument(
+        "--profile",
+        choices=PROFILES,
+        default="default",
+        help="how pools pick that say nothing of it: ours, or as the field's pickers do without a configuration",
     )
     group.add_argument(
         "--picker-config",

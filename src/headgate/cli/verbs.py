@@ -87,6 +87,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
                     tell_stalls=True,
                     eject_after=arguments.eject_after,
                     slow_start_s=arguments.slow_start,
+                    profile=arguments.profile,
                     room=Room(arguments.endpoint_limit, arguments.pool_limit),
                 ),
                 pods=pods.Options(state_dir=str(directory), launch=launch, **of_pods),

@@ -15,6 +15,7 @@ from headgate.fleet.ledger import Ledger
 from headgate.fleet.members import by_label, members, narrowed
 from headgate.fleet.outliers import Ejection, EjectionRule, kept_out
 from headgate.fleet.prefix import PrefixIndex
+from headgate.pick.profile import DEFAULT, Profile
 from headgate.pick.room import Room
 from headgate.plan.plan import Plan, Pool
 from headgate.runtime.judge import Judge
@@ -44,6 +45,7 @@ class Fleet:
         rule: EjectionRule | None = None,
         slow_start_s: float = 10.0,
         room: Room | None = None,
+        profile: Profile = DEFAULT,
     ) -> None:
         self.ledger = Ledger() if ledger is None else ledger
         self.prefixes = PrefixIndex() if prefixes is None else prefixes
@@ -68,7 +70,7 @@ class Fleet:
         self._refreshing = False
         self.judge = Judge(rule or EjectionRule(), self._judge, clock)
         self._judged = judged
-        self._standings = Standings(self.ledger, self.prefixes, self._grow, later, clock, slow_start_s, room)
+        self._standings = Standings(self.ledger, self.prefixes, self._grow, later, clock, slow_start_s, room, profile)
 
     # What changes.
 

@@ -53,6 +53,7 @@ class Options(Struct, frozen=True):
     eject_after: int = 5  # failures of an endpoint in a row; 0 never
     slow_start_s: float = 10.0
     room: Room = Room()  # of each inference pool
+    profile: str = "default"  # of published.PROFILES, for pools that say nothing of how they pick
     scrape_s: float | None = None  # between two looks at metrics under traffic; None: as it comes
     workers: int = 1  # processes that serve
     directory: str = ""  # of this instance, where workers write what went wrong

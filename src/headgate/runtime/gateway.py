@@ -11,6 +11,7 @@ from headgate.exchange.edits import ServedAt
 from headgate.exchange.site import Site
 from headgate.fleet.endpoint import Server
 from headgate.fleet.outliers import Ejection, EjectionRule
+from headgate.pick.published import PROFILES
 from headgate.pick.room import Room
 from headgate.plan.plan import Listener, Plan
 from headgate.plan.tls import Certificate
@@ -81,7 +82,7 @@ class Gateway:
         changed, loaded, wanted = self._pool_changed, self._loads_changed, self._ask_for_models
         rule, room = EjectionRule(options.eject_after), options.room if options.room != Room() else None
         make = partial(Fleet, changed, loaded, later, judged=self._judged, rule=rule)
-        make = partial(make, slow_start_s=options.slow_start_s, room=room)
+        make = partial(make, slow_start_s=options.slow_start_s, room=room, profile=PROFILES[options.profile])
         self.serving: Serving
         if options.workers == 1:
             self.fleet = make()

@@ -21,7 +21,8 @@ _GROW_S = 0.25  # between two looks at those that have just begun to serve
 class Standings:
     """Mutable. `grow(pool)` is called each 0.25 s while some have just begun to serve there: make it anew.
 
-    `room` is that of each inference pool. `later` and `clock` as for a Fleet.
+    `room` is that of each inference pool, `profile` what those pick by that say nothing of it.
+    `later` and `clock` as for a Fleet.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Standings:
         clock: Callable[[], float] = monotonic,
         slow_start_s: float = 10.0,
         room: Room | None = None,
+        profile: Profile = DEFAULT,
     ) -> None:
         self._ledger = ledger
         self._prefixes = prefixes
@@ -41,6 +43,7 @@ class Standings:
         self._clock = clock
         self._slow_start_s = slow_start_s
         self._room = room
+        self._profile = profile
         self._budgets: dict[str, Budget] = {}
         self._slow_starts: dict[str, SlowStart] = {}
         self._growing: set[str] = set()
@@ -62,7 +65,7 @@ class Standings:
         if pool.kind != "inference":
             return SERVICE
         if pool.picking is None:
-            return DEFAULT
+            return self._profile
         known = self._profiles.get(pool.name)
         if known is None or known[0] != pool.picking:
             known = self._profiles[pool.name] = (pool.picking, configure(pool.picking))

@@ -11,6 +11,7 @@ from headgate.exchange.site import PoolView
 from headgate.fleet.endpoint import Load, Served
 from headgate.fleet.prefix import PrefixIndex
 from headgate.fleet.shared import SharedLedger
+from headgate.pick.profile import DEFAULT, Profile
 from headgate.pick.room import Room
 from headgate.plan.plan import Plan
 from headgate.runtime.standings import Standings
@@ -82,6 +83,7 @@ class Picture:
         later: Callable[[float, Callable[[], None]], object],
         slow_start_s: float,
         room: Room | None,
+        profile: Profile = DEFAULT,
     ) -> None:
         self.ledger = ledger
         self.judge = Witness(tell)
@@ -94,7 +96,9 @@ class Picture:
         self._gauges: dict[str, Load] = {}
         self._models: dict[str, tuple[Served, ...] | None] = {}
         self._loads: dict[str, Load] = {}  # both of them together
-        self._standings = Standings(ledger, self.prefixes, self._grow, later, slow_start_s=slow_start_s, room=room)
+        self._standings = Standings(
+            ledger, self.prefixes, self._grow, later, slow_start_s=slow_start_s, room=room, profile=profile
+        )
 
     def plan(self, changes: Changes) -> Plan:
         """The plan that there will be, as far as workers have it: listeners and pools."""

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from headgate.fleet.shared import SharedLedger
+from headgate.pick.published import PROFILES
 from headgate.pick.room import Room
 from headgate.runtime.accesslog import AccessLog
 from headgate.runtime.exposition import Family
@@ -75,6 +76,7 @@ class Worker:
             asyncio.get_running_loop().call_later,
             options.slow_start_s,
             options.room if options.room != Room() else None,
+            PROFILES[options.profile],
         )
         log = AccessLog(options.access_log, self._say, table.file) if options.access_log else None
         # What is wrong with certificates the controller finds out too, and says.
