@@ -144,6 +144,6 @@ WORKLOADS: Mapping[str, Workload] = {
     ),
     "one-prefix": Workload(one_prefix, "2xh100-qwen3-32b", 8, ((20, 30),), 1.0, 0.05),
     "rag": Workload(rag, "a100-40g-llama-3.1-8b", 8, ((6, 120),), 1.0, 0.06),
-    "multi-lora": Workload(multi_lora, "h100-llama-3.1-8b", 10, ((300, 30),), 0.5, 0.03),
+    "multi-lora": Workload(multi_lora, "h100-llama-3.1-8b", 10, ((300, 60),), 0.5, 0.03),
     "chat": Workload(chat, "a100-40g-llama-3.1-8b", 8, ((120, 60),), 0.5, 0.05),
 }

@@ -1,0 +1,49 @@
+"""`make bench-scheduling`: the document is what the figures say."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.scheduling import AIMS, page
+
+ROOT = Path(__file__).parents[2]
+
+
+def one(policy: str, tokens: float, ttft: float) -> dict[str, object]:
+    spread = {"mean": ttft, "p50": ttft, "p90": ttft, "p99": 2 * ttft}
+    return {
+        "policy": policy,
+        "ttft": spread,
+        "tpot": {"mean": 0.02, "p50": 0.02, "p90": 0.02, "p99": 0.04},
+        "output_tokens_per_s": tokens,
+        "hit_rate": 0.5,
+        "kept": 0.9,
+        "goodput": tokens / 100,
+    }
+
+
+def test_aims_are_judged_by_the_figures_of_one_run() -> None:
+    policies = [one("round-robin", 1000, 10), one("inference-extension-default", 2000, 1), one("default", 2400, 0.4)]
+    stages = [{"requests_per_s": 15.0, "seconds": 20.0}, {"requests_per_s": 30.0, "seconds": 20.0}]
+    workload = {"stages": stages, "endpoints": 8, "server": "a", "ttft_slo_s": 2.0, "tpot_slo_s": 0.1}
+    text = page({"shared-prefix": {"workload": workload, "policies": policies}})
+    assert "| shared-prefix | output tokens/s | round-robin | ≥ +130% | +140% | met |" in text
+    assert "| shared-prefix | mean TTFT | round-robin | ≤ -95% | -96% | met |" in text
+    assert "| shared-prefix | goodput in SLO | inference-extension-default | ≥ +10% | +20% | met |" in text
+    assert "15 → 30 requests a second for 40 s, 8 × a; SLO 2 s to the first token, 100 ms" in text
+    assert "| default | 0.40 | 0.40 | 0.80 | 20 | 40 | 2,400 | 50% | 90% | 24.0 |" in text
+    slow = page({"shared-prefix": {"workload": workload, "policies": [*policies[:2], one("default", 1100, 9)]}})
+    assert slow.count("| missed |") == 3
+
+
+def test_it_is_written_from_what_headgate_bench_tells(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "headgate", "bench", "chat", "--seconds", "1", "-o", "json"]
+    told = subprocess.run(command, text=True, capture_output=True, check=True).stdout
+    figures, out = tmp_path / "figures.json", tmp_path / "scheduling.md"
+    figures.write_text(told)
+    command = [sys.executable, "-m", "bench.scheduling", "--json", str(figures), "--out", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    policies = [one["policy"] for one in json.loads(told)["chat"]["policies"]]
+    assert all(f"| {policy} | " in out.read_text() for policy in policies)
+    assert {aim.against for aim in AIMS} <= set(policies)
