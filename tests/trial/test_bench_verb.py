@@ -45,11 +45,14 @@ def test_json_has_all_figures_and_the_flags_count() -> None:
 def test_what_can_not_be_rehearsed_is_said_in_a_line(tmp_path: Path) -> None:
     broken, empty = tmp_path / "broken.yaml", tmp_path / "empty.yaml"
     broken.write_text(CONFIG.replace("SCORER", "queue-skorer"))
+    nobody = tmp_path / "nobody.yaml"
+    nobody.write_text(CONFIG.replace("{type: SCORER}", "{type: prefill-filter}"))
     empty.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
     for words, status, said in (
         (("chatt",), 2, "there is no 'chatt', but shared-prefix, one-prefix, rag, multi-lora, chat"),
         (("chat", "--policies", "best"), 1, "the policy best: No such file or directory; or write one of round-robin"),
         (("chat", "--policies", str(broken)), 1, f"{broken}:3: plugins[0].type: there is no plugin"),
+        (("chat", "--seconds", "1", "--policies", str(nobody)), 1, f"{nobody}: it lets nobody serve"),
         (("chat", "--policies", str(empty)), 1, "holds no EndpointPickerConfig"),
         (("chat", "--rate", "0.001", "--seconds", "0.001"), 1, "no request comes in that time"),
         (("chat", "--endpoints", "0"), 2, "'0' is no number from 1 to 100000"),

@@ -8,15 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from headgate.api import Text, load
 from headgate.cli import names
 from headgate.fleet.prefix import ladder
+from headgate.pick.configure import configure
+from headgate.pick.filters import Sieve
+from headgate.pick.profile import Profile
 from headgate.pick.published import PROFILES
 from headgate.sim.cost import Cost
 from headgate.sim.engine import Config
 from headgate.trial.cards import SERVERS, Card, Model, server
-from headgate.trial.policies import POLICIES
+from headgate.trial.policies import POLICIES, by_profile
 from headgate.trial.report import report, spread
-from headgate.trial.run import Outcome, run
+from headgate.trial.run import Outcome, Stuck, run
 from headgate.trial.workload import BYTES_PER_TOKEN, WORKLOADS, Request, arrivals
 
 SMALL = Config(
@@ -117,6 +121,25 @@ def test_affinity_finds_what_round_robin_does_not():
         hits[name] = report(name, outcomes, 4, 1.0, 1.0).hit_rate
     assert hits["default"] > hits["round-robin"] + 0.2
     assert hits["inference-extension-default"] > hits["round-robin"] + 0.2
+
+
+def test_who_has_to_wait_is_served_when_there_is_room():
+    text = """apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: utilization-filter
+  parameters: {conditions: [{metric: active-requests, maxValue: 1}]}
+"""
+    snapshot, _ = load([Text("in.yaml", text)])
+    limited = by_profile(configure(snapshot.picker_configs[0].picking))
+    asked = [Request(at * 0.001, 50, 10, group=at) for at in range(20)]
+    outcomes = run(asked, limited(), SMALL, 2, Random(1).random)
+    assert len(outcomes) == 20
+    ends = [(one.at + one.ttft - 0.02, one.ended) for one in outcomes]
+    assert max(sum(began <= at < ended for began, ended in ends) for at, _ in ends) <= 4  # two each
+    closed = by_profile(Profile("closed", (), sieves=(Sieve("nobody", lambda *_: False),)))
+    with pytest.raises(Stuck, match="nobody serve 20 of 20"):
+        run(asked, closed(), SMALL, 2, Random(1).random)
 
 
 def test_adapters_stay_where_they_are():

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from headgate.api import Text, load
 from headgate.pick.configure import configure
-from headgate.trial import run
+from headgate.trial import Stuck, run
 from headgate.trial.cards import SERVERS
 from headgate.trial.policies import POLICIES, Make, by_profile
 from headgate.trial.report import Report, report
@@ -79,14 +79,11 @@ def _workload(name: str, arguments: argparse.Namespace) -> Workload:
 
 def _one(name: str, policy: str, make: Make, workload: Workload, requests: Sequence[Request], seed: int) -> Report:
     # Dice of their own: the requests are the same for all policies.
-    outcomes = run(
-        requests,
-        make(),
-        SERVERS[workload.card],
-        workload.endpoints,
-        Random(seed + 1).random,
-        _progress(f"{name}, {policy}", len(requests)),
-    )
+    dice, progress = Random(seed + 1).random, _progress(f"{name}, {policy}", len(requests))
+    try:
+        outcomes = run(requests, make(), SERVERS[workload.card], workload.endpoints, dice, progress)
+    except Stuck as error:
+        raise Unusable(f"{policy}: {error} (simulated servers have no labels)") from None
     return report(policy, outcomes, workload.endpoints, workload.ttft_s, workload.tpot_s)
 
 

@@ -1,5 +1,5 @@
 """What would this policy do?  `run`: requests, a policy and simulated servers → what became of each request."""
 
-from headgate.trial.run import Outcome, run
+from headgate.trial.run import Outcome, Stuck, run
 
-__all__ = ["Outcome", "run"]
+__all__ = ["Outcome", "Stuck", "run"]

@@ -11,7 +11,7 @@ from headgate.pick.published import PROFILES
 from headgate.pick.standing import Standing
 
 Dice = Callable[[], float]
-Policy = Callable[[Ask, Standing, Dice], Endpoint]
+Policy = Callable[[Ask, Standing, Dice], Endpoint | None]  # None where a filter leaves nobody: the request waits
 Make = Callable[[], Policy]  # anew for each run: some remember what they did last
 
 _RANDOM = Profile("random", (), draw=at_random)
@@ -21,10 +21,8 @@ _LEAST = Profile("least-request", (("active-request-scorer", 1.0),))
 def by_profile(profile: Profile) -> Make:
     """The very code that the gateway runs."""
 
-    def policy(ask: Ask, standing: Standing, dice: Dice) -> Endpoint:
-        endpoint = choose(ask, standing, profile, dice).endpoint
-        assert endpoint is not None  # all are ready, and none is ever full
-        return endpoint
+    def policy(ask: Ask, standing: Standing, dice: Dice) -> Endpoint | None:
+        return choose(ask, standing, profile, dice).endpoint
 
     return lambda: policy
 

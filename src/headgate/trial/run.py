@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Sequence
+from math import inf
 
 from msgspec import Struct
 
@@ -10,7 +11,7 @@ from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.decision import Ask
 from headgate.pick.standing import Standing
-from headgate.sim.engine import Config, Engine, Work
+from headgate.sim.engine import Config, Engine, Timeline, Work
 from headgate.trial.policies import Dice, Policy
 from headgate.trial.workload import BYTES_PER_TOKEN, Request
 
@@ -51,6 +52,10 @@ class _Fleet:
         return Load(engine.waiting, engine.running, engine.blocks.usage, busy, busy, self._slots, at=now)
 
 
+class Stuck(Exception):
+    """Requests are left that the policy lets nobody serve; the text says how many."""
+
+
 def run(
     requests: Sequence[Request],
     policy: Policy,
@@ -59,67 +64,108 @@ def run(
     dice: Dice,
     progress: Callable[[int], None] = lambda done: None,
 ) -> list[Outcome]:
-    """What became of the requests (in the order of `at`), in the order in which they ended. All of them end."""
-    fleet = _Fleet(config, endpoints)
-    outcomes: list[Outcome] = []
-    steps: list[tuple[float, int]] = []  # when each server's step ends; those that are out of date are passed over
-    under_way: dict[str, tuple[int, str]] = {}  # request → its place among all, and its endpoint
-    scrape_at, coming = SCRAPE_S, 0
-    while coming < len(requests) or under_way:
-        arrives = requests[coming].at if coming < len(requests) else float("inf")
-        ends = steps[0][0] if steps else float("inf")
-        now = min(arrives, ends, scrape_at)
-        if now == scrape_at:
-            fleet.scrape(now)
-            scrape_at = now + SCRAPE_S
-        elif now == arrives:
-            place, name = _send(requests[coming], coming, policy, fleet, dice, now)
-            under_way[str(coming)] = coming, name
-            coming += 1
-            _await_step(steps, fleet.engines[place], place)
-        else:
-            _, place = heapq.heappop(steps)
-            engine = fleet.engines[place]
-            if engine.next_at is None or engine.next_at > now:
-                continue
-            for output in engine.step(now):
-                if output.timeline is not None:
-                    number, name = under_way.pop(output.id)
-                    fleet.ledger.give(name)
-                    line, request = output.timeline, requests[number]
-                    tpot = (line.ended - line.first_token) / max(1, request.output - 1)
-                    outcomes.append(
-                        Outcome(
-                            request.at,
-                            place,
-                            line.first_token - request.at,
-                            tpot,
-                            line.ended,
-                            request.prompt,
-                            request.output,
-                            line.cached_tokens,
-                            line.preemptions,
-                        )
-                    )
-                    progress(len(outcomes))
-            _await_step(steps, engine, place)
-    return outcomes
+    """What became of the requests (in the order of `at`), in the order in which they ended. All of them end.
+
+    One that nobody may serve waits, and is tried anew when loads are read or a request ends. Raises Stuck where nothing
+    is left that could change that.
+    """
+    return _Run(requests, policy, config, endpoints, dice, progress).all()
 
 
-def _send(request: Request, number: int, policy: Policy, fleet: _Fleet, dice: Dice, now: float) -> tuple[int, str]:
-    """To which server it went."""
-    rungs = request.rungs()
-    ask = Ask(request.adapter or "base", rungs, request.prompt * BYTES_PER_TOKEN)
-    name = policy(ask, fleet.standing, dice).name
-    fleet.ledger.take(name)
-    fleet.index.record(rungs, name)
-    place = fleet.places[name]
-    engine = fleet.engines[place]
-    keys = request.keys(engine.config.block_size)
-    engine.add(Work(str(number), request.prompt, request.output, keys, request.adapter), now)
-    return place, name
+class _Run:
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        policy: Policy,
+        config: Config,
+        endpoints: int,
+        dice: Dice,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._requests = requests
+        self._policy = policy
+        self._dice = dice
+        self._progress = progress
+        self._fleet = _Fleet(config, endpoints)
+        self._outcomes: list[Outcome] = []
+        self._steps: list[tuple[float, int]] = []  # when each server's step ends; what is out of date is passed over
+        self._under_way: dict[str, tuple[int, str]] = {}  # request → its place among all, and its endpoint
+        self._waiting: list[int] = []
+
+    def all(self) -> list[Outcome]:
+        requests, steps = self._requests, self._steps
+        scrape_at, coming = SCRAPE_S, 0
+        while coming < len(requests) or self._under_way or self._waiting:
+            arrives = requests[coming].at if coming < len(requests) else inf
+            ends = steps[0][0] if steps else inf
+            now = min(arrives, ends, scrape_at)
+            if now == scrape_at:
+                self._fleet.scrape(now)
+                scrape_at = now + SCRAPE_S
+                self._try_again(now)
+                if self._waiting and not self._under_way and coming == len(requests):
+                    raise Stuck(f"it lets nobody serve {len(self._waiting):,} of {len(requests):,} requests")
+            elif now == arrives:
+                if not self._send(coming, now):
+                    self._waiting.append(coming)
+                coming += 1
+            else:
+                self._step(heapq.heappop(steps)[1], now)
+        return self._outcomes
+
+    def _try_again(self, now: float) -> None:
+        if self._waiting:
+            self._waiting = [number for number in self._waiting if not self._send(number, now)]
+
+    def _send(self, number: int, now: float) -> bool:
+        """Whether there was somebody to send it to."""
+        request, fleet = self._requests[number], self._fleet
+        rungs = request.rungs()
+        ask = Ask(request.adapter or "base", rungs, request.prompt * BYTES_PER_TOKEN)
+        endpoint = self._policy(ask, fleet.standing, self._dice)
+        if endpoint is None:
+            return False
+        name = endpoint.name
+        fleet.ledger.take(name)
+        fleet.index.record(rungs, name)
+        place = fleet.places[name]
+        engine = fleet.engines[place]
+        keys = request.keys(engine.config.block_size)
+        engine.add(Work(str(number), request.prompt, request.output, keys, request.adapter), now)
+        self._under_way[str(number)] = number, name
+        self._await_step(place)
+        return True
+
+    def _step(self, place: int, now: float) -> None:
+        """A server's step has ended, unless it is out of date."""
+        engine = self._fleet.engines[place]
+        if engine.next_at is None or engine.next_at > now:
+            return
+        ended = [(output.id, output.timeline) for output in engine.step(now) if output.timeline is not None]
+        for identity, timeline in ended:
+            number, name = self._under_way.pop(identity)
+            self._fleet.ledger.give(name)
+            self._outcomes.append(_outcome(self._requests[number], place, timeline))
+            self._progress(len(self._outcomes))
+        self._await_step(place)
+        if ended:
+            self._try_again(now)
+
+    def _await_step(self, place: int) -> None:
+        ends = self._fleet.engines[place].next_at
+        if ends is not None:
+            heapq.heappush(self._steps, (ends, place))
 
 
-def _await_step(steps: list[tuple[float, int]], engine: Engine, place: int) -> None:
-    if engine.next_at is not None:
-        heapq.heappush(steps, (engine.next_at, place))
+def _outcome(request: Request, place: int, line: Timeline) -> Outcome:
+    return Outcome(
+        at=request.at,
+        endpoint=place,
+        ttft=line.first_token - request.at,
+        tpot=(line.ended - line.first_token) / max(1, request.output - 1),
+        ended=line.ended,
+        prompt=request.prompt,
+        output=request.output,
+        cached=line.cached_tokens,
+        preemptions=line.preemptions,
+    )
