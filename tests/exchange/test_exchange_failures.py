@@ -9,6 +9,8 @@ from playbook import JSON, STREAM, Play, endpoint, error, header, service, servi
 from headgate.exchange.events import Abort, Cut, Forward, Relay, Respond, Wait
 from headgate.exchange.exchange import State
 from headgate.exchange.site import Limits
+from headgate.pick.filters import Sieve
+from headgate.pick.profile import Profile
 from headgate.plan.plan import Model, Target
 
 REASON = "x-llm-d-request-dropped-reason"
@@ -317,6 +319,18 @@ def test_what_may_be_shed_is_shed_when_the_pool_is_full():
     assert header(answer, "retry-after") == "1"
     assert isinstance(Play(to("p"), p=sheddable).ask(model="m"), Forward), "it is not full"
     assert isinstance(full(Play(to("p"), p=serving("m"))).ask(model="m"), Forward), "it may not be shed"
+
+
+def test_where_a_configured_filter_leaves_nobody_the_request_is_refused_at_once():
+    play = Play(to("p"), p=serving("m"))
+    sieve = Sieve("spare", lambda ask, endpoint, load, count: count(endpoint.name) == 0, steady=False)
+    play.views["p"].profile = Profile("mine", (("queue-scorer", 1.0),), sieves=(sieve,))
+    assert isinstance(play.ask(model="m"), Forward)
+    for name in ("ns/p-0", "ns/p-1"):
+        play.views["p"].standing.ledger.take(name)
+    answer = Play.ask(play, model="m")
+    assert error(answer, 429)["message"] == "Filter spare left no endpoint of pool p."
+    assert header(answer, REASON) == "rejected-saturated"
 
 
 # Clients.

@@ -143,6 +143,8 @@ class Exchange(Struct, eq=False):
             decision = self._choose(view)
         if decision.endpoint is None:
             record.note(decision)
+            if view.profile.sifts(decision.emptied):  # what a configuration keeps out is not waited for
+                return self._respond(refuse(429, sentence(decision.why), code="saturated", headers=_SATURATED), now)
             return self._wait(now, view, sentence(decision.why), room=decision.emptied == NO_ROOM)
         return self._forward(decision, now)
 

@@ -27,6 +27,10 @@ class Profile(Struct, frozen=True):
     draw: Draw | None = None
     detector: Detector = Detector()
 
+    def sifts(self, name: str) -> bool:
+        """Whether it is one of the sieves that is called so."""
+        return any(sieve.name == name for sieve in self.sieves)
+
     def scorer(self, name: str) -> tuple[Scorer, bool]:
         """The scorer of this name, and whether its scores are steady."""
         return self.made.get(name) or (SCORERS[name], name in STEADY_SCORERS)
