@@ -131,6 +131,8 @@ def test_where_every_kv_cache_is_half_full_a_prefix_draws_further():
     assert [seen(depth, 0.5, 0.5) for depth in (5, 29, 30)] == [1.0, 1.0, 0.0]
     assert seen(5, 0.9, 0.4) == 0.0  # a copy has room at the second
     assert seen(5, 0.9, None) == 0.0  # and where nobody knows
+    assert [seen(depth, 0.4, 0.9) for depth in (5, 29, 30)] == [1.0, 1.0, 0.0]  # no room but where it is
+    assert seen(5, 0.4, 0.4) == 0.0
 
 
 COUNT = st.one_of(st.none(), st.integers(0, 1000))

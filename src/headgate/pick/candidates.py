@@ -14,21 +14,23 @@ class Candidates:
 
     `waiting` is what each reported (0 where it did not), `reported` its waiting and running together. `in_flight()`
     tells our own requests that each serves now. The index is the live one; `prefixes` is for the scorer of prefixes to
-    remember scores in. `crowded`: each has half of its KV cache in use, or more.
+    remember scores in. `roomy`: some have less than half of their KV cache in use; `lone` is the place of the only one
+    that has, -1 where there is none or more.
     """
 
     __slots__ = (
         "_bits",
         "_bits_of",
-        "crowded",
         "endpoints",
         "in_flight",
         "index",
         "loads",
+        "lone",
         "names",
         "ones",
         "prefixes",
         "reported",
+        "roomy",
         "waiting",
         "zeros",
     )
@@ -42,7 +44,8 @@ class Candidates:
         self.names = tuple(endpoint.name for endpoint in endpoints)
         self.waiting = tuple(load.waiting or 0 for load in loads)
         self.reported = tuple((load.waiting or 0) + (load.running or 0) for load in loads)
-        self.crowded = all((load.kv_usage or 0.0) >= _HALF for load in loads)
+        roomy = [place for place, load in enumerate(loads) if (load.kv_usage or 0.0) < _HALF]
+        self.roomy, self.lone = bool(roomy), roomy[0] if len(roomy) == 1 else -1
         self.ones = (1.0,) * len(self.names)
         self.zeros = (0.0,) * len(self.names)
         self.prefixes: dict[object, tuple[float, ...]] = {}

@@ -90,10 +90,15 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
         if len(among.prefixes) >= _PREFIXES_REMEMBERED:
             among.prefixes.clear()
         scores = among.prefixes[key] = tuple([found.get(name, 0) / total for name in among.names])
-    full = min(depths) * _UNEVEN + (_FULL_WHERE_CROWDED if among.crowded else _FULL_QUEUE)
+    least = min(depths) * _UNEVEN
+    full = least + (_FULL_QUEUE if among.roomy else _FULL_WHERE_CROWDED)
     if max(depths) < full:
         return scores
-    return [score if depth < full else 0.0 for score, depth in zip(scores, depths)]  # noqa: B905 - dear
+    drawn = [score if depth < full else 0.0 for score, depth in zip(scores, depths)]  # noqa: B905 - dear
+    lone = among.lone
+    if lone >= 0 and depths[lone] < least + _FULL_WHERE_CROWDED:  # that it has room itself is nothing against it
+        drawn[lone] = scores[lone]
+    return drawn
 
 
 SCORERS: dict[str, Scorer] = {
