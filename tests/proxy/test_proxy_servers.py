@@ -118,7 +118,7 @@ def test_the_body_is_sent_whole_to_the_second_server_too():
 
 def test_a_404_is_asked_elsewhere_while_its_body_is_still_coming():
     async def lost(request: Request):
-        await request.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 9\r\n\r\nno such a")
+        await request.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 10\r\n\r\nno such a")
 
     async def scenario(rig: Rig):
         bad, good = await rig.backend(lost), await rig.backend(ok)
