@@ -15,7 +15,7 @@ from headgate.api.written.picker import WrittenPickerConfig, picking
 
 KIND = "EndpointPickerConfig"
 VERSIONS = ("llm-d.ai/v1alpha1", "inference.networking.x-k8s.io/v1alpha1")
-_KIND = re.compile(rf"^[{{\s]*[\"']?kind[\"']?:\s*[\"']?{KIND}\b", re.MULTILINE)
+_KIND = re.compile(rf"^[{{ \t]*+[\"']?kind[\"']?:\s*[\"']?{KIND}\b", re.MULTILINE)
 _BESIDE = frozenset({"apiVersion", "kind", "metadata"})
 
 

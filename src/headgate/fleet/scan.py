@@ -57,9 +57,10 @@ def _line(name: bytes) -> re.Pattern[bytes]:
 
     A label's value may hold braces and blanks; what follows the last brace is only the number and its time.
     """
-    written = re.escape(name)
-    sample = rb"%b(?=[{ \t])[ \t]*(\{[^\n]*\})?[^\S\n]*([^\s}]+)(?:[^\S\n]+([^\s}]+))?[^\n}]*" % written
-    return re.compile(rb"[ \t]*(?:%b|%b(?=[{ \t])[^\n]*|#[^\n]*|\s*?)\n" % (sample, written))
+    # Possessive throughout: what does not fit is seen in one pass, however long a line a server sends.
+    head = rb"%b(?=[{ \t])" % re.escape(name)
+    value = rb"[ \t]*+(?>(\{[^\n]*\})?)[^\S\n]*+([^\s}]++)(?:[^\S\n]++([^\s}]++))?+[^\n}]*+\n"
+    return re.compile(rb"[ \t]*+(?:%b%b|%b[^\n]*+\n|#[^\n]*+\n|[^\S\n]*+\n)" % (head, value, head))
 
 
 def _first_line(page: bytes, name: bytes, start: int, stop: int) -> int:
