@@ -10,7 +10,7 @@ from headgate.api.meta import Meta
 from headgate.api.picker import Picking
 from headgate.api.rules.picker import picker_config
 from headgate.api.texts import read
-from headgate.api.tree import Tree, line_of
+from headgate.api.tree import line_of
 from headgate.api.written.picker import WrittenPickerConfig, picking
 
 KIND = "EndpointPickerConfig"
@@ -29,13 +29,14 @@ def embedded(text: str) -> tuple[Picking | None, tuple[Fault, ...]]:
     """What it comes to, None where it has errors; and what is wrong, each at the line of the text."""
     documents = [document for document in read(text) if document.tree is None or document.tree.value is not None]
     if len(documents) != 1:
-        return None, (Fault((), f"it holds {len(documents)} documents: write one"),)
+        return None, (Fault((), f"it holds {len(documents)} documents: write one", line=1),)
     tree, broken = documents[0].tree, documents[0].faults
     if tree is None or broken:
         return None, broken
-    if not isinstance(tree.value, Mapping) or _says(tree) != KIND:
+    fields = tree.value if isinstance(tree.value, Mapping) else {}
+    kind, version = fields.get("kind"), fields.get("apiVersion")
+    if kind is None or kind.value != KIND:
         return None, (Fault(("kind",), f"this is no {KIND}: write `kind: {KIND}`", line=tree.line),)
-    version = tree.value.get("apiVersion")
     if version is None or version.value not in VERSIONS:
         return None, (Fault(("apiVersion",), f"write `apiVersion: {VERSIONS[0]}`", line=tree.line),)
     written, faults = decode(tree, WrittenPickerConfig, (), _BESIDE)
@@ -49,9 +50,3 @@ def inside(fault: Fault, key: str) -> Fault:
     """The same as a fault of the ConfigMap."""
     place = dotted(fault.path)
     return Fault(("data", key), f"line {fault.line}: {place + ': ' if place else ''}{fault.message}", fault.severity)
-
-
-def _says(tree: Tree | None) -> object:
-    if tree is None or not isinstance(tree.value, Mapping) or "kind" not in tree.value:
-        return None
-    return tree.value["kind"].value

@@ -4,7 +4,6 @@ Names, parameters and arithmetic are those that are published; docs/picking.md h
 its own, under which decisions tell of it.
 """
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec import Struct, convert
@@ -18,8 +17,6 @@ from headgate.pick.filters import Sieve
 from headgate.pick.parameters import FILTERS_WITH, ROLES, SCORERS_WITH, in_role
 from headgate.pick.profile import Profile
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
-
-Shapes = Mapping[str, Callable[[Any], Any]]
 
 
 def configure(picking: Picking) -> Profile:

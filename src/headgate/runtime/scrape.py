@@ -105,9 +105,9 @@ class Scraper:
 
     async def stop(self) -> None:
         """Ask nothing more. The client stays open."""
-        await self._rounds.stop()
-        for question in list(self._asked):
+        for question in list(self._asked):  # first: one whose connection ends would begin a task
             self._give_up(question)
+        await self._rounds.stop()
 
     def watch(self, endpoints: Iterable[Endpoint]) -> None:
         """These are all endpoints to ask. One that is new, or has moved to another address, is asked at once."""

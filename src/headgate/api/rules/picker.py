@@ -34,8 +34,9 @@ def picker_config(_: Meta, written: WrittenPickerConfig) -> Iterator[Fault]:
         yield from _plugin(plugin, ("plugins", i))
     names = [plugin.name or plugin.type for plugin in written.plugins]
     yield from repeated(names, ("plugins",), (), '"{value}" is the name of {first} too: give each plugin its own')
-    yield from _profiles(written)
-    yield from _references(written)
+    types = {plugin.name or plugin.type: plugin.type for plugin in written.plugins}
+    yield from _profiles(written, types)
+    yield from _references(written, types)
 
 
 def _plugin(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
@@ -85,8 +86,7 @@ def _values(value: Any, path: Path) -> Iterator[Fault]:
             yield Fault((*path, "matchExpressions", i, "values"), f"with the operator {one.operator}: {wanted}")
 
 
-def _profiles(written: WrittenPickerConfig) -> Iterator[Fault]:
-    types = {plugin.name or plugin.type: plugin.type for plugin in written.plugins}
+def _profiles(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterator[Fault]:
     for i, profile in enumerate(written.scheduling_profiles):
         path: Path = ("schedulingProfiles", i)
         if i:
@@ -111,8 +111,7 @@ def _profiles(written: WrittenPickerConfig) -> Iterator[Fault]:
             yield Fault((*place, "pluginRef"), "a profile has one picker: keep one of them")
 
 
-def _references(written: WrittenPickerConfig) -> Iterator[Fault]:
-    types = {plugin.name or plugin.type: plugin.type for plugin in written.plugins}
+def _references(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterator[Fault]:
     named: list[tuple[Path, str]] = []
     for i, source in enumerate(written.data_layer.sources):
         named.append((("dataLayer", "sources", i, "pluginRef"), source.plugin_ref))
@@ -133,16 +132,14 @@ def _references(written: WrittenPickerConfig) -> Iterator[Fault]:
             yield _dangling(name, types, path)
     if detector in types and types[detector] in KNOWN and "detector" not in KNOWN[types[detector]].roles:
         yield Fault(where, f"{detector} detects no saturation: write utilization-detector or concurrency-detector")
-    for name in ("discovery", "peerDiscovery", "crossReplicaSyncerPluginRef"):
-        if getattr(written.data_layer, _SNAKE[name]):
-            yield Fault(("dataLayer", name), "it is not supported: remove it")
-
-
-_SNAKE = {
-    "discovery": "discovery",
-    "peerDiscovery": "peer_discovery",
-    "crossReplicaSyncerPluginRef": "cross_replica_syncer_plugin_ref",
-}
+    layer = written.data_layer
+    for field, value in (
+        ("discovery", layer.discovery),
+        ("peerDiscovery", layer.peer_discovery),
+        ("crossReplicaSyncerPluginRef", layer.cross_replica_syncer_plugin_ref),
+    ):
+        if value:
+            yield Fault(("dataLayer", field), "it is not supported: remove it")
 
 
 def _dangling(name: str, types: Mapping[str, str], path: Path) -> Fault:
