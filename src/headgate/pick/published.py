@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
+from headgate.api.written.plugins import HeadroomTier, LatencyScore
+from headgate.fleet.latency import Foresight
 from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
 from headgate.pick.profile import DEFAULT, Profile
 from headgate.pick.scorers import Depths, Scores, Sent, prefix, queue
+from headgate.pick.slo import by_headroom_tier, latency_with
 
 
 def _reported_queue(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
@@ -25,4 +28,13 @@ _EXTENSION_DEFAULT = Profile(
     made={"queue-scorer": (_reported_queue, True), "prefix-cache-scorer": (_any_prefix, False)},
 )
 
-PROFILES: Mapping[str, Profile] = {one.name: one for one in (DEFAULT, _EXTENSION_DEFAULT)}
+# Who is predicted to be the soonest, in time where the request says what that is.
+_PREDICTED = Profile(
+    "predicted-latency",
+    (("latency-scorer", 1.0),),
+    made={"latency-scorer": (latency_with(LatencyScore()), False)},
+    foresight=Foresight(),
+    narrows=(("slo-headroom-tier-filter", by_headroom_tier(HeadroomTier())),),
+)
+
+PROFILES: Mapping[str, Profile] = {one.name: one for one in (DEFAULT, _EXTENSION_DEFAULT, _PREDICTED)}
