@@ -12,7 +12,7 @@ _TPOT = (1.0, 50.0, 1.0, 1000.0)
 _TTFT_FLOOR_S = 0.005
 _TPOT_FLOOR_S = 0.001
 ENOUGH = 100  # observations, before a prediction counts
-SURE = 0.5  # the mean relative error up to which it does
+SURE = 0.4  # the mean relative error up to which it does
 
 
 class Foresight(Struct, frozen=True):
@@ -33,8 +33,8 @@ class Latency:
 
     TTFT is learned from: 1, the prompt's tokens that are not in the KV cache there, those of our other requests there
     that wait for their first token, running requests, waiting ones, waiting ones where the KV cache is full, and
-    whether the adapter has to be loaded or waits for a slot. TPOT from: 1, requests there, KV cache usage, tokens that wait to
-    be prefilled. `pick.foresee` says how each is come by.
+    whether the adapter has to be loaded or waits for a slot. TPOT from: 1, requests there, KV cache usage, tokens that
+    wait to be prefilled. `pick.foresee` says how each is come by.
 
     `ahead` has the tokens that wait, by endpoint name, `bounds` the TPOT that requests under way were promised, the
     strictest first. Both have entries only for what is under way.

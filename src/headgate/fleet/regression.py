@@ -5,7 +5,8 @@ from operator import mul
 
 _KEPT = 0.998  # of all that was seen, at each observation: half of it is forgotten after 350
 _KEPT_OFF = 0.96  # while the model is off in one direction: half of it after 17
-_OFF = 0.3
+_OFF = 0.7  # of the error that goes the same way: of mere noise, far less does
+_LEAST_OFF = 0.05
 _ERROR_OVER = 64  # observations that the error is a mean of
 _DRIFT_OVER = 16
 _RIDGE = 1e-3
@@ -52,7 +53,7 @@ class Regression:
         size = max(y, expected, self._floor)
         miss = (y - expected) / size
         self._judge(miss)
-        kept = _KEPT_OFF if abs(self._drift) > _OFF else _KEPT
+        kept = _KEPT_OFF if abs(self._drift) > max(_LEAST_OFF, _OFF * self.error) else _KEPT
         usual = _USUAL * max(self.error, _LEAST_ERROR)
         counts = 1.0 if abs(miss) <= usual else usual / abs(miss)
         scaled = [value * scale / size for value, scale in zip(x, self._scales, strict=True)]

@@ -36,7 +36,7 @@ def latency_with(shape: LatencyScore) -> Scorer:
         forecast = foresee(ask, among, sent, depths)
         if forecast is None or not forecast.sure:
             return _composite(shape, ask, among, depths)
-        ttft, tpot = forecast.ttft_room, forecast.tpot_room or among.zeros
+        ttft, tpot = forecast.ttft_room, forecast.tpot_room
         places: Sequence[int] = [at for at in range(len(ttft)) if ttft[at] >= 0.0 and tpot[at] >= 0.0]
         upward = most and bool(places)
         if not places:
@@ -94,7 +94,7 @@ def by_headroom_tier(shape: HeadroomTier) -> Narrow:
         forecast = foresee(ask, among, sent, depths)
         if forecast is None or not forecast.sure:
             return everywhere
-        ttft, tpot = forecast.ttft_room, forecast.tpot_room or among.zeros
+        ttft, tpot = forecast.ttft_room, forecast.tpot_room
         keeps = [at for at in everywhere if ttft[at] >= 0.0 and tpot[at] >= 0.0]
         if not keeps or len(keeps) == len(everywhere):
             return everywhere

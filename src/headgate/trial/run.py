@@ -65,13 +65,14 @@ def run(
     endpoints: int,
     dice: Dice,
     progress: Callable[[int], None] = lambda done: None,
+    slos: tuple[float, float] = (0.0, 0.0),
 ) -> list[Outcome]:
     """What became of the requests (in the order of `at`), in the order in which they ended. All of them end.
 
     One that nobody may serve waits, and is tried anew when loads are read or a request ends. Raises Stuck where nothing
-    is left that could change that.
+    is left that could change that. Each request asks for `slos`, seconds to the first token and for each further one.
     """
-    return _Run(requests, policy, config, endpoints, dice, progress).all()
+    return _Run(requests, policy, config, endpoints, dice, progress, slos).all()
 
 
 class _Run:
@@ -83,7 +84,9 @@ class _Run:
         endpoints: int,
         dice: Dice,
         progress: Callable[[int], None],
+        slos: tuple[float, float] = (0.0, 0.0),
     ) -> None:
+        self._slos = slos
         self._requests = requests
         self._policy = policy
         self._dice = dice
@@ -124,7 +127,8 @@ class _Run:
         """Whether there was somebody to send it to."""
         request, fleet = self._requests[number], self._fleet
         rungs = request.rungs()
-        ask = Ask(request.adapter or "base", rungs, request.prompt * BYTES_PER_TOKEN)
+        ttft, tpot = self._slos
+        ask = Ask(request.adapter or "base", rungs, request.prompt * BYTES_PER_TOKEN, ttft_slo=ttft, tpot_slo=tpot)
         decision = self._policy(ask, fleet.standing, self._dice)
         if decision.endpoint is None:
             return False

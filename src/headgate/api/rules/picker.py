@@ -89,6 +89,9 @@ def _values(value: Any, path: Path) -> Iterator[Fault]:
 
 
 def _predicted(value: PredictedLatency, path: Path) -> Iterator[Fault]:
+    if not value.slo_buffer_factor > 0.0:
+        message = f"{value.slo_buffer_factor:g} is out of range: write a number above 0"
+        yield Fault((*path, "sloBufferFactor"), message)
     usual = PredictedLatency()
     sidecars = "latencies are learned in the gateway, not beside it"
     for name, given, why in (

@@ -129,7 +129,7 @@ class PredictedLatency(Struct, frozen=True, rename="camel", omit_defaults=True):
 
     sampling_mean: float = 1000.0
     max_decode_token_samples_for_prediction: int = 0
-    slo_buffer_factor: Annotated[float, msgspec.Meta(gt=0.0)] = msgspec.field(default=1.0, name="sloBufferFactor")
+    slo_buffer_factor: float = msgspec.field(default=1.0, name="sloBufferFactor")
     context_ttl: Any = msgspec.field(default=None, name="contextTTL")
     streaming_mode: bool | None = None
     endpoint_role_label: str = ""
