@@ -438,8 +438,8 @@ def test_the_producer_says_how_predictions_are_used():
     # One of the two alone: of the other nothing is asked.
     assert rooms("", asks(ttft=0.3)) == (True, [0.2, 0.1], [0.0, 0.0])
     assert rooms("", asks(tpot=0.02)) == (True, [0.0, 0.0], [0.01, 0.009])
-    assert rooms("streamingMode: false", asks(tpot=0.02)) == (True, [-0.1, -0.2], [0.0, 0.0])
-    assert rooms("", asks()) == (True, [-0.1, -0.2], [-0.01, -0.011])
+    assert rooms("streamingMode: false", asks(tpot=0.02)) == (True, [], [])
+    assert rooms("", asks()) == (True, [], [])
     # Who is under way there was promised more: that is what must be kept.
     promised = (("b", 0.012), ("b", 0.05))
     assert rooms("", both, promised) == (True, [0.2, 0.1], [0.01, 0.001])

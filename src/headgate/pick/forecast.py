@@ -11,7 +11,7 @@ class Forecast(Struct, frozen=True, eq=False):
     """Seconds for each candidate, in their order. Of TPOT () where nothing is known of it, or none is wanted.
 
     `ttft_room` and `tpot_room` are headrooms: what was asked for less what is predicted; below 0 it would be too late.
-    Where one of the two was asked for, the other's are 0; where neither was, both are as if for 0 seconds. `sure`:
+    Where one of the two was asked for, the other's are 0; where neither was, both are (). `sure`:
     they may count; else they are only told. `inputs` are the columns that it was made of, () once packed away.
     """
 

@@ -50,34 +50,24 @@ def _foresee(ask: Ask, among: Candidates, depths: Depths) -> Forecast:
             v0 + v1 * (run + wait) + v2 * kv + v3 * before
             for run, wait, kv, before in zip(running, depths, usage, ahead)  # noqa: B905 - dear
         ]
-    asks_tpot = bool(ask.tpot_slo and tpot)
-    return Forecast(
-        latency,
-        rule,
-        rule.used and sure(latency.ttft),
-        ttft,
-        tpot,
-        _room(ttft, ask.ttft_slo, among, other=asks_tpot),
-        _tpot_room(ask, among, tpot),
-        (left, ahead, running, depths, full, cold, usage),
-    )
+    ttft_slo, tpot_slo = ask.ttft_slo, ask.tpot_slo if tpot else 0.0
+    ttft_room: Sequence[float] = ()
+    tpot_room: Sequence[float] = ()
+    if ttft_slo or tpot_slo:
+        ttft_room = [ttft_slo - time for time in ttft] if ttft_slo else among.zeros
+        tpot_room = _tpot_room(tpot_slo, among, tpot) if tpot_slo else among.zeros
+    inputs = left, ahead, running, depths, full, cold, usage
+    return Forecast(latency, rule, rule.used and sure(latency.ttft), ttft, tpot, ttft_room, tpot_room, inputs)
 
 
-def _room(times: Sequence[float], bound: float, among: Candidates, *, other: bool) -> Sequence[float]:
-    """`other`: something else was asked for."""
-    if not times or (other and not bound):
-        return among.zeros
-    return [bound - time for time in times]
-
-
-def _tpot_room(ask: Ask, among: Candidates, tpot: Sequence[float]) -> Sequence[float]:
+def _tpot_room(slo: float, among: Candidates, tpot: Sequence[float]) -> Sequence[float]:
     """Where requests are under way that were promised more than this one asks for, it is theirs that must be kept."""
     assert among.foresight is not None
     assert among.latency is not None
     promised, buffer = among.latency.bounds, among.foresight.buffer
-    if not (ask.tpot_slo and tpot and promised):
-        return _room(tpot, ask.tpot_slo * buffer, among, other=bool(ask.ttft_slo))
-    bounds = [min(ask.tpot_slo, promised[name][0]) if name in promised else ask.tpot_slo for name in among.names]
+    if not promised:
+        return [slo * buffer - time for time in tpot]
+    bounds = [min(slo, promised[name][0]) if name in promised else slo for name in among.names]
     return [bound * buffer - time for bound, time in zip(bounds, tpot, strict=True)]
 
 

@@ -17,6 +17,8 @@ Narrow = Callable[[Ask, Candidates, Sent, Depths, Dice], Sequence[int]]  # the p
 Admit = Callable[[Ask, Candidates, Sent, Depths], str]  # why not, in words; "" where it may
 
 _STEPS = 100
+_HALF = 0.51  # where all are alike
+_TINY = 1e-9  # what is whole but for rounding
 _SAME = 1e-9  # seconds: what differs by less does not differ
 _COLD = 0.02  # of the KV cache
 
@@ -37,37 +39,56 @@ def latency_with(shape: LatencyScore) -> Scorer:
         if forecast is None or not forecast.sure:
             return _composite(shape, ask, among, depths)
         ttft, tpot = forecast.ttft_room, forecast.tpot_room
-        places: Sequence[int] = [at for at in range(len(ttft)) if ttft[at] >= 0.0 and tpot[at] >= 0.0]
+        if not ttft:  # nothing was asked for
+            if 0 not in sent:
+                return _by_size(forecast.ttft, forecast.tpot or among.zeros, weight, upward=False)
+            places = [at for at, count in enumerate(sent) if not count]
+            return _by_headroom(forecast.ttft, forecast.tpot or among.zeros, places, weight, upward=False)
+        places = [at for at in range(len(ttft)) if ttft[at] >= 0.0 and tpot[at] >= 0.0]
         upward = most and bool(places)
         if not places:
-            idle = [at for at, count in enumerate(sent) if not count]
-            places = idle or _least_late(ttft, tpot)
+            places = [at for at, count in enumerate(sent) if not count] or _least_late(ttft, tpot)
         return _by_headroom(ttft, tpot, places, weight, upward=upward)
 
     return score
 
 
-def _least_late(ttft: Sequence[float], tpot: Sequence[float]) -> Sequence[int]:
+def _least_late(ttft: Sequence[float], tpot: Sequence[float]) -> list[int]:
     everywhere = range(len(ttft))
     only_tpot = [at for at in everywhere if ttft[at] >= 0.0]
-    return only_tpot or [at for at in everywhere if tpot[at] >= 0.0] or everywhere
+    return only_tpot or [at for at in everywhere if tpot[at] >= 0.0] or list(everywhere)
 
 
 def _by_headroom(
     ttft: Sequence[float], tpot: Sequence[float], places: Sequence[int], weight: float, *, upward: bool
 ) -> Scores:
-    ttfts, tpots = [abs(ttft[at]) for at in places], [abs(tpot[at]) for at in places]
-    least_ttft, least_tpot = min(ttfts), min(tpots)
-    span_ttft, span_tpot = max(ttfts) - least_ttft, max(tpots) - least_tpot
-    even_ttft, even_tpot = span_ttft <= _SAME, span_tpot <= _SAME
-    if even_ttft != even_tpot:  # what is the same for all shall not hide the difference in the other
-        weight = 0.0 if even_ttft else 1.0
+    """0 but at these places."""
     scores = [0.0] * len(ttft)
-    for at, first, further in zip(places, ttfts, tpots, strict=True):
-        room = weight * (0.5 if even_ttft else (first - least_ttft) / span_ttft)
-        room += (1.0 - weight) * (0.5 if even_tpot else (further - least_tpot) / span_tpot)
-        scores[at] = min(1.0, (int((room if upward else 1.0 - room) * _STEPS) + 1) / _STEPS)
+    ttfts, tpots = [abs(ttft[at]) for at in places], [abs(tpot[at]) for at in places]
+    for at, score in zip(places, _by_size(ttfts, tpots, weight, upward=upward), strict=True):
+        scores[at] = score
     return scores
+
+
+def _by_size(ttft: Sequence[float], tpot: Sequence[float], weight: float, *, upward: bool) -> Scores:
+    """The smallest get 1, or with `upward` the largest."""
+    least_ttft, least_tpot = min(ttft), min(tpot)
+    span_ttft, span_tpot = max(ttft) - least_ttft, max(tpot) - least_tpot
+    even_ttft, even_tpot = span_ttft <= _SAME, span_tpot <= _SAME
+    if even_ttft and even_tpot:
+        return [_HALF] * len(ttft)
+    if even_ttft or even_tpot:  # what is the same for all shall not hide the difference in the other
+        weight = 0.0 if even_ttft else 1.0
+    first = 0.0 if even_ttft else weight / span_ttft * _STEPS
+    further = 0.0 if even_tpot else (1.0 - weight) / span_tpot * _STEPS
+    start = 0.0
+    if not upward:
+        start, first, further = float(_STEPS), -first, -further
+    scores = [
+        (int(start + (a - least_ttft) * first + (b - least_tpot) * further + _TINY) + 1) / _STEPS
+        for a, b in zip(ttft, tpot)  # noqa: B905 - dear
+    ]
+    return [min(score, 1.0) for score in scores] if max(scores) > 1.0 else scores
 
 
 def _composite(shape: LatencyScore, ask: Ask, among: Candidates, depths: Depths) -> Scores:
@@ -95,6 +116,8 @@ def by_headroom_tier(shape: HeadroomTier) -> Narrow:
         if forecast is None or not forecast.sure:
             return everywhere
         ttft, tpot = forecast.ttft_room, forecast.tpot_room
+        if not ttft:
+            return everywhere
         keeps = [at for at in everywhere if ttft[at] >= 0.0 and tpot[at] >= 0.0]
         if not keeps or len(keeps) == len(everywhere):
             return everywhere
@@ -114,9 +137,11 @@ def admit_in_time(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> st
     forecast = foresee(ask, among, sent, depths)
     if forecast is None or not forecast.sure:
         return ""
-    tpot = forecast.tpot_room if ask.tpot_slo and forecast.tpot else ()
+    ttft, tpot = forecast.ttft_room, forecast.tpot_room if ask.tpot_slo and forecast.tpot else ()
+    if not ttft:  # TPOT alone was asked for, and nothing is known of it
+        return ""
     for at, load in enumerate(among.loads):
-        in_time = (not ask.ttft_slo or forecast.ttft_room[at] > 0.0) and (not tpot or tpot[at] > 0.0)
+        in_time = (not ask.ttft_slo or ttft[at] > 0.0) and (not tpot or tpot[at] > 0.0)
         if in_time or not load.running or (load.kv_usage or 0.0) < _COLD:
             return ""
     asked = " and ".join(

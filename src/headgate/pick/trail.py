@@ -60,13 +60,13 @@ def _candidate(decision: Decision, totals: Sequence[float], terms: Sequence[Term
 
 
 def _predicted(forecast: Forecast, place: int) -> dict[str, Any]:
-    """Milliseconds; TPOT None where nothing is known of it."""
+    """Milliseconds; TPOT None where nothing is known of it, headrooms where nothing was asked for."""
     return {
         "sure": forecast.sure,
         "ttft_ms": forecast.ttft[place] * 1000.0,
         "tpot_ms": forecast.tpot[place] * 1000.0 if forecast.tpot else None,
-        "ttft_headroom_ms": forecast.ttft_room[place] * 1000.0,
-        "tpot_headroom_ms": forecast.tpot_room[place] * 1000.0 if forecast.tpot else None,
+        "ttft_headroom_ms": forecast.ttft_room[place] * 1000.0 if forecast.ttft_room else None,
+        "tpot_headroom_ms": forecast.tpot_room[place] * 1000.0 if forecast.tpot_room else None,
     }
 
 
