@@ -30,7 +30,7 @@ _EXTENSION_DEFAULT = Profile(
 
 # The default with what is predicted in place of the queue's length (docs/predicted-latency.md says what came of it).
 # By prediction alone, who prefills a prefix once more is soon the better choice, and then everybody's cache is full;
-# but that a prefix is there counts in what is predicted too, so it weighs no more than the rest.
+# but that a prefix is there counts in what is predicted too: with 3 it would keep everybody where it is.
 _SOONEST = LatencyScore(
     headroom_selection_strategy="most",
     composite_kv_weight=0.0,  # what else the default knows is scored beside it
@@ -42,7 +42,7 @@ _PREDICTED = Profile(
     (
         ("latency-scorer", 2.0),
         ("kv-cache-utilization-scorer", 2.0),
-        ("prefix-cache-scorer", 2.0),
+        ("prefix-cache-scorer", 2.5),
         ("lora-affinity-scorer", 2.0),
     ),
     made={"latency-scorer": (latency_with(_SOONEST), False)},

@@ -88,7 +88,7 @@ def _by_size(ttft: Sequence[float], tpot: Sequence[float], weight: float, *, upw
         (int(start + (a - least_ttft) * first + (b - least_tpot) * further + _TINY) + 1) / _STEPS
         for a, b in zip(ttft, tpot)  # noqa: B905 - dear
     ]
-    return [min(score, 1.0) for score in scores] if max(scores) > 1.0 else scores
+    return [1.0 if score > 1.0 else score for score in scores]
 
 
 def _composite(shape: LatencyScore, ask: Ask, among: Candidates, depths: Depths) -> Scores:
