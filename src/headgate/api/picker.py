@@ -24,13 +24,18 @@ class Plugin(Struct, frozen=True, omit_defaults=True):
 
 
 class Picking(Struct, frozen=True, omit_defaults=True):
-    """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them."""
+    """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them.
+
+    `predictor` is how latencies are predicted, where that is said; `admitters` decide whether a request may be sent.
+    """
 
     profile: str = "default"
     filters: tuple[Plugin, ...] = ()
     scorers: tuple[Plugin, ...] = ()
     picker: Plugin | None = None
     detector: Plugin | None = None
+    predictor: Plugin | None = None
+    admitters: tuple[Plugin, ...] = ()
 
 
 class PickerConfig(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """What is asked for, and how is it put to a server?  `receive`: Asked → Job, or a Respond that ends it here."""
 
 from collections.abc import Callable
+from typing import cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,6 +21,7 @@ from headgate.exchange.request import RequestHead, wire
 from headgate.exchange.resolve import resolve, settled
 from headgate.exchange.router import Asking, Routes, find_route, find_shared, hostname
 from headgate.exchange.site import Site, Way, reachable
+from headgate.exchange.slo import with_slos
 from headgate.exchange.stream_options import takes_options, with_usage
 from headgate.fleet.prefix import ladder
 from headgate.pick.decision import Ask
@@ -243,10 +245,13 @@ def _for_pool(
     whole = route.timeout_s if route.timeout_s is not None else pool.timeout_s
     if whole is None:
         whole = site.limits.request_s
+    ask: Ask | Respond = Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority)
+    if view.profile.foresight is not None and isinstance(ask := with_slos(cast(Ask, ask), head), Respond):
+        return _shared(ask, way, head)
     job = Job(
         way,
         start,
-        Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority),
+        cast(Ask, ask),
         repeatable,
         event.now + whole if whole else None,
         asking is not None,

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, cast
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from headgate.exchange.answer import AnswerHead
 from headgate.exchange.arrival import Job, receive
@@ -42,6 +43,7 @@ from headgate.exchange.events import (
     Whole,
     Woken,
 )
+from headgate.exchange.lesson import begin, end, let_go
 from headgate.exchange.models import unknown_model
 from headgate.exchange.passage import Passage, pass_whole, passage
 from headgate.exchange.record import Record
@@ -50,7 +52,7 @@ from headgate.exchange.request import wire
 from headgate.exchange.site import PoolView, Site, reachable
 from headgate.fleet.endpoint import Endpoint
 from headgate.pick.choose import choose
-from headgate.pick.decision import Ask, Decision
+from headgate.pick.decision import Decision
 from headgate.pick.hold import hold
 from headgate.pick.room import NO_ROOM
 from headgate.plan.plan import Retry
@@ -151,7 +153,7 @@ class Exchange(Struct, eq=False):
     def _choose(self, view: PoolView) -> Decision:
         job, ask = self._job, self._job.ask
         if self._excluded:
-            ask = Ask(ask.model, ask.prefix, ask.prompt_bytes, ask.priority, ask.subset, self._excluded)
+            ask = replace(ask, exclude=self._excluded)
         if not job.way.bare and job.caller.endpoint:
             held = hold(ask, view.standing, view.profile, job.caller.endpoint)
             if held is not None:
@@ -165,6 +167,8 @@ class Exchange(Struct, eq=False):
         self.state = _SENT
         record.tries += 1
         record.endpoint = endpoint.name
+        if decision.forecast is not None:
+            begin(record, decision, job.ask)
         way = job.way
         if not way.bare:
             return self._forward_with_care(endpoint, now)
@@ -216,6 +220,8 @@ class Exchange(Struct, eq=False):
         body = pass_whole(body, head, self._job, record)
         self.state = _DONE
         record.ended_at = event.now
+        if record.expected is not None:
+            end(record)
         return Reply(head.status, lines, body)
 
     def _answered(self, event: Answered) -> Command:
@@ -238,6 +244,8 @@ class Exchange(Struct, eq=False):
         self._body = b""  # nothing is sent again from here on, and a stream may last for long
         record.status, record.answered_at = head.status, now
         record.streamed = self._sse = head.streamed
+        if record.expected is not None and head.streamed and head.status == 200:
+            record.expected.began(now - record.sent_at)
         if way.counted:
             record.base = self._site.base_models.get(record.target, "")
         if way.dressed:
@@ -254,6 +262,7 @@ class Exchange(Struct, eq=False):
         if status not in (self._site.limits.retry_codes if retry is None else retry.codes):
             return None
         self.record.error = f"the model server answered {status}"
+        let_go(self.record)
         if retry is not None:
             return self._retry(retry, now)
         return self._elsewhere(now) if self._job.way.inference and self._may_repeat() and self._spend(now) else None
@@ -332,6 +341,7 @@ class Exchange(Struct, eq=False):
         if event.reason == "timeout" and not detail:
             detail = self._job.over(record.asked_at, event.now)
         record.error = f"{event.reason}: {detail}" if detail else event.reason
+        let_go(record)
         if self.state is State.RELAYING:
             return self._cut(event)
         if event.reason == "untrusted":
@@ -391,10 +401,13 @@ class Exchange(Struct, eq=False):
         return Respond(command.status, identified, command.body, command.close, command.error)
 
     def _finish(self, now: float) -> None:
+        record = self.record
         self.state = _DONE
-        self.record.ended_at = now
+        record.ended_at = now
         if self._passage is not None:
-            self._passage.account(self.record)
+            self._passage.account(record)
+        if record.expected is not None:
+            end(record)
 
 
 _FEED: dict[type[Event], Callable[[Exchange, Any], Command]] = {

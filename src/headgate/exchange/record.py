@@ -4,6 +4,7 @@ from msgspec import Struct
 
 from headgate.exchange.usage import Usage
 from headgate.pick.decision import Decision
+from headgate.pick.expectation import Expectation
 
 _DECISIONS = 16  # kept: the last ones
 
@@ -47,6 +48,7 @@ class Record(Struct):
     answered_at: float = 0.0
     ended_at: float = 0.0
     decisions: tuple[Decision, ...] = ()
+    expected: Expectation | None = None  # of the last try, where the pool predicts
 
     def account(self, usage: Usage) -> None:
         self.prompt_tokens, self.cached_tokens, self.completion_tokens = usage.prompt, usage.cached, usage.completion

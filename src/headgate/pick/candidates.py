@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.latency import Foresight, Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
+from headgate.pick.forecast import Forecast
 
 _HALF = 0.5
 
@@ -16,14 +18,22 @@ class Candidates:
     tells our own requests that each serves now. The index is the live one; `prefixes` is for the scorer of prefixes to
     remember scores in. `roomy`: some have less than half of their KV cache in use; `lone` is the place of the only one
     that has, -1 where there is none or more.
+
+    `latency` is the live one, for `foresee`, where `foresight` says that the profile predicts; so is what follows them.
     """
 
     __slots__ = (
         "_bits",
         "_bits_of",
+        "cold",
         "endpoints",
+        "foreseen",
+        "foreseen_of",
+        "foresight",
+        "full",
         "in_flight",
         "index",
+        "latency",
         "loads",
         "lone",
         "names",
@@ -31,12 +41,20 @@ class Candidates:
         "prefixes",
         "reported",
         "roomy",
+        "running",
+        "usage",
         "waiting",
         "zeros",
     )
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], loads: Sequence[Load], ledger: Ledger, index: PrefixIndex
+        self,
+        endpoints: Sequence[Endpoint],
+        loads: Sequence[Load],
+        ledger: Ledger,
+        index: PrefixIndex,
+        latency: Latency | None = None,
+        foresight: Foresight | None = None,
     ) -> None:
         self.endpoints = tuple(endpoints)
         self.loads = tuple(loads)
@@ -51,6 +69,13 @@ class Candidates:
         self.prefixes: dict[object, tuple[float, ...]] = {}
         self._bits, self._bits_of = 0, -1
         self.in_flight = ledger.reader(self.names)
+        self.latency, self.foresight = latency, foresight
+        self.foreseen: Forecast | None = None
+        self.foreseen_of: Sequence[int] | None = None  # the request's `sent`
+        self.cold: Sequence[float] | None = None  # None until the first request
+        self.running: Sequence[float] = ()
+        self.usage: Sequence[float] = ()
+        self.full: Sequence[float] = ()
 
     def bits(self) -> int:
         """Of the candidates, in the prefix index."""

@@ -11,10 +11,11 @@ from msgspec import Struct, convert
 from headgate.api.formats import seconds
 from headgate.api.picker import Picking, Plugin
 from headgate.api.written import plugins as written
+from headgate.fleet.latency import Foresight
 from headgate.pick.detector import Detector
 from headgate.pick.draws import DRAWS
 from headgate.pick.filters import Sieve
-from headgate.pick.parameters import FILTERS_WITH, ROLES, SCORERS_WITH, in_role
+from headgate.pick.parameters import ADMITS, FILTERS_WITH, NARROWS_WITH, PREDICTING, ROLES, SCORERS_WITH, in_role
 from headgate.pick.profile import Profile
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
 
@@ -26,6 +27,9 @@ def configure(picking: Picking) -> Profile:
         name=picking.profile,
         scorers=tuple([(one.called, one.weight) for one in picking.scorers]),
         sieves=tuple([sieve for one in picking.filters for sieve in _sieves(one)]),
+        foresight=_foresight(picking),
+        narrows=tuple([(one.called, NARROWS_WITH[one.type](_shape(one))) for one in picking.filters if _narrows(one)]),
+        admits=next(((one.called, ADMITS[one.type]) for one in picking.admitters), None),
         made=made,
         draw=None if picking.picker is None else DRAWS.get(picking.picker.type),
         detector=Detector() if picking.detector is None else _detector(picking.detector),
@@ -48,10 +52,25 @@ def _sieves(plugin: Plugin) -> tuple[Sieve, ...]:
     if plugin.type in ROLES:
         return (Sieve(plugin.called, in_role(*ROLES[plugin.type])),)
     shape: Struct = _shape(plugin)
+    if _narrows(plugin):
+        return ()
     if isinstance(shape, written.ContextLength) and not shape.enable_filtering:
         return ()
     keep, steady, soft = FILTERS_WITH[type(shape)](shape)
     return (Sieve(plugin.called, keep, steady, soft),)
+
+
+def _narrows(plugin: Plugin) -> bool:
+    return plugin.type in NARROWS_WITH
+
+
+def _foresight(picking: Picking) -> Foresight | None:
+    """None where nobody wants to know: predictions have their price."""
+    if picking.predictor is not None:
+        shape: written.PredictedLatency = _shape(picking.predictor)
+        return Foresight(shape.slo_buffer_factor, shape.streaming_mode is False, shape.predict_in_produce)
+    types = {one.type for one in (*picking.scorers, *picking.filters, *picking.admitters)}
+    return Foresight() if types & PREDICTING else None
 
 
 def _detector(plugin: Plugin) -> Detector:

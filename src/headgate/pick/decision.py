@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.pick.forecast import Forecast
 
 
 class Ask(Struct, frozen=True, gc=False):
@@ -16,6 +17,8 @@ class Ask(Struct, frozen=True, gc=False):
     priority: int = 0
     subset: frozenset[str] | None = None  # `ip` or `ip:port`; None the whole pool
     exclude: frozenset[str] = frozenset()  # endpoints (by name) that this request has failed on
+    ttft_slo: float = 0.0  # seconds that it asks for, 0 where it does not; read for pools that predict alone
+    tpot_slo: float = 0.0
 
 
 class Term(Struct, frozen=True, gc=False):
@@ -58,6 +61,7 @@ class Decision(Struct, frozen=True, gc=False):
     tied: int = 1  # how many shared the best total: the dice chose among them
     why: str = ""
     emptied: str = ""
+    forecast: Forecast | None = None  # where the profile predicts
 
     @property
     def candidates(self) -> Sequence[Endpoint]:

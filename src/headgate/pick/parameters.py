@@ -20,6 +20,7 @@ from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
 from headgate.pick.filters import Count
 from headgate.pick.scorers import Depths, Scorer, Scores, Sent, active, prefix
+from headgate.pick.slo import Admit, Narrow, admit_in_time, by_headroom_tier, latency_with
 
 Keep = Callable[[Ask, Endpoint, Load, Count], bool]
 Kept = tuple[Keep, bool, bool]  # the filter; whether it is steady; whether it is soft
@@ -124,6 +125,7 @@ SCORERS_WITH: Mapping[str, tuple[Callable[[Any], Scorer], bool]] = {  # and whet
     "load-aware-scorer": (load_aware, False),
     "active-request-scorer": (active_with, False),
     "context-length-aware": (context_length, False),
+    "latency-scorer": (latency_with, False),
 }
 
 
@@ -230,3 +232,9 @@ FILTERS_WITH: Mapping[type, Callable[[Any], Kept]] = {
     Utilization: by_utilization,
     Concurrency: by_concurrency,
 }
+
+# What needs predictions, beside the scorer.
+
+NARROWS_WITH: Mapping[str, Callable[[Any], Narrow]] = {"slo-headroom-tier-filter": by_headroom_tier}
+ADMITS: Mapping[str, Admit] = {"latency-slo-admitter": admit_in_time}
+PREDICTING = frozenset({"latency-scorer", *NARROWS_WITH, *ADMITS})

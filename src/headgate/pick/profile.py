@@ -4,10 +4,12 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from headgate.fleet.latency import Foresight
 from headgate.pick.detector import Detector
 from headgate.pick.draws import Draw
 from headgate.pick.filters import FILTERS, Sieve
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
+from headgate.pick.slo import Admit, Narrow
 
 _ALL_FILTERS = tuple(FILTERS)
 
@@ -17,6 +19,9 @@ class Profile(Struct, frozen=True):
 
     `made` are scorers of this profile's own, by name, and whether their scores hold until loads or endpoints change:
     those with parameters. `draw` takes the place of choosing the best.
+
+    With `foresight` it predicts latencies. Only then there are `narrows`, filters that see all candidates side by side,
+    each with its name, which run behind the others; and `admits`, which says whether a request may be sent at all.
     """
 
     name: str
@@ -26,9 +31,14 @@ class Profile(Struct, frozen=True):
     made: Mapping[str, tuple[Scorer, bool]] = {}
     draw: Draw | None = None
     detector: Detector = Detector()
+    foresight: Foresight | None = None
+    narrows: tuple[tuple[str, Narrow], ...] = ()
+    admits: tuple[str, Admit] | None = None
 
     def sifts(self, name: str) -> bool:
-        """Whether it is one of the sieves that is called so."""
+        """Whether it is one of the profile's own filters that is called so, or what admits."""
+        if self.admits is not None and self.admits[0] == name:
+            return True
         return any(sieve.name == name for sieve in self.sieves)
 
     def scorer(self, name: str) -> tuple[Scorer, bool]:

@@ -79,6 +79,22 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
     then that endpoint knows it too. Where all queues are long, or all KV caches half full, one more copy of a prefix
     takes the room of requests: there it is worth waiting for (docs/rehearsals.md has what came of other bounds).
     """
+    scores = shares(ask, among)
+    if scores is among.zeros:
+        return scores
+    least = min(depths) * _UNEVEN
+    full = least + (_FULL_QUEUE if among.roomy else _FULL_WHERE_CROWDED)
+    if max(depths) < full:
+        return scores
+    drawn = [score if depth < full else 0.0 for score, depth in zip(scores, depths)]  # noqa: B905 - dear
+    lone = among.lone
+    if lone >= 0 and depths[lone] < least + _FULL_WHERE_CROWDED:  # that it has room itself is nothing against it
+        drawn[lone] = scores[lone]
+    return drawn
+
+
+def shares(ask: Ask, among: Candidates) -> Scores:
+    """The same for each candidate, whatever its queue; `zeros` where nobody knows any of it."""
     index, rungs = among.index, ask.prefix
     groups = index.groups(rungs, among.bits())
     if not groups:
@@ -90,15 +106,7 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
         if len(among.prefixes) >= _PREFIXES_REMEMBERED:
             among.prefixes.clear()
         scores = among.prefixes[key] = tuple([found.get(name, 0) / total for name in among.names])
-    least = min(depths) * _UNEVEN
-    full = least + (_FULL_QUEUE if among.roomy else _FULL_WHERE_CROWDED)
-    if max(depths) < full:
-        return scores
-    drawn = [score if depth < full else 0.0 for score, depth in zip(scores, depths)]  # noqa: B905 - dear
-    lone = among.lone
-    if lone >= 0 and depths[lone] < least + _FULL_WHERE_CROWDED:  # that it has room itself is nothing against it
-        drawn[lone] = scores[lone]
-    return drawn
+    return scores
 
 
 SCORERS: dict[str, Scorer] = {

@@ -6,6 +6,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.latency import Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.fleet.slow_start import Young
@@ -37,13 +38,13 @@ class Field(Struct, frozen=True, eq=False):
 
 
 class Standing:
-    """The endpoints of a pool with their loads, and the live ledger and prefix index.
+    """The endpoints of a pool with their loads, and the live ledger, prefix index and latencies.
 
     Costs 1 µs for 10 endpoints, and another 30 µs at the first request for each model: make it when a request needs
     it, not at every scrape.
     """
 
-    __slots__ = ("_fields", "_young", "endpoints", "index", "ledger", "loads", "pool", "room")
+    __slots__ = ("_fields", "_young", "endpoints", "index", "latency", "ledger", "loads", "pool", "room")
 
     def __init__(
         self,
@@ -54,11 +55,12 @@ class Standing:
         index: PrefixIndex,
         young: Sequence[Young] = (),
         room: Room | None = None,
+        latency: Latency | None = None,
     ) -> None:
         """`loads` is by endpoint name; an endpoint that is not there has not reported yet.
 
         The `young` ones are candidates for a share of the requests only, unless nobody else is left. `room` bounds the
-        requests in flight.
+        requests in flight. `latency` is what a profile that predicts goes by; without one it knows nothing yet.
         """
         self.pool = pool
         self.endpoints = tuple(endpoints)
@@ -66,6 +68,7 @@ class Standing:
         self.ledger = ledger
         self.index = index
         self.room = room
+        self.latency = latency
         self._young = young
         self._fields: dict[object, Field] = {}
 
@@ -96,11 +99,38 @@ def _survey(standing: Standing, ask: Ask, profile: Profile, spared: frozenset[st
     )
     if spared:
         endpoints, loads, removed = _spare(spared, endpoints, loads, removed)
+    return _lay(standing, ask, profile, endpoints, loads, removed)
+
+
+def narrowed(ask: Ask, standing: Standing, profile: Profile, field: Field, name: str, kept: Sequence[int]) -> Field:
+    """The field with the candidates at these places alone, the others removed by the filter of this name.
+
+    Costs 20 µs for 10 endpoints: it is this request's own.
+    """
+    basis = field.basis
+    places = frozenset(kept)
+    gone = [one.name for place, one in enumerate(basis.candidates) if place not in places]
+    removed = {**basis.removed, name: tuple(sorted(gone))}
+    endpoints = [basis.candidates[place] for place in kept]
+    return _lay(standing, ask, profile, endpoints, [basis.loads[place] for place in kept], removed)
+
+
+def _lay(
+    standing: Standing,
+    ask: Ask,
+    profile: Profile,
+    endpoints: Sequence[Endpoint],
+    loads: Sequence[Load],
+    removed: Mapping[str, tuple[str, ...]],
+) -> Field:
     basis = Basis(standing.pool, profile.name, tuple(endpoints), tuple(loads), removed)
     settled = _settle(ask, basis)
-    if len(endpoints) < 2:
+    foresight = profile.foresight
+    if len(endpoints) < 2 and (not endpoints or foresight is None):
         return Field(profile, basis, (), None, settled)
-    among = Candidates(endpoints, loads, standing.ledger, standing.index)
+    if foresight is not None and standing.latency is None:
+        standing.latency = Latency()
+    among = Candidates(endpoints, loads, standing.ledger, standing.index, standing.latency, foresight)
     scorers: list[tuple[str, float, Sequence[float] | None]] = []
     base = among.zeros
     lively: list[tuple[Scorer, float]] = []

@@ -6,6 +6,7 @@ from time import monotonic
 from headgate.api.picker import Picking
 from headgate.exchange.budget import Budget
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.latency import Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.fleet.slow_start import SlowStart
@@ -48,6 +49,7 @@ class Standings:
         self._slow_starts: dict[str, SlowStart] = {}
         self._growing: set[str] = set()
         self._profiles: dict[str, tuple[Picking, Profile]] = {}  # of pools that have one of their own
+        self._latencies: dict[str, Latency] = {}  # of pools that predict
 
     def make(self, pool: Pool, endpoints: Sequence[Endpoint], loads: Mapping[str, Load]) -> Standing:
         serving = [one.name for one in endpoints if one.ready and not one.draining and not one.ejected]
@@ -58,7 +60,10 @@ class Standings:
                 self._later(_GROW_S, self._look)
             self._growing.add(pool.name)
         room = self._room if pool.kind == "inference" else None
-        return Standing(pool.name, endpoints, loads, self._ledger, self._prefixes, young, room)
+        latency = None
+        if self.profile(pool).foresight is not None:
+            latency = self._latencies.setdefault(pool.name, Latency())
+        return Standing(pool.name, endpoints, loads, self._ledger, self._prefixes, young, room, latency)
 
     def profile(self, pool: Pool) -> Profile:
         """How it chooses; the same object for as long as it is written so, for much is remembered by it."""
@@ -92,3 +97,4 @@ class Standings:
         self._budgets.pop(pool, None)
         self._slow_starts.pop(pool, None)
         self._profiles.pop(pool, None)
+        self._latencies.pop(pool, None)

@@ -2,27 +2,27 @@
 
 from collections.abc import Callable, Mapping
 
-from headgate.fleet.endpoint import Endpoint
 from headgate.pick.choose import choose
-from headgate.pick.decision import Ask
+from headgate.pick.decision import Ask, Basis, Decision
 from headgate.pick.draws import at_random
 from headgate.pick.profile import Profile
 from headgate.pick.published import PROFILES
 from headgate.pick.standing import Standing
 
 Dice = Callable[[], float]
-Policy = Callable[[Ask, Standing, Dice], Endpoint | None]  # None where a filter leaves nobody: the request waits
+Policy = Callable[[Ask, Standing, Dice], Decision]  # without an endpoint where a filter leaves nobody: it waits
 Make = Callable[[], Policy]  # anew for each run: some remember what they did last
 
 _RANDOM = Profile("random", (), draw=at_random)
+_NO_BASIS = Basis("pool", "round-robin", (), (), {})
 _LEAST = Profile("least-request", (("active-request-scorer", 1.0),))
 
 
 def by_profile(profile: Profile) -> Make:
     """The very code that the gateway runs."""
 
-    def policy(ask: Ask, standing: Standing, dice: Dice) -> Endpoint | None:
-        return choose(ask, standing, profile, dice).endpoint
+    def policy(ask: Ask, standing: Standing, dice: Dice) -> Decision:
+        return choose(ask, standing, profile, dice)
 
     return lambda: policy
 
@@ -30,10 +30,10 @@ def by_profile(profile: Profile) -> Make:
 def round_robin() -> Policy:
     place = -1
 
-    def policy(ask: Ask, standing: Standing, dice: Dice) -> Endpoint:
+    def policy(ask: Ask, standing: Standing, dice: Dice) -> Decision:
         nonlocal place
         place = (place + 1) % len(standing.endpoints)
-        return standing.endpoints[place]
+        return Decision(_NO_BASIS, standing.endpoints[place])
 
     return policy
 
@@ -44,4 +44,5 @@ POLICIES: Mapping[str, Make] = {
     "least-request": by_profile(_LEAST),
     "inference-extension-default": by_profile(PROFILES["inference-extension-default"]),
     "default": by_profile(PROFILES["default"]),
+    "predicted-latency": by_profile(PROFILES["predicted-latency"]),
 }

@@ -10,7 +10,7 @@ from headgate.api.meta import Meta
 from headgate.api.rules.sameness import repeated
 from headgate.api.tree import planted
 from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, detector_ref
-from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing
+from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing, PredictedLatency
 
 _GATES = ("flowControl", "populate-non-leader-datastore", "dataLayer", "enableLegacyMetrics")
 
@@ -77,6 +77,8 @@ def _values(value: Any, path: Path) -> Iterator[Fault]:
     mode = getattr(value, "concurrency_mode", "requests")
     if mode != "requests":
         yield Fault((*path, "concurrencyMode"), f"{mode} is not supported: write requests, which counts those")
+    if isinstance(value, PredictedLatency):
+        yield from _predicted(value, path)
     valid = getattr(value, "valid_values", None)
     if valid == () and not value.allows_no_label:
         yield Fault((*path, "validValues"), "missing: write the values of the label that are let in")
@@ -84,6 +86,23 @@ def _values(value: Any, path: Path) -> Iterator[Fault]:
         if (one.operator in ("In", "NotIn")) != bool(one.values):
             wanted = "write at least one" if one.operator in ("In", "NotIn") else "remove them"
             yield Fault((*path, "matchExpressions", i, "values"), f"with the operator {one.operator}: {wanted}")
+
+
+def _predicted(value: PredictedLatency, path: Path) -> Iterator[Fault]:
+    if not value.slo_buffer_factor > 0.0:
+        message = f"{value.slo_buffer_factor:g} is out of range: write a number above 0"
+        yield Fault((*path, "sloBufferFactor"), message)
+    usual = PredictedLatency()
+    sidecars = "latencies are learned in the gateway, not beside it"
+    for name, given, why in (
+        ("samplingMean", value.sampling_mean != usual.sampling_mean, sidecars),
+        ("maxDecodeTokenSamplesForPrediction", value.max_decode_token_samples_for_prediction != 0, sidecars),
+        ("contextTTL", value.context_ttl is not None, sidecars),
+        ("endpointRoleLabel", value.endpoint_role_label != "", "prefill and decode are not split here"),
+        ("useEncoderCacheFeatures", value.use_encoder_cache_features, "images are not looked into here"),
+    ):
+        if given:
+            yield Fault((*path, name), f"no effect: {why}", "warning")
 
 
 def _profiles(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterator[Fault]:

@@ -80,12 +80,18 @@ def picking(written: WrittenPickerConfig) -> Picking:
         for role in KNOWN[plugin.type].roles:
             roles.setdefault(role, []).append(_plugin(plugin, weight if role == "scorer" else 1.0))
     detector = detector_ref(written)
+    beside: dict[Role, list[Plugin]] = {}  # those that count wherever they stand
+    for plugin in written.plugins:
+        for role in KNOWN[plugin.type].roles:
+            beside.setdefault(role, []).append(_plugin(plugin))
     return Picking(
         profile=profile.name if profile else "default",
         filters=tuple(roles.get("filter", ())),
         scorers=tuple(roles.get("scorer", ())),
         picker=next(iter(roles.get("picker", ())), None),
         detector=_plugin(plugins[detector]) if detector in plugins else None,
+        predictor=next(iter(beside.get("producer", ())), None),
+        admitters=tuple(beside.get("admitter", ())),
     )
 
 

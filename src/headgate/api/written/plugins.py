@@ -4,18 +4,19 @@ Names, parameters and defaults are those that are published (llm-d router, Gatew
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from headgate.api.formats import Duration, LabelKey
 
-Role = Literal["filter", "scorer", "picker", "handler", "detector", "beside"]
+Role = Literal["filter", "scorer", "picker", "handler", "detector", "admitter", "producer", "beside"]
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Some = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Weight = Annotated[float, msgspec.Meta(ge=0.0)]
 
 
 class Nothing(Struct, frozen=True):
@@ -99,6 +100,46 @@ class Picker(Struct, frozen=True, rename="camel", omit_defaults=True):
     max_num_of_endpoints: Some = 1
 
 
+class LatencyScore(Struct, frozen=True, rename="camel", omit_defaults=True):
+    ttft_weight: Weight = 0.8
+    tpot_weight: Weight = 0.2
+    headroom_selection_strategy: Literal["least", "most"] = "least"
+    composite_kv_weight: Weight = msgspec.field(default=1.0, name="compositeKVWeight")
+    composite_queue_weight: Weight = 1.0
+    composite_prefix_weight: Weight = 1.0
+    latency_prediction_info_producer_name: str = ""
+    prefix_match_info_producer_name: str = ""
+
+
+class HeadroomTier(Struct, frozen=True, rename="camel", omit_defaults=True):
+    epsilon_explore_neg: Share = 0.01
+    latency_prediction_info_producer_name: str = ""
+
+
+class LatencyAdmission(Struct, frozen=True, rename="camel", omit_defaults=True):
+    latency_prediction_info_producer_name: str = ""
+
+
+class PredictedLatency(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Without `streaming_mode` what streams is learned as streams; elsewhere it is false then.
+
+    `sampling_mean`, `max_decode_token_samples_for_prediction` and `context_ttl` are about sidecars, the role is about
+    prefill and decode apart, and the encoder's cache about images: they have no effect here.
+    """
+
+    sampling_mean: float = 1000.0
+    max_decode_token_samples_for_prediction: int = 0
+    slo_buffer_factor: float = msgspec.field(default=1.0, name="sloBufferFactor")
+    context_ttl: Any = msgspec.field(default=None, name="contextTTL")
+    streaming_mode: bool | None = None
+    endpoint_role_label: str = ""
+    predict_in_produce: bool = True
+    prefix_match_info_producer_name: str = ""
+    in_flight_load_producer_name: str = ""
+    use_encoder_cache_features: bool = False
+    encoder_cache_match_info_producer_name: str = ""
+
+
 class Known(Struct, frozen=True):
     """`roles`: what a profile may use it as; `beside` it stands outside of profiles."""
 
@@ -129,6 +170,10 @@ KNOWN: Mapping[str, Known] = {
     "random-picker": Known(("picker",), Picker),
     "weighted-random-picker": Known(("picker",), Picker),
     "single-profile-handler": Known(("handler",)),
+    "latency-scorer": Known(("scorer",), LatencyScore),
+    "slo-headroom-tier-filter": Known(("filter",), HeadroomTier),
+    "latency-slo-admitter": Known(("admitter",), LatencyAdmission),
+    "predicted-latency-producer": Known(("producer",), PredictedLatency),
     # What another picker is told to do, and this one always does.
     "openai-parser": Known(("beside",)),
     "anthropic-parser": Known(("beside",)),
@@ -144,7 +189,6 @@ KNOWN: Mapping[str, Known] = {
 }
 
 _SPLIT = "prefill and decode are not split here"
-_PREDICTED = "there is no predicted latency here"
 _PRECISE = "KV events are not read here; write prefix-cache-scorer, which works by what was sent where"
 _ONE_CLUSTER = "there is one cluster here"
 _FLOW = "there is no flow control here"
@@ -169,10 +213,6 @@ UNSUPPORTED: Mapping[str, str] = {
     "session-affinity-filter": "write `sessionPersistence:` in the HTTPRoute's rule",
     "session-id-producer": "write `sessionPersistence:` in the HTTPRoute's rule",
     "prefix-cache-affinity-filter": "write prefix-cache-scorer with a larger weight",
-    "latency-scorer": _PREDICTED,
-    "predicted-latency-producer": _PREDICTED,
-    "latency-slo-admitter": _PREDICTED,
-    "slo-headroom-tier-filter": _PREDICTED,
     "probabilistic-admitter": "what may be shed is shed where the pool is saturated",
     "header-based-testing-filter": "it is for tests of other gateways",
     "mm-embeddings-cache-scorer": "images are not looked into here",
