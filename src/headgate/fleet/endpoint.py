@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+BYTES_PER_TOKEN = 4  # as the field's pickers reckon where nobody counts tokens
+
 
 class Endpoint(Struct, frozen=True):
     """`name` is `namespace/pod-rank-N`, N counting the pool's ports (one for each data-parallel rank)."""
@@ -51,6 +53,13 @@ class Load(Struct, frozen=True):
     blocks: int | None = None
     models: tuple[Served, ...] | None = None
     at: float | None = None
+
+    @property
+    def capacity(self) -> int | None:
+        """Bytes of prompts that its KV cache holds; None where it does not say how large that is."""
+        if self.blocks is None or self.block_size is None:
+            return None
+        return self.blocks * self.block_size * BYTES_PER_TOKEN
 
 
 class Server(Struct, frozen=True):

@@ -15,7 +15,7 @@ from headgate.api.written.plugins import (
     Selector,
     Utilization,
 )
-from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.endpoint import BYTES_PER_TOKEN, Endpoint, Load
 from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
 from headgate.pick.filters import Count
@@ -25,7 +25,6 @@ Keep = Callable[[Ask, Endpoint, Load, Count], bool]
 Kept = tuple[Keep, bool, bool]  # the filter; whether it is steady; whether it is soft
 
 ROLE_LABEL = "llm-d.ai/role"
-BYTES_PER_TOKEN = 4  # as the field's pickers reckon where nobody counts tokens
 
 # For each: the values of the role's label that are let in, and whether an endpoint without the label is.
 _ALL_THREE = "encode-prefill-decode"

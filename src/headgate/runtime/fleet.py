@@ -101,6 +101,7 @@ class Fleet:
             return
         before = self._loads.get(endpoint)
         self._loads[endpoint] = load
+        self.prefixes.fit(endpoint, load.capacity)
         if endpoint not in self._asked or before is None or before.models != load.models:
             self._asked.add(endpoint)
             self._rebuild(self._pools_of[endpoint])
