@@ -9,6 +9,9 @@ from headgate.api.meta import Meta
 
 PICKER_CONFIG = "headgate.dev/endpoint-picker-config"  # annotation of a pool: ConfigMap, or ConfigMap/key
 
+PRECISE = "precise-prefix-cache-producer"
+PRECISE_SCORER = "precise-prefix-cache-scorer"
+
 
 class Plugin(Struct, frozen=True, omit_defaults=True):
     """One of a profile's; `parameters` are those that were written, by their published names."""
@@ -23,14 +26,24 @@ class Plugin(Struct, frozen=True, omit_defaults=True):
         return self.name or self.type
 
 
+def goes_by_events(scorer: Plugin, precise: Plugin) -> bool:
+    """Whether a scorer of prefixes goes by what this producer says."""
+    named = scorer.parameters.get("prefixMatchInfoProducerName")
+    return scorer.type == PRECISE_SCORER or (scorer.type == "prefix-cache-scorer" and named == precise.called)
+
+
 class Picking(Struct, frozen=True, omit_defaults=True):
-    """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them."""
+    """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them.
+
+    `precise` is what reads KV events, None where no scorer wants to know of them.
+    """
 
     profile: str = "default"
     filters: tuple[Plugin, ...] = ()
     scorers: tuple[Plugin, ...] = ()
     picker: Plugin | None = None
     detector: Plugin | None = None
+    precise: Plugin | None = None
 
 
 class PickerConfig(Struct, frozen=True):

@@ -28,13 +28,15 @@ class Full(Exception):
 
 
 class Holding:
-    """One endpoint's cache, as it told of it. `whole`: from its beginning, so what is not known is not there."""
+    """One endpoint's cache, as it told of it. `whole`: from its beginning, so what is not known is not there.
+    `paused`: events are missing that may still come.
+    """
 
-    __slots__ = ("_copies", "_keys", "bit", "block_size", "ignored", "silent", "unheard", "whole")
+    __slots__ = ("_copies", "_keys", "bit", "block_size", "ignored", "paused", "silent", "unheard", "whole")
 
     def __init__(self, bit: int) -> None:
         self.bit = bit
-        self.whole = False
+        self.whole = self.paused = False
         self.block_size = 0  # tokens, 0 before the first event
         self.unheard = 0  # prompts that must have brought new blocks, since an event came
         self.silent = 0  # ticks that this has been so
@@ -44,6 +46,11 @@ class Holding:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it is known what the endpoint holds: all of its events have come, and they still do."""
+        return self.whole and not self.paused and self.silent < _SILENT
 
 
 class HeldBlocks:
@@ -63,6 +70,7 @@ class HeldBlocks:
         self._sent: tuple[dict[int, int], dict[int, int]] = ({}, {})  # rung → endpoints, since and before the last tick
         self._leaving: deque[tuple[int, list[int]]] = deque()  # bits that are given up, and the blocks they stand at
         self._gone = 0
+        self._resting = [0, 0]  # bits that stand at no block any more, since and before the last turn
         self.size = 0
 
     # What servers tell.
@@ -194,12 +202,14 @@ class HeldBlocks:
         holding = self._holdings.get(endpoint)
         if holding is None or not rungs:
             return
-        bit, now = holding.bit, self._sent[0]
-        key = self._learned.get(rungs[-1][1])
-        if not (key and self._holders.get(key, 0) & bit) and rungs[-1][0] >= 8 * holding.block_size:
+        bit, now, learned, holders = holding.bit, self._sent[0], self._learned.get, self._holders.get
+        new = 0
+        for length, digest in rungs:
+            if not holders(learned(digest, 0), 0) & bit:
+                now[digest] = now.get(digest, 0) | bit
+                new = length
+        if new >= 8 * holding.block_size:  # of two blocks at the least
             holding.unheard += 1
-        for _, digest in rungs:
-            now[digest] = now.get(digest, 0) | bit
         if len(now) > self._rungs:
             now.clear()
 
@@ -212,16 +222,24 @@ class HeldBlocks:
     def turn(self) -> None:
         """Each other tick: what was sent before the last turn is no longer taken on trust."""
         self._sent = ({}, self._sent[0])
+        since, before = self._resting
+        self._gone &= ~before
+        self._resting = [0, since]
 
     # What is asked.
+
+    @property
+    def on_trust(self) -> int:
+        """Rungs that count as held somewhere because they were sent."""
+        return sum(map(len, self._sent))
 
     def holding(self, endpoint: str) -> Holding | None:
         return self._holdings.get(endpoint)
 
     def trusted(self, endpoint: str) -> bool:
-        """Whether it is known what the endpoint holds: all of its events have come, and they still do."""
+        """Whether what it holds goes by its events, and by nothing else."""
         holding = self._holdings.get(endpoint)
-        return holding is not None and holding.whole and holding.silent < _SILENT
+        return holding is not None and holding.trusted
 
     def match(self, rungs: Rungs, sent: Mapping[str, int]) -> Mapping[str, int]:
         """For each endpoint that holds any of it: how many bytes from the beginning, without a gap.
@@ -249,7 +267,7 @@ class HeldBlocks:
                 if not mask & bit:
                     break
                 exact = length
-            if (claimed := sent.get(name, 0)) > upto or not (holding.whole and holding.silent < _SILENT):
+            if (claimed := sent.get(name, 0)) > upto or not holding.trusted:
                 exact = max(exact, claimed)
             if exact:
                 told[name] = exact
@@ -258,7 +276,7 @@ class HeldBlocks:
         return told
 
     def _sweep(self, most: int) -> None:
-        """Clear bits that were given up, a few at a time; then each can be given again."""
+        """Clear bits that were given up, a few at a time; each can be given again once it is nowhere."""
         while self._leaving and most > 0:
             bit, keys = self._leaving[0]
             holders = self._holders
@@ -273,7 +291,7 @@ class HeldBlocks:
             del keys[len(keys) - done :]
             if not keys:
                 self._leaving.popleft()
-                self._gone &= ~bit
+                self._resting[0] |= bit
 
 
 def _packed(tokens: Sequence[int]) -> bytes:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 Hash = int | bytes
 Token = Annotated[int, Meta(ge=0, lt=1 << 32)]
@@ -43,6 +44,28 @@ class Removed(Struct, frozen=True, gc=False, tag="BlockRemoved", tag_field="type
 
 class Cleared(Struct, frozen=True, gc=False, tag="AllBlocksCleared", tag_field="type"):
     """Nothing is cached any more."""
+
+
+def parts(event: "Event", most: int) -> "list[Event]":
+    """The same in several, none of them of more than so many blocks, to be taken one after the other."""
+    if len(event.block_hashes if not isinstance(event, Cleared) else ()) <= most:
+        return [event]
+    assert not isinstance(event, Cleared)
+    names = event.block_hashes
+    starts = range(0, len(names), most)
+    if isinstance(event, Removed):
+        return [replace(event, block_hashes=names[start : start + most]) for start in starts]
+    size, extra = event.block_size, event.extra_keys
+    return [
+        replace(
+            event,
+            block_hashes=names[start : start + most],
+            parent_block_hash=names[start - 1] if start else event.parent_block_hash,
+            token_ids=event.token_ids[start * size : (start + most) * size],
+            extra_keys=extra and extra[start : start + most],
+        )
+        for start in starts
+    ]
 
 
 class _StoredArray(Stored, frozen=True, gc=False, tag="BlockStored", array_like=True):

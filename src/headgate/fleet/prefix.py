@@ -8,8 +8,12 @@ a rung is (bytes so far, digest of all of them), so one hit says that everything
 from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from xxhash import xxh3_64_intdigest
+
+if TYPE_CHECKING:
+    from headgate.fleet.held_blocks import HeldBlocks
 
 Rungs = tuple[tuple[int, int], ...]  # (bytes, digest), the shortest first
 
@@ -104,6 +108,7 @@ class PrefixIndex:
         "_seen",
         "_sent",
         "admitted",
+        "held",
         "size",
     )
 
@@ -114,6 +119,7 @@ class PrefixIndex:
         self._capacities: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._groups: dict[int, tuple[str, ...]] = {}
+        self.held: HeldBlocks | None = None  # what KV events tell, where somebody reads them
         self.admitted = 0  # endpoints, ever
         self.size = 0  # rungs, each for every endpoint that has it
         self._leaving: deque[_Sent] = deque()  # of endpoints that were forgotten
@@ -165,6 +171,8 @@ class PrefixIndex:
             self._sweep(_SWEPT_AT_ONCE)
         if self.size > self._limit:
             self._shrink()
+        if self.held is not None:
+            self.held.sent(rungs, endpoint)
 
     def match(self, rungs: Rungs) -> Mapping[str, int]:
         """For each endpoint that knows any of it: how many bytes from the beginning."""
@@ -216,6 +224,8 @@ class PrefixIndex:
     def forget(self, endpoint: str) -> None:
         """The endpoint is gone, or restarted with an empty cache."""
         self._capacities.pop(endpoint, None)
+        if self.held is not None:
+            self.held.forget(endpoint)
         sent = self._sent.pop(endpoint, None)
         if sent is not None:
             del self._names[sent.bit]

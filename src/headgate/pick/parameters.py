@@ -38,14 +38,14 @@ ROLES: Mapping[str, tuple[frozenset[str], bool]] = {
 # Scorers.
 
 
-def prefix_with(shape: Prefix) -> Scorer:
-    """w × min(1, matched tokens / scale)² + (1 − w) × matched / all."""
+def prefix_with(shape: Prefix, matched: Scorer = prefix) -> Scorer:
+    """w × min(1, matched tokens / scale)² + (1 − w) × matched / all. `matched` scores the latter."""
     weight, scale = shape.match_length_weight, shape.match_length_scale_tokens * BYTES_PER_TOKEN
     if not weight:
-        return prefix
+        return matched
 
     def score(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
-        shares = prefix(ask, among, sent, depths)
+        shares = matched(ask, among, sent, depths)
         whole = ask.prefix[-1][0] if ask.prefix else 0
         return [weight * min(1.0, share * whole / scale) ** 2 + (1.0 - weight) * share for share in shares]
 

@@ -90,6 +90,22 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
         if len(among.prefixes) >= _PREFIXES_REMEMBERED:
             among.prefixes.clear()
         scores = among.prefixes[key] = tuple([found.get(name, 0) / total for name in among.names])
+    return _drawn(scores, among, depths)
+
+
+def precise(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
+    """The same by what the endpoints' KV events say of their caches; by what was sent, where they say nothing."""
+    held, rungs = among.index.held, ask.prefix
+    if held is None or not rungs:
+        return prefix(ask, among, sent, depths)
+    found, total = held.match(rungs, among.index.match(rungs)), rungs[-1][0]
+    if not found:
+        return among.zeros
+    return _drawn([found.get(name, 0) / total for name in among.names], among, depths)
+
+
+def _drawn(scores: Scores, among: Candidates, depths: Depths) -> Scores:
+    """The scores, 0 where the queue is too long to wait there for a prefix."""
     least = min(depths) * _UNEVEN
     full = least + (_FULL_QUEUE if among.roomy else _FULL_WHERE_CROWDED)
     if max(depths) < full:

@@ -52,7 +52,13 @@ def _candidate(decision: Decision, totals: Sequence[float], terms: Sequence[Term
         },
         "load": {"waiting": load.waiting, "running": load.running, "kv_usage": load.kv_usage},
         "in_flight": decision.in_flight[place] if decision.in_flight else None,
+        **({} if endpoint.kv_events is None else {"prefix": _prefix(endpoint.kv_events)}),
     }
+
+
+def _prefix(why: str) -> str:
+    """What it is known by."""
+    return f"by what was sent: {why}" if why else "by KV events"
 
 
 def _why(decision: Decision) -> str:
@@ -86,6 +92,11 @@ def render(decision: Decision) -> str:
     ]
     for name, endpoints in told["removed"].items():
         lines.append(f"removed   by {name}: {', '.join(endpoints)}")
+    by: dict[str, list[str]] = {}
+    for one in told["candidates"]:
+        if "prefix" in one:
+            by.setdefault(one["prefix"], []).append(one["endpoint"])
+    lines += [f"prefixes  {known}: {', '.join(sorted(names))}" for known, names in sorted(by.items())]
     if told["candidates"]:
         lines += ["", *_table(told, decision)]
     return "\n".join(lines) + "\n"
