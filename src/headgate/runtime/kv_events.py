@@ -13,12 +13,24 @@ from collections.abc import Callable, Iterable
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
 from headgate.fleet.held_blocks import Full, HeldBlocks
 from headgate.fleet.kv_events import Event, parts, read
 from headgate.runtime.exposition import Page, labelled
+from headgate.runtime.kv_source import (
+    CONNECTING,
+    EARLY,
+    LATE,
+    REPLAYING,
+    SILENT,
+    TOO_MUCH,
+    UNREADABLE,
+    Missing,
+    Source,
+    Where,
+    place,
+)
 
 if TYPE_CHECKING:
     import zmq
@@ -30,48 +42,6 @@ _LONGEST = 1 << 20  # bytes of a message: some 200,000 tokens
 _AT_ONCE = 1000  # blocks
 _TICK_S = 1.0
 _END = -1
-
-CONNECTING = "no connection"
-EARLY = "no event yet"
-LATE = "events from before it was followed are missing"
-REPLAYING = "missed events are asked for"
-TOO_MUCH = "more blocks than are followed"
-UNREADABLE = "an event can't be read"
-SILENT = "no events, though there were new prompts"
-
-
-class Where(Struct, frozen=True):
-    """Where an endpoint's events are to be had. `replay` is None where it has no such port."""
-
-    endpoint: str
-    address: str
-    port: int
-    replay: int | None
-    topic: str
-
-
-class Missing(Exception):
-    """pyzmq is not installed."""
-
-
-class _Source:
-    """One endpoint's stream."""
-
-    def __init__(self, where: Where) -> None:
-        self.where = where
-        self.note = CONNECTING  # why it is not trusted, "" where it is
-        self.next: int | None = None  # the number that is due
-        self.live: int = -1  # the last one that came by itself
-        self.last = 0  # the digest of the last payload that was taken
-        self.work: deque[Event] = deque()  # of messages that were taken, in order
-        self.held: deque[tuple[int, bytes]] = deque()  # that wait for a replay
-        self.replay: zmq.Socket[bytes] | None = None
-        self.verified = False  # that the replay is of the server that we know
-        self.give_up: asyncio.TimerHandle | None = None
-        self.events = self.gaps = 0
-        self.lag = 0.0
-        self.sub: zmq.Socket[bytes] | None = None
-        self.monitor: zmq.Socket[bytes] | None = None
 
 
 class Follower:
@@ -89,8 +59,8 @@ class Follower:
         self._held = held
         self._changed = changed
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._sources: dict[str, _Source] = {}
-        self._ready: deque[_Source] = deque()
+        self._sources: dict[str, Source] = {}
+        self._ready: deque[Source] = deque()
         self._working = False
         self._ticks = 0
         self._loop = asyncio.get_running_loop()
@@ -120,7 +90,7 @@ class Follower:
 
     def describe(self, page: Page) -> None:
         """Write its metrics."""
-        families: tuple[tuple[str, str, str, Callable[[_Source], float]], ...] = (
+        families: tuple[tuple[str, str, str, Callable[[Source], float]], ...] = (
             ("kv_events_total", "counter", "KV events that the endpoint told.", lambda one: one.events),
             ("kv_event_gaps_total", "counter", "Times that KV events were missing.", lambda one: one.gaps),
             ("kv_event_lag_seconds", "gauge", "Age of the last KV events when they came.", lambda one: one.lag),
@@ -141,7 +111,7 @@ class Follower:
             self._held.on_trust,
         )
 
-    def _blocks(self, source: _Source) -> int:
+    def _blocks(self, source: Source) -> int:
         holding = self._held.holding(source.where.endpoint)
         return len(holding) if holding is not None else 0
 
@@ -155,14 +125,14 @@ class Follower:
 
     # Sockets.
 
-    def _open(self, where: Where) -> _Source:
-        zmq, source = self._zmq, _Source(where)
+    def _open(self, where: Where) -> Source:
+        zmq, source = self._zmq, Source(where)
         source.sub = sub = self._socket(zmq.SUB, where)
         source.monitor = sub.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
         self._loop.add_reader(source.monitor.FD, self._look, source)
         self._loop.add_reader(sub.FD, self._look, source)
         sub.subscribe(where.topic)
-        sub.connect(_place(where.address, where.port))
+        sub.connect(place(where.address, where.port))
         self._held.follow(where.endpoint, whole=False)
         return source
 
@@ -175,7 +145,7 @@ class Follower:
         made.ipv6 = ":" in where.address
         return made
 
-    def _close(self, source: _Source) -> None:
+    def _close(self, source: Source) -> None:
         self._end_replay(source)
         if source.monitor is not None and source.sub is not None:
             self._loop.remove_reader(source.monitor.FD)
@@ -189,7 +159,7 @@ class Follower:
 
     # Turns.
 
-    def _look(self, source: _Source) -> None:
+    def _look(self, source: Source) -> None:
         """A socket of it may have something. Descriptors tell of a change once: all must be taken, now or later."""
         if source not in self._ready:
             self._ready.append(source)
@@ -210,7 +180,7 @@ class Follower:
                     return
             self._ready.popleft()
 
-    def _step(self, source: _Source) -> bool:
+    def _step(self, source: Source) -> bool:
         """Do a little; whether there was anything to do."""
         if source.sub is None:
             return False
@@ -253,7 +223,7 @@ class Follower:
 
     # What comes.
 
-    def _connection(self, source: _Source, event: int) -> None:
+    def _connection(self, source: Source, event: int) -> None:
         if event == self._zmq.EVENT_DISCONNECTED:
             self._end_replay(source)
             self._pause(source, CONNECTING)
@@ -264,7 +234,7 @@ class Follower:
             self._anew(source)
             self._noted(source, LATE if late else EARLY)
 
-    def _heard(self, source: _Source, number: int, payload: bytes) -> None:
+    def _heard(self, source: Source, number: int, payload: bytes) -> None:
         if source.replay is not None:
             source.held.append((number, payload))
             if len(source.held) > _QUEUED:
@@ -289,7 +259,7 @@ class Follower:
             self._begin(source, number, whole=False)
         self._accept(source, number, payload)
 
-    def _accept(self, source: _Source, number: int, payload: bytes) -> None:
+    def _accept(self, source: Source, number: int, payload: bytes) -> None:
         source.next, source.last = number + 1, xxh3_64_intdigest(payload)
         try:
             batch = read(payload)
@@ -302,7 +272,7 @@ class Follower:
         for event in batch.events:
             source.work.extend(parts(event, _AT_ONCE))
 
-    def _take(self, source: _Source, event: Event) -> None:
+    def _take(self, source: Source, event: Event) -> None:
         endpoint = source.where.endpoint
         holding = self._held.holding(endpoint)
         if holding is None:
@@ -321,14 +291,14 @@ class Follower:
 
     # What was missed.
 
-    def _ask_again(self, source: _Source, *held: tuple[int, bytes]) -> None:
+    def _ask_again(self, source: Source, *held: tuple[int, bytes]) -> None:
         """From the last one on that was taken, which tells whether it is still the same server."""
         where = source.where
         assert where.replay is not None
         self._end_replay(source)
         source.held.extend(held)
         source.replay = again = self._socket(self._zmq.DEALER, where)
-        again.connect(_place(where.address, where.replay))
+        again.connect(place(where.address, where.replay))
         self._loop.add_reader(again.FD, self._look, source)
         source.verified = not source.next
         again.send_multipart((b"", max(0, (source.next or 0) - 1).to_bytes(8, "big")))
@@ -336,7 +306,7 @@ class Follower:
         self._pause(source, REPLAYING)
         self._look(source)
 
-    def _replayed(self, source: _Source, number: int, payload: bytes) -> None:
+    def _replayed(self, source: Source, number: int, payload: bytes) -> None:
         due = source.next
         if number == _END:
             self._replay_over(source)
@@ -350,13 +320,13 @@ class Follower:
         else:
             self._start_over(source)
 
-    def _start_over(self, source: _Source) -> None:
+    def _start_over(self, source: Source) -> None:
         """It is not the server whose events we know, or it has kept too few."""
         held = tuple(source.held)
         self._anew(source)
         self._ask_again(source, *held)
 
-    def _replay_over(self, source: _Source) -> None:
+    def _replay_over(self, source: Source) -> None:
         self._end_replay(source)
         if not source.verified:
             self._start_over(source)
@@ -370,7 +340,7 @@ class Follower:
         self._noted(source, "" if holding is not None and holding.whole else LATE)
         self._catch_up(source)
 
-    def _replay_failed(self, source: _Source) -> None:
+    def _replay_failed(self, source: Source) -> None:
         self._end_replay(source)
         if source.held:
             self._begin(source, source.held[0][0], whole=False)
@@ -379,7 +349,7 @@ class Follower:
             self._anew(source)
             self._noted(source, LATE)
 
-    def _catch_up(self, source: _Source) -> None:
+    def _catch_up(self, source: Source) -> None:
         """What came during the replay."""
         waiting, source.held = source.held, deque()
         for number, payload in waiting:
@@ -391,7 +361,7 @@ class Follower:
                 self._begin(source, number, whole=False)
             self._accept(source, number, payload)
 
-    def _end_replay(self, source: _Source) -> None:
+    def _end_replay(self, source: Source) -> None:
         if source.give_up is not None:
             source.give_up.cancel()
             source.give_up = None
@@ -402,14 +372,14 @@ class Follower:
 
     # What it is worth.
 
-    def _begin(self, source: _Source, number: int, *, whole: bool, note: str | None = None) -> None:
+    def _begin(self, source: Source, number: int, *, whole: bool, note: str | None = None) -> None:
         """What it tells from this number on is all that is known of it, `whole` where that is all there is."""
         source.work.clear()
         source.next = number
         self._held.follow(source.where.endpoint, whole=whole)
         self._noted(source, note if note is not None else "" if whole else LATE)
 
-    def _anew(self, source: _Source) -> None:
+    def _anew(self, source: Source) -> None:
         """Nothing that it has told counts any more."""
         source.work.clear()
         source.held.clear()
@@ -417,18 +387,14 @@ class Follower:
         self._held.follow(source.where.endpoint, whole=False)
         self._noted(source, EARLY)
 
-    def _pause(self, source: _Source, note: str) -> None:
+    def _pause(self, source: Source, note: str) -> None:
         """What it holds is kept, for it may turn out that nothing was missed."""
         holding = self._held.holding(source.where.endpoint)
         if holding is not None:
             holding.paused = True
         self._noted(source, note)
 
-    def _noted(self, source: _Source, note: str) -> None:
+    def _noted(self, source: Source, note: str) -> None:
         if source.note != note:
             source.note = note
             self._changed(source.where.endpoint)
-
-
-def _place(address: str, port: int) -> str:
-    return f"tcp://[{address}]:{port}" if ":" in address else f"tcp://{address}:{port}"

@@ -12,7 +12,8 @@ from headgate.plan.plan import Plan
 from headgate.runtime.client import Client
 from headgate.runtime.exposition import Page
 from headgate.runtime.fleet import Fleet
-from headgate.runtime.kv_events import Follower, Missing, Where
+from headgate.runtime.kv_events import Follower
+from headgate.runtime.kv_source import Missing, Where
 from headgate.runtime.learner import Learner
 
 _NOT_INSTALLED = "pyzmq is not installed: pip install 'headgate[kv-events]'"
