@@ -20,7 +20,7 @@ class Endpoint(Struct, frozen=True):
     ray: bool = False  # Ray Serve: wants the model in the header serve_multiplexed_model_id
     mapped: Mapping[int, int] = {}  # the server's
     tls: str = ""  # the name of what it must show by TLS, "" where it speaks plain HTTP
-    kv_events: str | None = None  # None: nobody reads them; "" its prefixes go by them; else why they do not
+    kv_events: str | None = None  # "" where its prefixes go by them, why where not; None: nobody reads them
     ejected: bool = False  # it has failed again and again: only where nobody else is left
 
     @property

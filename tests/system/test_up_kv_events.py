@@ -76,11 +76,11 @@ def said(text: str) -> dict[str, object]:
 class Gate(outside.Gate):
     """`headgate up` of two simulated servers."""
 
-    def __init__(self, state: Path, events: dict[str, object], config: str) -> None:
+    def __init__(self, state: Path, events: dict[str, object], config: str, workers: str = "1") -> None:
         directory = state / "manifests"
         pods = DEPLOYMENT.replace("EVENTS", json.dumps(events))
         write(directory, gateway=GATEWAY, route=ROUTE, pool=POOL, vllm=pods, picker=config)
-        Running.__init__(self, state, directory, args=("--sim-speed", "0"))
+        Running.__init__(self, state, directory, args=("--sim-speed", "0", "--workers", workers))
 
     def ask(self, text: str) -> dict[str, Any]:
         """The decision of a request that is made now; its candidates by address."""
@@ -163,3 +163,10 @@ def test_a_server_that_restarts_is_followed_anew(tmp_path: Path) -> None:
         gate.until(lambda: gate.metrics()["headgate_pool_endpoints"] == 2 and gate.known_by() == {_EARLY}, 30)
         told = gate.ask(PROMPT)
         assert share(told, first) == 0.0
+
+
+def test_several_workers_go_by_what_was_sent_and_say_so(tmp_path: Path) -> None:
+    with Gate(tmp_path, EVENTS, config(REPLAY), workers="2") as gate:
+        gate.until(lambda: gate.known_by() == {"what was sent: that takes --workers 1"})
+        assert gate.said("Pool default/pool is to go by KV events, but goes by what was sent where: that takes")
+        assert gate.ask(PROMPT)["chosen"]
