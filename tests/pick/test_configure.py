@@ -11,6 +11,8 @@ from pools import endpoint
 from headgate.api import Text, load
 from headgate.api.written.plugins import KNOWN, UNSUPPORTED
 from headgate.fleet.endpoint import Load
+from headgate.fleet.held_blocks import HeldBlocks
+from headgate.fleet.kv_events import Stored
 from headgate.fleet.latency import ENOUGH, Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex, ladder
@@ -40,7 +42,7 @@ def pool(loads, labels=(), sent=(), index=None):
     for name, count in zip(names, sent, strict=False):
         ledger.counts[name] = count
     each = [endpoint(name, labels=dict(labels[at]) if at < len(labels) else {}) for at, name in enumerate(names)]
-    return Standing("p", each, dict(zip(names, loads, strict=True)), ledger, index or PrefixIndex())
+    return Standing("p", each, dict(zip(names, loads, strict=True)), ledger, PrefixIndex() if index is None else index)
 
 
 def scores(plugin, loads, ask=None, **more):
@@ -98,6 +100,52 @@ def test_the_prefix_scorer_weighs_how_long_the_match_is():
     assert scores(given, loads, ask, index=index) == [0.0, expected]
     short = "{type: prefix-cache-scorer, parameters: {matchLengthWeight: 1.0, matchLengthScaleTokens: 16}}"
     assert scores(short, loads, ask, index=index) == [0.0, 1.0]
+
+
+_PRODUCER = "{type: precise-prefix-cache-producer, name: events}"
+
+
+@pytest.mark.parametrize(
+    ("plugins", "precise"),
+    [
+        ("{type: precise-prefix-cache-scorer}", True),
+        (f"{_PRODUCER}\n{{type: precise-prefix-cache-scorer}}", True),
+        (f"{_PRODUCER}\n{{type: prefix-cache-scorer, parameters: {{prefixMatchInfoProducerName: events}}}}", True),
+        (f"{_PRODUCER}\n{{type: prefix-cache-scorer}}", False),
+        ("{type: prefix-cache-scorer}", False),
+    ],
+)
+def test_the_precise_scorer_goes_by_what_is_held_not_by_what_was_sent(plugins, precise):
+    index, prompt = PrefixIndex(), bytes(4096)
+    held = index.held = HeldBlocks()
+    rungs = ladder("m", prompt)
+    index.record(rungs, "a")
+    for name in "ab":
+        held.follow(name, whole=True)
+    held.learn(rungs, len(prompt), [0] * 1024, "", 16)
+    held.take("b", [Stored(list(range(1, 33)), None, [0] * 512, 16)])
+    share = max(length for length, _ in rungs if length <= 2048) / rungs[-1][0]
+    found = scores(plugins, [Load(waiting=0, running=0)] * 2, Ask("m", rungs, len(prompt)), index=index)
+    assert found == ([0.0, round(share, 6)] if precise else [1.0, 0.0])
+    if precise:  # what nobody tells of goes by what was sent
+        held.forget("a")
+        assert scores(plugins, [Load()] * 2, Ask("m", rungs, len(prompt)), index=index) == [1.0, round(share, 6)]
+        index.held = None
+        assert scores(plugins, [Load()] * 2, Ask("m", rungs, len(prompt)), index=index) == [1.0, 0.0]
+
+
+def test_the_precise_scorer_gives_way_where_the_queue_is_too_long():
+    index, prompt = PrefixIndex(), bytes(1100)
+    held = index.held = HeldBlocks()
+    rungs = ladder("m", prompt)
+    held.follow("b", whole=True)
+    held.learn(rungs, len(prompt), [0] * 275, "", 16)
+    held.take("b", [Stored(list(range(1, 18)), None, [0] * 272, 16)])
+    loads = [Load(waiting=0, running=0, kv_usage=0.0), Load(waiting=5, running=0, kv_usage=0.0)]
+    asked = Ask("m", rungs, len(prompt))
+    assert scores("{type: precise-prefix-cache-scorer}", loads, asked, index=index) == [0.0, 0.0]
+    loads[1] = Load(waiting=4, running=0, kv_usage=0.0)
+    assert scores("{type: precise-prefix-cache-scorer}", loads, asked, index=index) == [0.0, 1.0]
 
 
 def test_the_context_length_scorer_prefers_the_range_that_fits():

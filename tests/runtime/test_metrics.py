@@ -1,5 +1,6 @@
 """The metrics page: valid to the letter, bounded, and true."""
 
+import asyncio
 import math
 import re
 import timeit
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from headgate.exchange.record import Record
 from headgate.exchange.site import PoolView
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.held_blocks import HeldBlocks
 from headgate.fleet.latency import Foresight, Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
@@ -20,7 +22,11 @@ from headgate.pick.profile import DEFAULT
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Pool
 from headgate.proxy.plane import Plane
+from headgate.runtime.client import Client
+from headgate.runtime.exposition import Page
 from headgate.runtime.front import describe_load
+from headgate.runtime.kv_events import Follower
+from headgate.runtime.learner import Learner
 from headgate.runtime.metrics import Metrics
 from headgate.runtime.watchdog import Watchdog
 
@@ -349,10 +355,20 @@ def test_predictions_of_models_that_clients_invent_are_bounded() -> None:
     assert world.of("headgate_observed_ttft_seconds_count", target_model="other") == 100
 
 
+async def _of_kv_events() -> list[str]:
+    """The families that are there where a pool goes by KV events."""
+    page, held = Page(), HeldBlocks()
+    follower = Follower(held, lambda endpoint: None)
+    follower.describe(page)
+    Learner(Client(), held, lambda endpoint: None).describe(page)
+    follower.close()
+    return [family.name for family in page.families]
+
+
 def test_every_family_is_documented() -> None:
     world = _World()
     world.metrics.count(_record())
-    families = re.findall(r"# TYPE (\S+)", world.metrics.page().text())
+    families = re.findall(r"# TYPE (\S+)", world.metrics.page().text()) + asyncio.run(_of_kv_events())
     text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
     assert [name for name in families if f"`{name}`" not in text] == []
     documented = set(re.findall(r"`((?:headgate|process)_\w+)`", text))

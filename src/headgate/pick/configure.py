@@ -9,20 +9,29 @@ from typing import Any
 from msgspec import Struct, convert
 
 from headgate.api.formats import seconds
-from headgate.api.picker import Picking, Plugin
+from headgate.api.picker import PRECISE_SCORER, Picking, Plugin, goes_by_events
 from headgate.api.written import plugins as written
 from headgate.fleet.latency import Foresight
 from headgate.pick.detector import Detector
 from headgate.pick.draws import DRAWS
 from headgate.pick.filters import Sieve
-from headgate.pick.parameters import ADMITS, FILTERS_WITH, NARROWS_WITH, PREDICTING, ROLES, SCORERS_WITH, in_role
+from headgate.pick.parameters import (
+    ADMITS,
+    FILTERS_WITH,
+    NARROWS_WITH,
+    PREDICTING,
+    ROLES,
+    SCORERS_WITH,
+    in_role,
+    prefix_with,
+)
 from headgate.pick.profile import Profile
-from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
+from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer, precise
 
 
 def configure(picking: Picking) -> Profile:
     """Raises nothing for what `headgate.api` lets through."""
-    made = {one.called: _scorer(one) for one in picking.scorers}
+    made = {one.called: _scorer(one, picking.precise) for one in picking.scorers}
     return Profile(
         name=picking.profile,
         scorers=tuple([(one.called, one.weight) for one in picking.scorers]),
@@ -41,7 +50,9 @@ def _shape(plugin: Plugin) -> Any:
     return convert(dict(plugin.parameters), written.KNOWN[plugin.type].shape)
 
 
-def _scorer(plugin: Plugin) -> tuple[Scorer, bool]:
+def _scorer(plugin: Plugin, by_events: Plugin | None) -> tuple[Scorer, bool]:
+    if by_events is not None and goes_by_events(plugin, by_events):
+        return (precise if plugin.type == PRECISE_SCORER else prefix_with(_shape(plugin), precise)), False
     if plugin.type in SCORERS_WITH:
         make, steady = SCORERS_WITH[plugin.type]
         return make(_shape(plugin)), steady

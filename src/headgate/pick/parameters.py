@@ -15,7 +15,7 @@ from headgate.api.written.plugins import (
     Selector,
     Utilization,
 )
-from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.endpoint import BYTES_PER_TOKEN, Endpoint, Load
 from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
 from headgate.pick.filters import Count
@@ -26,7 +26,6 @@ Keep = Callable[[Ask, Endpoint, Load, Count], bool]
 Kept = tuple[Keep, bool, bool]  # the filter; whether it is steady; whether it is soft
 
 ROLE_LABEL = "llm-d.ai/role"
-BYTES_PER_TOKEN = 4  # as the field's pickers reckon where nobody counts tokens
 
 # For each: the values of the role's label that are let in, and whether an endpoint without the label is.
 _ALL_THREE = "encode-prefill-decode"
@@ -40,14 +39,14 @@ ROLES: Mapping[str, tuple[frozenset[str], bool]] = {
 # Scorers.
 
 
-def prefix_with(shape: Prefix) -> Scorer:
-    """w × min(1, matched tokens / scale)² + (1 − w) × matched / all."""
+def prefix_with(shape: Prefix, matched: Scorer = prefix) -> Scorer:
+    """w × min(1, matched tokens / scale)² + (1 − w) × matched / all. `matched` scores the latter."""
     weight, scale = shape.match_length_weight, shape.match_length_scale_tokens * BYTES_PER_TOKEN
     if not weight:
-        return prefix
+        return matched
 
     def score(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
-        shares = prefix(ask, among, sent, depths)
+        shares = matched(ask, among, sent, depths)
         whole = ask.prefix[-1][0] if ask.prefix else 0
         return [weight * min(1.0, share * whole / scale) ** 2 + (1.0 - weight) * share for share in shares]
 

@@ -80,17 +80,7 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
     takes the room of requests: there it is worth waiting for (docs/rehearsals.md has what came of other bounds).
     """
     scores = shares(ask, among)
-    if scores is among.zeros:
-        return scores
-    least = min(depths) * _UNEVEN
-    full = least + (_FULL_QUEUE if among.roomy else _FULL_WHERE_CROWDED)
-    if max(depths) < full:
-        return scores
-    drawn = [score if depth < full else 0.0 for score, depth in zip(scores, depths)]  # noqa: B905 - dear
-    lone = among.lone
-    if lone >= 0 and depths[lone] < least + _FULL_WHERE_CROWDED:  # that it has room itself is nothing against it
-        drawn[lone] = scores[lone]
-    return drawn
+    return scores if scores is among.zeros else _drawn(scores, among, depths)
 
 
 def shares(ask: Ask, among: Candidates) -> Scores:
@@ -107,6 +97,30 @@ def shares(ask: Ask, among: Candidates) -> Scores:
             among.prefixes.clear()
         scores = among.prefixes[key] = tuple([found.get(name, 0) / total for name in among.names])
     return scores
+
+
+def precise(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
+    """The same by what the endpoints' KV events say of their caches; by what was sent, where they say nothing."""
+    held, rungs = among.index.held, ask.prefix
+    if held is None or not rungs:
+        return prefix(ask, among, sent, depths)
+    found, total = held.match(rungs, among.index.match(rungs)), rungs[-1][0]
+    if not found:
+        return among.zeros
+    return _drawn([found.get(name, 0) / total for name in among.names], among, depths)
+
+
+def _drawn(scores: Scores, among: Candidates, depths: Depths) -> Scores:
+    """The scores, 0 where the queue is too long to wait there for a prefix."""
+    least = min(depths) * _UNEVEN
+    full = least + (_FULL_QUEUE if among.roomy else _FULL_WHERE_CROWDED)
+    if max(depths) < full:
+        return scores
+    drawn = [score if depth < full else 0.0 for score, depth in zip(scores, depths)]  # noqa: B905 - dear
+    lone = among.lone
+    if lone >= 0 and depths[lone] < least + _FULL_WHERE_CROWDED:  # that it has room itself is nothing against it
+        drawn[lone] = scores[lone]
+    return drawn
 
 
 SCORERS: dict[str, Scorer] = {

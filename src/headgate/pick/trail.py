@@ -56,6 +56,7 @@ def _candidate(decision: Decision, totals: Sequence[float], terms: Sequence[Term
         "load": {"waiting": load.waiting, "running": load.running, "kv_usage": load.kv_usage},
         "in_flight": decision.in_flight[place] if decision.in_flight else None,
         **({} if decision.forecast is None else {"predicted": _predicted(decision.forecast, place)}),
+        **({} if endpoint.kv_events is None else {"prefix": _prefix(endpoint.kv_events)}),
     }
 
 
@@ -68,6 +69,11 @@ def _predicted(forecast: Forecast, place: int) -> dict[str, Any]:
         "ttft_headroom_ms": forecast.ttft_room[place] * 1000.0 if forecast.ttft_room else None,
         "tpot_headroom_ms": forecast.tpot_room[place] * 1000.0 if forecast.tpot_room else None,
     }
+
+
+def _prefix(why: str) -> str:
+    """What it is known by."""
+    return f"by what was sent: {why}" if why else "by KV events"
 
 
 def _why(decision: Decision) -> str:
@@ -103,6 +109,11 @@ def render(decision: Decision) -> str:
         lines.append(f"removed   by {name}: {', '.join(endpoints)}")
     if decision.forecast is not None and not decision.forecast.sure:
         lines.append("predicted too little is known yet, or the error is too large: what is predicted does not count")
+    by: dict[str, list[str]] = {}
+    for one in told["candidates"]:
+        if "prefix" in one:
+            by.setdefault(one["prefix"], []).append(one["endpoint"])
+    lines += [f"prefixes  {known}: {', '.join(sorted(names))}" for known, names in sorted(by.items())]
     if told["candidates"]:
         lines += ["", *_table(told, decision)]
     return "\n".join(lines) + "\n"

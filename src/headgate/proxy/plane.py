@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
+from headgate.exchange.events import Forward
 from headgate.exchange.record import Record
 from headgate.exchange.request import RequestHead
 from headgate.fleet.ledger import Ledger
@@ -106,6 +107,7 @@ class Plane:
         self.judge = judge or Indifferent()
         self.outbox = Outbox()
         self.held = Held(bounds.held)
+        self.sent: Callable[[Forward], None] | None = None  # hears of what is sent, where somebody wants to
         self.turned_away = 0  # connections that were not even answered
         self.upstreams = Upstreams(self.outbox, bounds.connect_s)
         self.mirrors = Mirrors(self.upstreams, ledger, prefixes, bounds)

@@ -113,6 +113,8 @@ class Turn(Struct, eq=False):
         self._in_flight_at = name = endpoint.name
         plane.ledger.take(name)
         plane.prefixes.record(command.rungs, name)
+        if plane.sent is not None:
+            plane.sent(command)
         no_body = self._head.method == b"HEAD"
         self._sending = plane.upstreams.send(
             self, endpoint, command.head, command.body, no_body, command.repeat, command.hold

@@ -66,6 +66,7 @@ class Fleet:
         self._sick: set[str] = set()  # endpoints that fail their health check
         self._left: dict[str, dict[str, float]] = {}  # pool → model of an endpoint that left → until when it counts
         self._reported: dict[str, str] = {}  # model → base, as servers said last
+        self._kv_events: dict[str, str] = {}  # endpoint → why its prefixes do not go by them, "" where they do
         self._stale: set[str] = set()  # pools whose loads have changed
         self._refreshing = False
         self.judge = Judge(rule or EjectionRule(), self._judge, clock)
@@ -101,6 +102,7 @@ class Fleet:
             return
         before = self._loads.get(endpoint)
         self._loads[endpoint] = load
+        self.prefixes.fit(endpoint, load.capacity)
         if endpoint not in self._asked or before is None or before.models != load.models:
             self._asked.add(endpoint)
             self._rebuild(self._pools_of[endpoint])
@@ -130,6 +132,19 @@ class Fleet:
             self._later(max(_SETTLE_S, ejection.until - self._clock()), partial(self._eject, endpoint))
         self._rebuild(self.pools_of(endpoint))
 
+    def kv_events(self, notes: Mapping[str, str]) -> None:
+        """Whose KV events are to be read, and why they are not gone by ("" where they are)."""
+        before, self._kv_events = self._kv_events, dict(notes)
+        for endpoint in before.keys() | notes.keys():
+            if before.get(endpoint) != notes.get(endpoint):
+                self._rebuild(self.pools_of(endpoint))
+
+    def kv_event(self, endpoint: str, note: str) -> None:
+        """The same of one."""
+        if self._kv_events.get(endpoint, note) != note:
+            self._kv_events[endpoint] = note
+            self._rebuild(self.pools_of(endpoint))
+
     def ended(self, requests: Mapping[str, int]) -> None:
         """So many requests of these pools have ended."""
         self._standings.ended(requests)
@@ -145,6 +160,10 @@ class Fleet:
             if kind is None or pools[pool].kind == kind
             for endpoint in endpoints
         }
+
+    def reported(self, endpoint: str) -> Load | None:
+        """What the endpoint said last."""
+        return self._loads.get(endpoint)
 
     def pools_of(self, endpoint: str) -> tuple[str, ...]:
         return self._pools_of.get(endpoint, ())
@@ -274,6 +293,8 @@ class Fleet:
 
     def _let_serve(self, pool: Pool, endpoint: Endpoint) -> Endpoint:
         """A server takes requests once it was asked what it serves: a restarted one has lost its adapters."""
+        if endpoint.name in self._kv_events and pool.picking is not None and pool.picking.precise is not None:
+            endpoint = replace(endpoint, kv_events=self._kv_events[endpoint.name])
         if not endpoint.ready:
             return endpoint
         unasked = pool.kind == "inference" and endpoint.name not in self._asked

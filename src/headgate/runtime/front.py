@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headgate.exchange.edits import ServedAt
+from headgate.exchange.events import Forward
 from headgate.exchange.record import Record
 from headgate.exchange.router import Router
 from headgate.exchange.site import Limits, PoolView, Site
@@ -179,6 +180,10 @@ class Front:
         self.settle()
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
+
+    def learn(self, sent: Callable[[Forward], None] | None) -> None:
+        """`sent` wants to hear of each request that is sent to a server."""
+        self.plane.sent = sent
 
     async def serve(self, places: Sequence[Place]) -> None:
         """These are all places to serve; `contexts` has what they need. What stays is not disturbed."""

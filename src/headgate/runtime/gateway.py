@@ -24,6 +24,7 @@ from headgate.runtime.fleet import Fleet
 from headgate.runtime.front import Front, Options, Place, doors
 from headgate.runtime.health import Health
 from headgate.runtime.metrics import Metrics
+from headgate.runtime.precise import Precise
 from headgate.runtime.recall import Story
 from headgate.runtime.scrape import Scraper
 from headgate.runtime.sockets import Binding, bind, why_not
@@ -101,6 +102,9 @@ class Gateway:
             on_silence=self._silent,
         )
         self._health = Health(self._client, self.fleet.health)
+        front = self.serving if isinstance(self.serving, Front) else None
+        self._precise = Precise(self.fleet, self._client, front.learn if front is not None else None, say)
+        self.serving.metrics.add(self._precise.describe)
         self._watching: asyncio.Handle | None = None
 
     async def start(self) -> None:
@@ -147,6 +151,7 @@ class Gateway:
         await self.serving.stop(grace, idle)
         await self._scraper.stop()
         await self._health.stop()
+        await self._precise.stop()
         self._client.close()
 
     async def _listen(self, bound: Sequence[Bound]) -> None:
@@ -261,6 +266,7 @@ class Gateway:
         self._watching = None
         inference = self.fleet.endpoints(kind="inference")
         self._scraper.watch(endpoint for endpoint in inference.values() if endpoint.ready)
+        self._precise.watch(self.plan, inference)
         self._health.watch(
             (endpoint, pool.health)
             for pool in self.plan.pools.values()

@@ -69,7 +69,7 @@ class Metrics:
         self._mirrored = mirrored
         self._handshake_failures = handshake_failures
         self._certificates = certificates
-        self._also = also
+        self._also = list(also)
         self._requests: dict[tuple[str, str, str, str, int], _Series] = {}
         self._refused: dict[str, int] = {}
         self._traffic: dict[tuple[str, str], _Traffic] = {}
@@ -79,6 +79,10 @@ class Metrics:
         self._reloaded_at = 0.0
         self._errors = 0
         self._ejections: dict[str, int] = {}
+
+    def add(self, describe_it: Callable[[Page], None]) -> None:
+        """It writes families of its own."""
+        self._also.append(describe_it)
 
     def ejected(self, pools: Iterable[str]) -> None:
         """An endpoint of these pools was ejected."""

@@ -2,6 +2,9 @@
 
 from urllib.parse import parse_qs
 
+from msgspec import to_builtins
+from msgspec.structs import replace
+
 from headgate.sim import bodies, requests
 from headgate.sim.bodies import Ask
 from headgate.sim.catalog import missing
@@ -90,7 +93,13 @@ def server_load(service: Service, ask: Ask, now: float) -> Answered:
 
 
 def kv_event_sources(service: Service, ask: Ask, now: float) -> Answered:
-    return reply(200, {})
+    config = service.settings.kv_events
+    return reply(200, {"0": to_builtins(replace(config, publisher="zmq"))} if config.publishes else {})
+
+
+def reset_prefix_cache(service: Service, ask: Ask, now: float) -> Answered:
+    service.engine.blocks.clear()
+    return Reply(200, (), b"")
 
 
 def scale_out(service: Service, ask: Ask, now: float) -> Answered:

@@ -6,7 +6,7 @@ from math import inf
 
 from msgspec import Struct
 
-from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.endpoint import BYTES_PER_TOKEN, Endpoint, Load
 from headgate.fleet.latency import Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
@@ -15,7 +15,7 @@ from headgate.pick.expectation import Expectation, expect
 from headgate.pick.standing import Standing
 from headgate.sim.engine import Config, Engine, Output, Timeline, Work
 from headgate.trial.policies import Dice, Policy
-from headgate.trial.workload import BYTES_PER_TOKEN, Request
+from headgate.trial.workload import Request
 
 SCRAPE_S = 0.1
 
@@ -43,6 +43,8 @@ class _Fleet:
         self.ledger, self.index, self.latency = Ledger(), PrefixIndex(), Latency()
         self._endpoints = tuple([Endpoint(name, "127.0.0.1", 8000 + place) for name, place in self.places.items()])
         self._slots = config.max_loras
+        for name in self.places:
+            self.index.fit(name, config.num_blocks * config.block_size * BYTES_PER_TOKEN)
         self.scrape(0.0)
 
     def scrape(self, now: float) -> None:

@@ -10,7 +10,16 @@ from headgate.api.meta import Meta
 from headgate.api.rules.sameness import repeated
 from headgate.api.tree import planted
 from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, detector_ref
-from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing, PredictedLatency
+from headgate.api.written.plugins import (
+    KNOWN,
+    UNSUPPORTED,
+    Anything,
+    Cap,
+    Nothing,
+    Precise,
+    PredictedLatency,
+    TokenProcessor,
+)
 
 _GATES = ("flowControl", "populate-non-leader-datastore", "dataLayer", "enableLegacyMetrics")
 
@@ -69,6 +78,8 @@ def _plugin(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
 
 def _values(value: Any, path: Path) -> Iterator[Fault]:
     """What no type can say."""
+    if isinstance(value, Precise):
+        yield from _events(value, path)
     caps: tuple[Cap, ...] = getattr(value, "conditions", ())
     for i, cap in enumerate(caps):
         if cap.metric == "kv-cache-utilization" and cap.max_value > 1:
@@ -103,6 +114,35 @@ def _predicted(value: PredictedLatency, path: Path) -> Iterator[Fault]:
     ):
         if given:
             yield Fault((*path, name), f"no effect: {why}", "warning")
+
+
+def _events(value: Precise, path: Path) -> Iterator[Fault]:
+    """Much of what is published is about how another picker keeps its index."""
+    events, pods = value.kv_events_config, value.kv_events_config.pod_discovery_config
+    place = (*path, "kvEventsConfig")
+    if not events.discover_pods:
+        message = "without it nobody's events are read here: write true, and podDiscoveryConfig.socketPort"
+        yield Fault((*place, "discoverPods"), message)
+    without = (
+        (
+            (*path, "tokenProcessorConfig"),
+            value.token_processor_config != TokenProcessor(),
+            "servers say how large their blocks are",
+        ),
+        ((*path, "indexerConfig"), value.indexer_config is not None, "the index is kept in memory, and is bounded"),
+        ((*path, "speculativeIndexing"), value.speculative_indexing, "what was sent always counts, for 2 to 4 s"),
+        ((*path, "speculativeTTL"), bool(value.speculative_ttl), "what was sent always counts, for 2 to 4 s"),
+        ((*place, "zmqEndpoint"), bool(events.zmq_endpoint), "each server is asked at its own socketPort"),
+        ((*place, "concurrency"), events.concurrency != 4, "there is one process"),
+        (
+            (*place, "podDiscoveryConfig"),
+            bool(pods.pod_label_selector or pods.pod_namespace),
+            "the pool's selector says whose events are read, podLabelSelector and podNamespace nothing",
+        ),
+    )
+    for where, there, why in without:
+        if there:
+            yield Fault(where, f"no effect: {why}", "warning")
 
 
 def _profiles(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterator[Fault]:

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from headgate.api.meta import Meta
-from headgate.api.picker import PickerConfig, Picking, Plugin
+from headgate.api.picker import PRECISE, PRECISE_SCORER, PickerConfig, Picking, Plugin, goes_by_events
 from headgate.api.tree import Tree
 from headgate.api.written.plugins import KNOWN, Role
 
@@ -84,15 +84,28 @@ def picking(written: WrittenPickerConfig) -> Picking:
     for plugin in written.plugins:
         for role in KNOWN[plugin.type].roles:
             beside.setdefault(role, []).append(_plugin(plugin))
+    scorers = tuple(roles.get("scorer", ()))
     return Picking(
         profile=profile.name if profile else "default",
         filters=tuple(roles.get("filter", ())),
-        scorers=tuple(roles.get("scorer", ())),
+        scorers=scorers,
         picker=next(iter(roles.get("picker", ())), None),
         detector=_plugin(plugins[detector]) if detector in plugins else None,
         predictor=next(iter(beside.get("producer", ())), None),
         admitters=tuple(beside.get("admitter", ())),
+        precise=_precise(written, scorers),
     )
+
+
+def _precise(written: WrittenPickerConfig, scorers: tuple[Plugin, ...]) -> Plugin | None:
+    """What some of the scorers go by; the older scorer brings its own, unless there is one beside it."""
+    beside = next((_plugin(one) for one in written.plugins if one.type == PRECISE), None)
+    for scorer in scorers:
+        if scorer.type == PRECISE_SCORER:
+            return beside or scorer
+        if beside is not None and goes_by_events(scorer, beside):
+            return beside
+    return None
 
 
 def detector_ref(written: WrittenPickerConfig) -> str:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from headgate.api.formats import Duration, LabelKey
+from headgate.api.meta import Port
 
 Role = Literal["filter", "scorer", "picker", "handler", "detector", "admitter", "producer", "beside"]
 
@@ -96,6 +97,43 @@ class Concurrency(Struct, frozen=True, rename="camel", omit_defaults=True):
     in_flight_load_producer_name: str = ""
 
 
+class TokenProcessor(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How another picker names blocks. Here the server says how large they are."""
+
+    block_size: Count = 0
+    block_size_tokens: Count = 0
+    hash_seed: str = ""
+    hash_algorithm: Literal["", "cbor-fnv", "xxh64"] = ""
+
+
+class PodDiscovery(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`replay_socket_port` 0: there is none. Which Pods there are, the pool's selector says."""
+
+    socket_port: Port = 5557
+    replay_socket_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
+    pod_label_selector: str = ""
+    pod_namespace: str = ""
+
+
+class KvEvents(Struct, frozen=True, rename="camel", omit_defaults=True):
+    topic_filter: str = "kv@"
+    engine_type: Literal["vllm", "sglang"] = "vllm"
+    concurrency: Count = 4
+    discover_pods: bool = True
+    pod_discovery_config: PodDiscovery = PodDiscovery()
+    zmq_endpoint: str = ""
+
+
+class Precise(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """By KV events. Of `indexer_config` and what else is about another picker's index nothing has an effect."""
+
+    token_processor_config: TokenProcessor = TokenProcessor()
+    indexer_config: Any = None
+    kv_events_config: KvEvents = KvEvents()
+    speculative_indexing: bool = False
+    speculative_ttl: str = msgspec.field(default="", name="speculativeTTL")
+
+
 class Picker(Struct, frozen=True, rename="camel", omit_defaults=True):
     max_num_of_endpoints: Some = 1
 
@@ -154,6 +192,7 @@ KNOWN: Mapping[str, Known] = {
     "running-requests-size-scorer": Known(("scorer",)),
     "lora-affinity-scorer": Known(("scorer",)),
     "prefix-cache-scorer": Known(("scorer",), Prefix),
+    "precise-prefix-cache-scorer": Known(("scorer",), Precise),
     "load-aware-scorer": Known(("scorer",), LoadAware),
     "active-request-scorer": Known(("scorer",), Active),
     "context-length-aware": Known(("filter", "scorer"), ContextLength),
@@ -174,6 +213,7 @@ KNOWN: Mapping[str, Known] = {
     "slo-headroom-tier-filter": Known(("filter",), HeadroomTier),
     "latency-slo-admitter": Known(("admitter",), LatencyAdmission),
     "predicted-latency-producer": Known(("producer",), PredictedLatency),
+    "precise-prefix-cache-producer": Known(("beside",), Precise),
     # What another picker is told to do, and this one always does.
     "openai-parser": Known(("beside",)),
     "anthropic-parser": Known(("beside",)),
@@ -186,10 +226,10 @@ KNOWN: Mapping[str, Known] = {
     "approx-prefix-cache-producer": Known(("beside",), Anything),
     "inflight-load-producer": Known(("beside",), Anything),
     "token-producer": Known(("beside",), Anything),
+    "endpoint-notification-source": Known(("beside",), Anything),
 }
 
 _SPLIT = "prefill and decode are not split here"
-_PRECISE = "KV events are not read here; write prefix-cache-scorer, which works by what was sent where"
 _ONE_CLUSTER = "there is one cluster here"
 _FLOW = "there is no flow control here"
 
@@ -204,8 +244,6 @@ UNSUPPORTED: Mapping[str, str] = {
     "always-disagg-multimodal-decider": _SPLIT,
     "data-parallel-profile-handler": "write all ports of the ranks in the pool's `targetPorts`; each is an endpoint",
     "header-profile-handler": "a pool has one profile here",
-    "precise-prefix-cache-scorer": _PRECISE,
-    "precise-prefix-cache-producer": _PRECISE,
     "burst-prefix-cache-producer": "what was sent counts at once here, so a burst finds its prefix by itself",
     "no-hit-lru-scorer": "write active-request-scorer, which spreads what is new by what is under way",
     "token-load-scorer": "write active-request-scorer, which counts requests",
@@ -238,7 +276,6 @@ UNSUPPORTED: Mapping[str, str] = {
             "disaggregatedset-rollout-screener",
             "endpoint-attribute-filter",
             "endpoint-attribute-scorer",
-            "endpoint-notification-source",
             "header-label-affinity-scorer",
             "k8s-notification-source",
             "p2p-source-producer",

@@ -130,6 +130,7 @@ class Picture:
     def _put(self, kind: str, name: str, value: Any, changed: set[str], loaded: set[str]) -> None:
         if kind == "load":
             self._gauges[name] = value
+            self.prefixes.fit(name, value.capacity)
             loaded.add(name)
         elif kind == "models":
             self._models[name] = value
