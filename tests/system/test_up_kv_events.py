@@ -160,7 +160,7 @@ def test_a_server_that_restarts_is_followed_anew(tmp_path: Path) -> None:
         first = gate.ask(PROMPT)["address"]
         gate.until(lambda: "KV events" in gate.known_by())
         os.kill(gate.servers()[first.partition(":")[0]], signal.SIGKILL)
-        gate.until(lambda: gate.metrics()["headgate_pool_endpoints"] == 2 and gate.known_by() == {_EARLY}, 30)
+        gate.until(lambda: gate.known_by() == {_EARLY} and gate.metrics()["headgate_endpoint_ready"] == 2, 30)
         told = gate.ask(PROMPT)
         assert share(told, first) == 0.0
 
