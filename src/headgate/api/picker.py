@@ -23,14 +23,44 @@ class Plugin(Struct, frozen=True, omit_defaults=True):
         return self.name or self.type
 
 
+class Band(Struct, frozen=True, omit_defaults=True):
+    """Requests of one priority that wait: how many at most, and in what order they go. None: as by default."""
+
+    max_requests: int = 5000
+    max_bytes: int = 1_000_000_000
+    fairness: Plugin | None = None
+    ordering: Plugin | None = None
+
+
+class FlowControl(Struct, frozen=True, omit_defaults=True):
+    """What `flowControl` comes to, where its feature gate is on. Limits of 0 are none, and so are times of 0.
+
+    `bands` are those that were written, by priority; `default` stands for all others, `negative` for those below 0.
+    """
+
+    max_requests: int = 0
+    max_bytes: int = 0
+    ttl_s: float = 60.0
+    no_endpoint_ttl_s: float = 60.0
+    default: Band = Band()
+    negative: Band = Band()
+    bands: Mapping[int, Band] = {}
+    usage: Plugin | None = None
+    evicts: bool = False
+
+
 class Picking(Struct, frozen=True, omit_defaults=True):
-    """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them."""
+    """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them.
+
+    `flow` is None where requests do not queue.
+    """
 
     profile: str = "default"
     filters: tuple[Plugin, ...] = ()
     scorers: tuple[Plugin, ...] = ()
     picker: Plugin | None = None
     detector: Plugin | None = None
+    flow: FlowControl | None = None
 
 
 class PickerConfig(Struct, frozen=True):
