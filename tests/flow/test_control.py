@@ -84,7 +84,7 @@ def test_what_may_be_shed_gives_way_where_the_whole_queue_is_full():
     old, new, lowest = pool.ask(-1), pool.ask(-1), pool.ask(-2)
     first, second = pool.ask(0), pool.ask(1)
     assert outcomes(lowest, new, old) == ["evicted-priority", "evicted-priority", "queued"]
-    assert pool.control.dropped == [lowest, new]
+    assert pool.control.decided == [lowest, new]
     assert outcomes(first, second, pool.ask(-1), pool.ask(0), pool.ask(0)) == [
         "queued",
         "queued",
@@ -182,7 +182,7 @@ def test_at_the_end_all_are_told():
     pool = Pool()
     _, first, second = pool.ask(), pool.ask(1), pool.ask()
     pool.control.close(pool.now)
-    assert set(pool.control.dropped) == {first, second}
+    assert set(pool.control.decided) == {first, second}
     assert outcomes(first, second, pool.ask()) == ["rejected-shutting-down"] * 3
     assert pool.control.queued == 0
 
@@ -192,7 +192,7 @@ def test_other_rules_count_for_who_waits_already():
     pool.ask()
     old, high, new = pool.ask(0), pool.ask(1), pool.ask(0)
     pool.control.configure(Discipline(max_requests=2, ttl_s=7.0), pool.now)
-    assert pool.control.dropped == [new]
+    assert pool.control.decided == [new]
     assert new.outcome == "evicted-queue-pressure"
     assert pool.control.queued == 2
     assert [pool.end(), pool.end()] == [[high], [old]]

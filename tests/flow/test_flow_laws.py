@@ -69,7 +69,7 @@ class World:
                 self.over[ticket.number] = ticket
 
     def drain(self):
-        dropped, self.pool.control.dropped[:] = self.pool.control.dropped[:], []
+        dropped, self.pool.control.decided[:] = self.pool.control.decided[:], []
         self.note(dropped, {"evicted-priority", "evicted-queue-pressure", "rejected-shutting-down"})
 
     def ask(self, priority, flow, size, ttl_s, ttft_s):

@@ -40,7 +40,7 @@ _SMOOTH = 0.1
 class Control:
     """Mutable, owned by the edge. `share` is how many processes dispatch to the same endpoints.
 
-    What it decides about tickets that are not the one at hand it puts into `dropped`: whoever calls takes them out.
+    What it decides about tickets that are not the one at hand it puts into `decided`: whoever calls takes them out.
     The pool's fullness is worked out where it has to be: at most once each time that loads come or requests end, and
     not at all for a request that fits in any case, which costs 1 µs.
     """
@@ -48,7 +48,7 @@ class Control:
     def __init__(self, discipline: Discipline, gauge: Gauge, *, share: int = 1) -> None:
         self.discipline = discipline
         self.gauge = gauge
-        self.dropped: list[Ticket] = []
+        self.decided: list[Ticket] = []
         self.queued = 0
         self.bytes = 0
         self.closing = False
@@ -238,7 +238,14 @@ class Control:
         self.closing = True
         for ticket in [ticket for band in self._bands.values() for ticket in band.tickets.values()]:
             self._take_out(ticket, SHUTTING_DOWN, now)
-            self.dropped.append(ticket)
+            self.decided.append(ticket)
+
+    def disband(self, now: float) -> None:
+        """There are no queues any more: all that wait may go."""
+        for ticket in [ticket for band in self._bands.values() for ticket in band.tickets.values()]:
+            self._take_out(ticket, DISPATCHED, now)
+            self.decided.append(ticket)
+        self.under_way.clear()
 
     def retry_after_s(self, priority: int) -> int:
         """When to try again: once those that wait now have gone, at the pace at which they do, within a minute."""
@@ -264,7 +271,7 @@ class Control:
             found.append(ticket)
         for ticket in found:
             del self.under_way[ticket.number]
-            ticket.outcome, ticket.left = EVICTED, now
+            ticket.outcome = EVICTED
         self._looked_at = not found
         return found
 
@@ -291,7 +298,7 @@ class Control:
 
     def _drop(self, ticket: Ticket, why: str, now: float) -> None:
         self._refuse(ticket, why, now)
-        self.dropped.append(ticket)
+        self.decided.append(ticket)
 
     def _put(self, band: Band, ticket: Ticket) -> None:
         band.add(ticket, self.discipline.ttl_s)
@@ -347,6 +354,6 @@ class Control:
                 if not self._over(1 - len(leaving), ticket.size - size):
                     for one in leaving:
                         self._take_out(one, EVICTED_PRIORITY, now)
-                        self.dropped.append(one)
+                        self.decided.append(one)
                     return True
         return False

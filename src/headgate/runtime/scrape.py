@@ -21,6 +21,7 @@ _AT_MOST = 2500  # metrics pages in all, whatever is said: about a third of a co
 _BACK_OFF_S = 2.0  # the longest pause after failures
 _ABSENT_S = 30.0  # between two asks for what answered 404
 _REFRESH_S = 0.1  # the least between two asks for models, whoever wants them
+_SOON_S = 0.02  # the least between two asks for metrics
 _TIMEOUT_S = 1.0
 _FULL_S = 0.005  # until it is looked again whether one of them has answered
 _GOLDEN = 0.618034  # its multiples, modulo 1, spread evenly however many there are
@@ -29,7 +30,7 @@ _GOLDEN = 0.618034  # its multiples, modulo 1, spread evenly however many there 
 class _Question:
     """One path of one endpoint: when it was asked, and what came of it."""
 
-    __slots__ = ("absent", "asked_at", "error", "failures", "give_up", "path", "request", "running", "wanted")
+    __slots__ = ("absent", "asked_at", "error", "failures", "give_up", "least", "path", "request", "running", "wanted")
 
     def __init__(self, path: str, endpoint: Endpoint) -> None:
         self.path = path
@@ -38,6 +39,7 @@ class _Question:
         self.asked_at = float("-inf")
         self.running = False
         self.wanted = False  # sooner than its turn
+        self.least = _REFRESH_S
         self.absent = False  # 404: this server has no such thing
         self.failures = 0
         self.error = ""
@@ -46,7 +48,7 @@ class _Question:
         if self.running:
             return float("inf")
         if self.wanted:
-            return self.asked_at + _REFRESH_S
+            return self.asked_at + self.least
         if self.absent:
             return self.asked_at + _ABSENT_S
         if self.failures:
@@ -124,12 +126,18 @@ class Scraper:
                 self._client.forget(*_place(target.endpoint))
         self._rounds.soon()
 
-    def refresh(self, endpoints: Iterable[str]) -> None:
-        """Ask these (by name) for their models now, if that was not done in the last 0.1 s: something has changed."""
+    def refresh(self, endpoints: Iterable[str], *, loads: bool = False) -> None:
+        """Ask these (by name) for their models now, if that was not done in the last 0.1 s: something has changed.
+
+        With `loads` for their metrics too, if that was not done in the last 0.02 s, or longer in large fleets.
+        """
+        least = min(self._pace(), max(_SOON_S, len(self._targets) / _PER_SECOND))
         for name in endpoints:
             target = self._targets.get(name)
             if target is not None:
                 target.models.wanted = True
+                if loads and not (target.metrics.failures or target.metrics.absent):
+                    target.metrics.wanted, target.metrics.least = True, least
         self._rounds.soon()
 
     @property
