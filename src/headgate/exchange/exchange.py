@@ -99,6 +99,11 @@ class Exchange(Struct, eq=False):
         """Bytes of the body that are kept, for as long as it may have to be sent again."""
         return len(self._body)
 
+    def may_be_told(self, owner: object) -> None:
+        """Whom to tell where this request has to give way to another one."""
+        if self._place is not None:
+            self._place.may_be_told(owner)
+
     def feed(self, event: Event) -> Command:
         """The one thing to do next."""
         return _FEED[type(event)](self, event)

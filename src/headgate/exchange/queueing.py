@@ -73,6 +73,11 @@ class Place(Struct, eq=False):
             return None
         return self._drop()
 
+    def may_be_told(self, owner: object) -> None:
+        """Only where it may come to that: each would keep the other one alive."""
+        if self._control.under_way.get(self.ticket.number) is self.ticket:
+            self.ticket.owner = owner
+
     def answered(self, now: float) -> None:
         """The client has begun to hear what the server says."""
         self._control.answered(self.ticket, now)
@@ -80,6 +85,7 @@ class Place(Struct, eq=False):
     def leave(self, now: float) -> None:
         """It has ended, in whatever way."""
         self._control.leave(self.ticket, now)
+        self.ticket.owner = None
         if self._record.stay is None:
             self._note()
 

@@ -43,7 +43,7 @@ class Queues:
             if ticket is None:
                 self._evict(control)
                 return
-            ticket.owner.wake()
+            _owner(ticket).wake()
         asyncio.get_running_loop().call_soon(self.changed, pool)
 
     def sweep(self, now: float) -> None:
@@ -51,7 +51,7 @@ class Queues:
         for pool, control in list(self.controls.items()):
             if control.queued or control.decided:
                 for ticket in control.expire(now):
-                    ticket.owner.wake()
+                    _owner(ticket).wake()
                 self.changed(pool)
 
     def close(self, now: float) -> bool:
@@ -69,9 +69,16 @@ class Queues:
 
     def _tell(self, control: Control) -> None:
         while control.decided:
-            control.decided.pop(0).owner.wake()
+            _owner(control.decided.pop(0)).wake()
 
     def _evict(self, control: Control) -> None:
         if control.under_way:
             for ticket in control.victims(monotonic()):
-                ticket.owner.evict()
+                _owner(ticket).evict()
+
+
+def _owner(ticket: "Ticket") -> "Turn":
+    """The turn, which is told this once: each would keep the other one alive."""
+    turn: Turn = ticket.owner
+    ticket.owner = None
+    return turn

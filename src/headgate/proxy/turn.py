@@ -116,6 +116,8 @@ class Turn(Struct, eq=False):
         self._deadline, self._touched = command.deadline, plane.now
         self._in_flight_at = name = endpoint.name
         plane.ledger.take(name)
+        if plane.queues.controls:
+            self._exchange.may_be_told(self)
         plane.prefixes.record(command.rungs, name)
         no_body = self._head.method == b"HEAD"
         self._sending = plane.upstreams.send(
