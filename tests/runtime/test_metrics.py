@@ -17,6 +17,10 @@ from headgate.fleet.held_blocks import HeldBlocks
 from headgate.fleet.latency import Foresight, Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
+from headgate.flow.control import Control
+from headgate.flow.discipline import Discipline
+from headgate.flow.gauge import Gauge
+from headgate.pick.detector import Detector
 from headgate.pick.expectation import Expectation
 from headgate.pick.profile import DEFAULT
 from headgate.pick.standing import Standing
@@ -28,6 +32,7 @@ from headgate.runtime.front import describe_load
 from headgate.runtime.kv_events import Follower
 from headgate.runtime.learner import Learner
 from headgate.runtime.metrics import Metrics
+from headgate.runtime.queueing import Queueing
 from headgate.runtime.watchdog import Watchdog
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -106,7 +111,9 @@ class _World:
         view = PoolView(Pool("default/pool", "default", {}, (8000,)), standing, DEFAULT)
         self.parked = {"default/pool": [1, 2, 3]}
         self.plane = Plane(self.ledger, PrefixIndex(), lambda record: None)
-        also = (partial(describe_load, self.plane), Watchdog(None).describe)
+        control = Control(Discipline(max_requests=9, max_bytes=9), Gauge(Detector(), self.ledger))
+        self.queueing = Queueing({"default/pool": control})
+        also = (partial(describe_load, self.plane), Watchdog(None).describe, self.queueing.describe)
         self.metrics = Metrics(self.ledger, lambda: [view], lambda: 5, self.parked, lambda: 7, lambda: 9, also=also)
 
     def read(self) -> dict[Sample, float]:

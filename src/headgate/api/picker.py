@@ -32,11 +32,38 @@ def goes_by_events(scorer: Plugin, precise: Plugin) -> bool:
     return scorer.type == PRECISE_SCORER or (scorer.type == "prefix-cache-scorer" and named == precise.called)
 
 
+class Band(Struct, frozen=True, omit_defaults=True):
+    """Requests of one priority that wait: how many at most, and in what order they go. None: as by default."""
+
+    max_requests: int = 5000
+    max_bytes: int = 1_000_000_000
+    fairness: Plugin | None = None
+    ordering: Plugin | None = None
+
+
+class FlowControl(Struct, frozen=True, omit_defaults=True):
+    """What `flowControl` comes to, where its feature gate is on. Limits of 0 are none, and so are times of 0.
+
+    `bands` are those that were written, by priority; `default` stands for all others, `negative` for those below 0.
+    """
+
+    max_requests: int = 0
+    max_bytes: int = 0
+    ttl_s: float = 60.0
+    no_endpoint_ttl_s: float = 60.0
+    default: Band = Band()
+    negative: Band = Band()
+    bands: Mapping[int, Band] = {}
+    usage: Plugin | None = None
+    evicts: bool = False
+
+
 class Picking(Struct, frozen=True, omit_defaults=True):
     """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them.
 
     `predictor` is how latencies are predicted, where that is said; `admitters` decide whether a request may be sent.
-    `precise` is what reads KV events, None where no scorer wants to know of them.
+    `precise` is what reads KV events, None where no scorer wants to know of them. `flow` is None where requests do not
+    queue.
     """
 
     profile: str = "default"
@@ -47,6 +74,7 @@ class Picking(Struct, frozen=True, omit_defaults=True):
     predictor: Plugin | None = None
     admitters: tuple[Plugin, ...] = ()
     precise: Plugin | None = None
+    flow: FlowControl | None = None
 
 
 class PickerConfig(Struct, frozen=True):

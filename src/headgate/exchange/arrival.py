@@ -23,6 +23,7 @@ from headgate.exchange.router import Asking, Routes, find_route, find_shared, ho
 from headgate.exchange.site import Site, Way, reachable
 from headgate.exchange.slo import with_slos
 from headgate.exchange.stream_options import takes_options, with_usage
+from headgate.exchange.wishes import Wishes
 from headgate.fleet.prefix import ladder
 from headgate.pick.decision import Ask
 from headgate.plan.plan import Backend, Redirect, Route
@@ -46,6 +47,7 @@ class Job(Struct, frozen=True, gc=False):
     ends: float | None
     hides: bool = False
     caller: Caller = ANYONE
+    wishes: Wishes | None = None
 
     def over(self, asked_at: float, now: float) -> str:
         """Which limit is over, in words."""
@@ -255,6 +257,8 @@ def _for_pool(
         repeatable,
         event.now + whole if whole else None,
         asking is not None,
+        ANYONE,
+        head.wishes,
     )
     if way.dressed:
         job = replace(job, caller=recognise(event, site, view, way))

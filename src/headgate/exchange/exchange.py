@@ -32,6 +32,7 @@ from headgate.exchange.events import (
     Decoded,
     Ended,
     Event,
+    Evicted,
     Failed,
     Forward,
     Gone,
@@ -46,11 +47,13 @@ from headgate.exchange.events import (
 from headgate.exchange.lesson import begin, end, let_go
 from headgate.exchange.models import unknown_model
 from headgate.exchange.passage import Passage, pass_whole, passage
+from headgate.exchange.queueing import Place, enter
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import refuse, sentence
 from headgate.exchange.request import wire
 from headgate.exchange.site import PoolView, Site, reachable
 from headgate.fleet.endpoint import Endpoint
+from headgate.flow.control import Control
 from headgate.pick.choose import choose
 from headgate.pick.decision import Decision
 from headgate.pick.hold import hold
@@ -91,11 +94,17 @@ class Exchange(Struct, eq=False):
     _spent: int = 0  # of the pool's budget of retries
     _passage: Passage | None = None
     _sse: bool = False
+    _place: Place | None = None  # in the pool's queues, once it came to them
 
     @property
     def held(self) -> int:
         """Bytes of the body that are kept, for as long as it may have to be sent again."""
         return len(self._body)
+
+    def may_be_told(self, owner: object) -> None:
+        """Whom to tell where this request has to give way to another one."""
+        if self._place is not None:
+            self._place.may_be_told(owner)
 
     def feed(self, event: Event) -> Command:
         """The one thing to do next."""
@@ -136,7 +145,11 @@ class Exchange(Struct, eq=False):
                 why = f"No endpoint of the pool {record.pool} serves the model `{ask.model}` at the moment."
                 return self._wait(now, view, why)
             return self._respond(unknown_model(record.model, reachable(site, self._job.way.routes)), now)
-        if ask.priority < 0 and view.saturated(now):
+        if view.control is not None:
+            held = self._queue(view.control, now)
+            if held is not None:
+                return held
+        elif ask.priority < 0 and view.saturated(now):
             message = f"The pool {record.pool} is saturated, and this request's priority ({ask.priority}) is below 0."
             return self._respond(refuse(429, message, code="saturated", headers=_SATURATED), now)
         if job.way.bare and not self._excluded:
@@ -149,6 +162,31 @@ class Exchange(Struct, eq=False):
                 return self._respond(refuse(429, sentence(decision.why), code="saturated", headers=_SATURATED), now)
             return self._wait(now, view, sentence(decision.why), room=decision.emptied == NO_ROOM)
         return self._forward(decision, now)
+
+    def _queue(self, control: Control, now: float) -> Command | None:
+        """What to do as long as it is not its turn; None where it may go, and ever after."""
+        place = self._place
+        if place is None:
+            entered = enter(control, self._job, len(self._body), self.record, now)
+            if type(entered) is Respond:
+                return self._respond(entered, now)
+            assert isinstance(entered, Place)
+            self._place = place = entered
+        elif place.passed:
+            return None
+        told = place.ask(self._job.ends, now)
+        if type(told) is Wait:
+            self.state = State.WAITING
+            return told
+        if told is not None:
+            assert isinstance(told, Respond)
+            return self._respond(told, now)
+        self._wait_until = now + self._site.limits.wait_s  # for an endpoint
+        return None
+
+    def _evicted(self, event: Evicted) -> Command:
+        assert self._place is not None
+        return self._respond(self._place.evicted(), event.now)
 
     def _choose(self, view: PoolView) -> Decision:
         job, ask = self._job, self._job.ask
@@ -240,6 +278,8 @@ class Exchange(Struct, eq=False):
         if self._spent and head.status < 500 and (view := self._site.pools.get(record.pool)) is not None:
             view.budget.pay_back(self._spent, now)
         self.state = _RELAYING
+        if self._place is not None:
+            self._place.answered(now)
         record.error = ""  # of an earlier try: `tries` tells that there was one
         self._body = b""  # nothing is sent again from here on, and a stream may last for long
         record.status, record.answered_at = head.status, now
@@ -404,6 +444,8 @@ class Exchange(Struct, eq=False):
         record = self.record
         self.state = _DONE
         record.ended_at = now
+        if self._place is not None:
+            self._place.leave(now)
         if self._passage is not None:
             self._passage.account(record)
         if record.expected is not None:
@@ -418,5 +460,6 @@ _FEED: dict[type[Event], Callable[[Exchange, Any], Command]] = {
     Answered: Exchange._answered,
     Ended: Exchange._ended,
     Failed: Exchange._failed,
+    Evicted: Exchange._evicted,
     Gone: Exchange._gone,
 }

@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from headgate.exchange.usage import Usage
+from headgate.flow.ticket import Stay
 from headgate.pick.decision import Decision
 from headgate.pick.expectation import Expectation
 
@@ -49,6 +50,7 @@ class Record(Struct):
     ended_at: float = 0.0
     decisions: tuple[Decision, ...] = ()
     expected: Expectation | None = None  # of the last try, where the pool predicts
+    stay: Stay | None = None  # in the pool's queues, where it has flow control
 
     def account(self, usage: Usage) -> None:
         self.prompt_tokens, self.cached_tokens, self.completion_tokens = usage.prompt, usage.cached, usage.completion

@@ -16,6 +16,7 @@ from headgate.exchange.keys import Gate
 from headgate.exchange.resolve import Resolution
 from headgate.exchange.router import Asking, CompiledRoute, Router, Routes, find_route
 from headgate.fleet.endpoint import Served
+from headgate.flow.control import Control
 from headgate.pick.profile import Profile
 from headgate.pick.saturation import saturation
 from headgate.pick.standing import Standing
@@ -31,6 +32,7 @@ class PoolView(Struct):
     `served` unites the model lists of the endpoints that are ready; `listed` says that at least one such list is known:
     only then is a model that is not in `served` known to be missing. `declared` are the models that are expected here
     although no endpoint may serve them at the moment: those of InferenceModels and rules, and those served lately.
+    `control` has the queues, where requests queue.
     """
 
     pool: Pool
@@ -41,6 +43,7 @@ class PoolView(Struct):
     declared: frozenset[str] = frozenset()
     ray: bool = False
     budget: Budget = msgspec.field(default_factory=Budget)
+    control: Control | None = None
 
     def spend(self, now: float) -> bool:
         """Whether one more request may be sent again; if so, that is counted."""

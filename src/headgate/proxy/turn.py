@@ -18,6 +18,7 @@ from headgate.exchange.events import (
     Decode,
     Decoded,
     Ended,
+    Evicted,
     Failed,
     Forward,
     Gone,
@@ -99,7 +100,10 @@ class Turn(Struct, eq=False):
                 self._timer = asyncio.get_running_loop().call_later(max(0.0, command.until - monotonic()), self.wake)
                 return
             self._pool, self._deadline = command.pool, command.until
-            self._plane.park(command.pool, self, room=command.room)
+            if command.ticket is None:
+                self._plane.park(command.pool, self, room=command.room)
+            else:
+                self._plane.queue(command.pool, self, command.ticket)
         elif type(command) is Decode:
             self._plane.decoding.begin(self, command.coding, command.body, self._plane.bounds.body)
 
@@ -112,6 +116,8 @@ class Turn(Struct, eq=False):
         self._deadline, self._touched = command.deadline, plane.now
         self._in_flight_at = name = endpoint.name
         plane.ledger.take(name)
+        if plane.queues.controls:
+            self._exchange.may_be_told(self)
         plane.prefixes.record(command.rungs, name)
         if plane.sent is not None:
             plane.sent(command)
@@ -314,6 +320,8 @@ class Turn(Struct, eq=False):
             self._in_flight_at = ""
             if plane.waiting.crowded:
                 plane.waiting.freed(self._exchange.record.pool)
+            if plane.queues.controls:
+                plane.queues.changed(self._exchange.record.pool)
 
     def _let_go(self) -> None:
         """Of what runs at a server; it must notice, so that it can free what it holds."""
@@ -369,6 +377,13 @@ class Turn(Struct, eq=False):
         self._unpark()
         self._deadline = None
         self.do(self._exchange.feed(Woken(monotonic())))
+
+    def evict(self) -> None:
+        """Another request needs its place at the server; nothing of an answer has gone to the client."""
+        self._unpark()
+        self._deadline = None
+        self._let_go()
+        self.do(self._exchange.feed(Evicted(monotonic())))
 
     def sweep(self, now: float, *, paused: bool) -> None:
         """`paused`: the client takes nothing at the moment."""

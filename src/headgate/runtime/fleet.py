@@ -46,6 +46,7 @@ class Fleet:
         slow_start_s: float = 10.0,
         room: Room | None = None,
         profile: Profile = DEFAULT,
+        queueing: bool = False,
     ) -> None:
         self.ledger = Ledger() if ledger is None else ledger
         self.prefixes = PrefixIndex() if prefixes is None else prefixes
@@ -71,7 +72,10 @@ class Fleet:
         self._refreshing = False
         self.judge = Judge(rule or EjectionRule(), self._judge, clock)
         self._judged = judged
-        self._standings = Standings(self.ledger, self.prefixes, self._grow, later, clock, slow_start_s, room, profile)
+        self._standings = Standings(
+            self.ledger, self.prefixes, self._grow, later, clock, slow_start_s, room, profile, queueing
+        )
+        self.controls = self._standings.controls
 
     # What changes.
 
@@ -280,15 +284,17 @@ class Fleet:
         expected = {target.model for rule in pool.rules for target in rule.targets}
         for model in pool.models.values():
             expected.update([target.model for target in model.targets] or [model.name])
+        standing = self._standings.make(pool, endpoints, self._loads)
         return PoolView(
             pool=pool,
-            standing=self._standings.make(pool, endpoints, self._loads),
+            standing=standing,
             profile=self._standings.profile(pool),
             served=served,
             listed=listed,
             declared=self._expected.get(pool.name, frozenset()) | expected | self._left.get(pool.name, {}).keys(),
             ray=any(endpoint.ray for endpoint in endpoints),
             budget=self._standings.budget(pool.name),
+            control=self._standings.control(pool, standing),
         )
 
     def _let_serve(self, pool: Pool, endpoint: Endpoint) -> Endpoint:

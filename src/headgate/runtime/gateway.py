@@ -25,6 +25,7 @@ from headgate.runtime.front import Front, Options, Place, doors
 from headgate.runtime.health import Health
 from headgate.runtime.metrics import Metrics
 from headgate.runtime.precise import Precise
+from headgate.runtime.queueing import QueueRow
 from headgate.runtime.recall import Story
 from headgate.runtime.scrape import Scraper
 from headgate.runtime.sockets import Binding, bind, why_not
@@ -53,6 +54,7 @@ class Serving(Protocol):
     def failing_changed(self) -> None: ...
     async def explain(self, request_id: str, *, text: bool) -> Story: ...
     async def latest(self) -> list[Line]: ...
+    async def queues(self) -> list[QueueRow]: ...
     async def page(self) -> Page: ...
 
 
@@ -84,6 +86,7 @@ class Gateway:
         rule, room = EjectionRule(options.eject_after), options.room if options.room != Room() else None
         make = partial(Fleet, changed, loaded, later, judged=self._judged, rule=rule)
         make = partial(make, slow_start_s=options.slow_start_s, room=room, profile=PROFILES[options.profile])
+        make = partial(make, queueing=options.flow_control)
         self.serving: Serving
         if options.workers == 1:
             self.fleet = make()
@@ -253,9 +256,11 @@ class Gateway:
         return self.fleet.why_not(endpoint) or self._scraper.errors.get(endpoint, "")
 
     def _ask_for_models(self, pools: Collection[str]) -> None:
-        """Requests wait for these: who may have loaded their models meanwhile is asked at once."""
+        """Requests wait for these: who may have loaded their models meanwhile, or have room now, is asked at once."""
         views = [view for name in pools if (view := self.fleet.views.get(name)) is not None]
-        self._scraper.refresh(endpoint.name for view in views for endpoint in view.standing.endpoints)
+        for view in views:
+            names = [endpoint.name for endpoint in view.standing.endpoints]
+            self._scraper.refresh(names, loads=view.control is not None)
 
     def _watch(self) -> None:
         """Soon, and once for all changes of this moment."""

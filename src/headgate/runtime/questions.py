@@ -18,13 +18,14 @@ _LONG = 4096  # bytes of a page of which only the part that matters is worth ask
 class Question:
     """One path of one endpoint: when it was asked, and what came of it."""
 
-    __slots__ = ("absent", "asked_at", "error", "failures", "give_up", "path", "request", "running", "wanted")
+    __slots__ = ("absent", "asked_at", "error", "failures", "give_up", "least", "path", "request", "running", "wanted")
 
     def __init__(self, path: str, endpoint: Endpoint) -> None:
         self.give_up: Callable[[], None] | None = None  # where it is asked without a task
         self.asked_at = float("-inf")
         self.running = False
         self.wanted = False  # sooner than its turn
+        self.least = _REFRESH_S
         self.absent = False  # 404: this server has no such thing
         self.failures = 0
         self.error = ""
@@ -39,7 +40,7 @@ class Question:
         if self.running:
             return float("inf")
         if self.wanted:
-            return self.asked_at + _REFRESH_S
+            return self.asked_at + self.least
         if self.absent:
             return self.asked_at + _ABSENT_S
         if self.failures:

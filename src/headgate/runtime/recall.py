@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from headgate.exchange.record import Record
+from headgate.flow.ticket import DISPATCHED, EVICTED, Stay
 from headgate.pick.expectation import Expectation
 from headgate.pick.trail import explain, render
 from headgate.runtime.accesslog import Clock, Line, line
@@ -73,6 +74,8 @@ def told(record: Record) -> str:
         lines.append(f"tokens    {cost}")
     if record.expected is not None:
         lines.append(f"took      {_took(record.expected)}")
+    if record.stay is not None:
+        lines.append(f"queue     {_stay(record, record.stay)}")
     if record.waited:
         in_vain = "" if record.sent_at else ", in vain"
         until = record.sent_at or record.ended_at
@@ -85,6 +88,17 @@ def told(record: Record) -> str:
     if not record.decisions:
         lines += ["", "It never came to choosing an endpoint."]
     return "\n".join(lines) + "\n"
+
+
+def _stay(record: Record, stay: Stay) -> str:
+    where, then = f"in band {record.priority} as flow {stay.flow}", stay.outcome
+    went = then in (DISPATCHED, EVICTED)
+    if not stay.waited_s:
+        told = f"{'went' if went else then} at once {where}"
+    else:
+        told = f"queued for {_seconds(stay.waited_s)} {where}, {stay.ahead} of its priority or a higher one before it"
+        told += "" if went else f", then {then}"
+    return f"{told}, then {EVICTED}" if then == EVICTED else told
 
 
 def _who(record: Record) -> str:

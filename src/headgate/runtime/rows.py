@@ -201,6 +201,9 @@ ROWS: dict[str, Callable[[Seen], list[Row]]] = {
 }
 
 
+QUEUES = "queues"  # rows that whoever serves has to be asked for
+
+
 def _of(statuses: Statuses, kind: str) -> list[Status]:
     return [status for status in statuses if status.kind == kind]
 

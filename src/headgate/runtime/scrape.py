@@ -19,6 +19,7 @@ _MODELS_S = 0.5
 _BUSY_S = 0.1  # under traffic, unless somebody says otherwise
 _PER_SECOND = 400  # metrics pages in all, unless so: 100 endpoints are asked each 0.25 s, not each 0.1 s
 _AT_MOST = 2500  # metrics pages in all, whatever is said: about a third of a core
+_SOON_S = 0.02  # the least between two asks for metrics
 _TIMEOUT_S = 1.0
 _FULL_S = 0.005  # until it is looked again whether one of them has answered
 _GOLDEN = 0.618034  # its multiples, modulo 1, spread evenly however many there are
@@ -82,12 +83,18 @@ class Scraper:
                 self._client.forget(*place(target.endpoint))
         self._rounds.soon()
 
-    def refresh(self, endpoints: Iterable[str]) -> None:
-        """Ask these (by name) for their models now, if that was not done in the last 0.1 s: something has changed."""
+    def refresh(self, endpoints: Iterable[str], *, loads: bool = False) -> None:
+        """Ask these (by name) for their models now, if that was not done in the last 0.1 s: something has changed.
+
+        With `loads` for their metrics too, if that was not done in the last 0.02 s, or longer in large fleets.
+        """
+        least = min(self._pace(), max(_SOON_S, len(self._targets) / _PER_SECOND))
         for name in endpoints:
             target = self._targets.get(name)
             if target is not None:
                 target.models.wanted = True
+                if loads and not (target.metrics.failures or target.metrics.absent):
+                    target.metrics.wanted, target.metrics.least = True, least
         self._rounds.soon()
 
     @property

@@ -1,15 +1,19 @@
 """Rules of an EndpointPickerConfig, and of one that stands in a ConfigMap."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from headgate.api.advice import nearest
+from msgspec.structs import replace
+
 from headgate.api.decode import decode
 from headgate.api.fault import Fault, Path
 from headgate.api.meta import Meta
+from headgate.api.rules.flow import flow_rules
+from headgate.api.rules.plugins import dangling, meant
 from headgate.api.rules.sameness import repeated
 from headgate.api.tree import planted
-from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, detector_ref
+from headgate.api.written.flow import UNWRITTEN, DetectorRef, WrittenFlowControl
+from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, detector_ref, gated
 from headgate.api.written.plugins import (
     KNOWN,
     UNSUPPORTED,
@@ -23,22 +27,20 @@ from headgate.api.written.plugins import (
 
 _GATES = ("flowControl", "populate-non-leader-datastore", "dataLayer", "enableLegacyMetrics")
 
+_OF_FLOW = {"ordering", "fairness", "usage"}
+
 
 def picker_config(_: Meta, written: WrittenPickerConfig) -> Iterator[Fault]:
-    gated = False
     for i, gate in enumerate(written.feature_gates):
         name, _sign, value = gate.partition("=")
-        gated = gated or (name == "flowControl" and value != "false")
         if name not in _GATES:
-            yield Fault(("featureGates", i), f'"{name}" is not known here: write {_meant(name, _GATES)}')
+            yield Fault(("featureGates", i), f'"{name}" is not known here: write {meant(name, _GATES)}')
         elif value not in ("", "true", "false"):
             yield Fault(("featureGates", i), f'"{value}" is neither: write `{name}=true` or `{name}=false`')
-        elif name == "flowControl" and value != "false":
-            yield Fault(("featureGates", i), "flow control is not supported: remove it; what may be shed is shed when "
-                                             "the pool is saturated, as without it")  # fmt: skip
     flow = written.flow_control
-    if not gated and isinstance(flow, Mapping) and flow.keys() - {"saturationDetector"}:
-        yield Fault(("flowControl",), "without the feature gate it does nothing: remove it", "warning")
+    if not gated(written, "flowControl") and replace(flow, saturation_detector=DetectorRef()) != WrittenFlowControl():
+        told = "without the feature gate it does nothing: remove it, or write `featureGates: [flowControl]`"
+        yield Fault(("flowControl",), told, "warning")
     for i, plugin in enumerate(written.plugins):
         yield from _plugin(plugin, ("plugins", i))
     names = [plugin.name or plugin.type for plugin in written.plugins]
@@ -46,6 +48,7 @@ def picker_config(_: Meta, written: WrittenPickerConfig) -> Iterator[Fault]:
     types = {plugin.name or plugin.type: plugin.type for plugin in written.plugins}
     yield from _profiles(written, types)
     yield from _references(written, types)
+    yield from flow_rules(flow, types)
 
 
 def _plugin(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
@@ -55,8 +58,7 @@ def _plugin(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
         yield Fault((*path, "type"), f"{plugin.type} is not supported: {told}")
         return
     if plugin.type not in KNOWN:
-        meant = _meant(plugin.type, KNOWN)
-        yield Fault((*path, "type"), f'there is no plugin "{plugin.type}" here: write {meant}')
+        yield Fault((*path, "type"), f'there is no plugin "{plugin.type}" here: write {meant(plugin.type, KNOWN)}')
         return
     shape = KNOWN[plugin.type].shape
     place = (*path, "parameters")
@@ -85,6 +87,9 @@ def _values(value: Any, path: Path) -> Iterator[Fault]:
         if cap.metric == "kv-cache-utilization" and cap.max_value > 1:
             yield Fault((*path, "conditions", i, "maxValue"), f"{cap.max_value:g} is out of range: write a number "
                                                               "from 0 to 1")  # fmt: skip
+    if getattr(value, "min_ceiling", 0.0) >= getattr(value, "max_ceiling", 1.0):
+        yield Fault((*path, "minCeiling"), f"{value.min_ceiling:g} is not below maxCeiling ({value.max_ceiling:g}): "
+                                           "write less")  # fmt: skip
     mode = getattr(value, "concurrency_mode", "requests")
     if mode != "requests":
         yield Fault((*path, "concurrencyMode"), f"{mode} is not supported: write requests, which counts those")
@@ -156,13 +161,14 @@ def _profiles(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterato
             place = (*path, "plugins", j)
             kind = types.get(ref.plugin_ref)
             if kind is None:
-                yield _dangling(ref.plugin_ref, types, (*place, "pluginRef"))
+                yield dangling(ref.plugin_ref, types, (*place, "pluginRef"))
             elif kind in KNOWN:
                 roles = KNOWN[kind].roles
                 if "picker" in roles:
                     pickers.append(place)
                 if not {"filter", "scorer", "picker"}.intersection(roles):
-                    message = f"{ref.plugin_ref} is none that a profile uses: remove it, it counts by standing above"
+                    where = "being named in `flowControl:`" if _OF_FLOW.intersection(roles) else "standing above"
+                    message = f"{ref.plugin_ref} is none that a profile uses: remove it, it counts by {where}"
                     yield Fault((*place, "pluginRef"), message)
                 if ref.weight is not None and "scorer" not in roles:
                     yield Fault((*place, "weight"), f"{ref.plugin_ref} scores nothing: remove it", "warning")
@@ -187,9 +193,10 @@ def _references(written: WrittenPickerConfig, types: Mapping[str, str]) -> Itera
     if detector:
         named.append((where, detector))
     for path, name in named:
-        if name not in types:
-            yield _dangling(name, types, path)
-    if detector in types and types[detector] in KNOWN and "detector" not in KNOWN[types[detector]].roles:
+        if name not in types and not (path is where and name in UNWRITTEN):
+            yield dangling(name, types, path)
+    kind = types.get(detector, detector)
+    if kind in KNOWN and "detector" not in KNOWN[kind].roles:
         yield Fault(where, f"{detector} detects no saturation: write utilization-detector or concurrency-detector")
     layer = written.data_layer
     for field, value in (
@@ -199,19 +206,3 @@ def _references(written: WrittenPickerConfig, types: Mapping[str, str]) -> Itera
     ):
         if value:
             yield Fault(("dataLayer", field), "it is not supported: remove it")
-
-
-def _dangling(name: str, types: Mapping[str, str], path: Path) -> Fault:
-    if not types:
-        return Fault(path, f'no plugin is called "{name}": write it under `plugins:` first')
-    return Fault(path, f'no plugin is called "{name}": write {_meant(name, types)}')
-
-
-def _meant(name: str, choices: Iterable[str]) -> str:
-    meant = nearest(name, choices)
-    if meant:
-        return meant
-    known = sorted(choices)
-    if len(known) == 1:
-        return known[0]
-    return f"one of {', '.join(known)}" if len(known) <= 8 else "one that docs/picking.md has"

@@ -1,6 +1,5 @@
 """EndpointPickerConfig, in both of its groups."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -9,6 +8,7 @@ from msgspec import Struct
 from headgate.api.meta import Meta
 from headgate.api.picker import PRECISE, PRECISE_SCORER, PickerConfig, Picking, Plugin, goes_by_events
 from headgate.api.tree import Tree
+from headgate.api.written.flow import WrittenFlowControl, flow_control
 from headgate.api.written.plugins import KNOWN, Role
 
 Weight = Annotated[float, msgspec.Meta(ge=0.0)]
@@ -53,13 +53,11 @@ class RequestHandler(Struct, frozen=True):
 
 
 class WrittenPickerConfig(Struct, frozen=True, rename="camel"):
-    """`flow_control` is refused wherever it would count; what stands in it is not looked at."""
-
     feature_gates: tuple[str, ...] = ()
     plugins: tuple[WrittenPlugin, ...] = ()
     scheduling_profiles: tuple[WrittenProfile, ...] = ()
     data_layer: DataLayer = DataLayer()
-    flow_control: Any = None
+    flow_control: WrittenFlowControl = WrittenFlowControl()
     request_handler: RequestHandler = RequestHandler()
     saturation_detector: Ref | None = None  # before it moved into flowControl
     parser: Ref | None = None  # before there were several
@@ -85,15 +83,19 @@ def picking(written: WrittenPickerConfig) -> Picking:
         for role in KNOWN[plugin.type].roles:
             beside.setdefault(role, []).append(_plugin(plugin))
     scorers = tuple(roles.get("scorer", ()))
+    if detector and detector not in plugins:
+        plugins[detector] = WrittenPlugin(detector)  # the rules let through the one that goes without saying
+    made = {name: _plugin(plugin) for name, plugin in plugins.items()}
     return Picking(
         profile=profile.name if profile else "default",
         filters=tuple(roles.get("filter", ())),
         scorers=scorers,
         picker=next(iter(roles.get("picker", ())), None),
-        detector=_plugin(plugins[detector]) if detector in plugins else None,
+        detector=made.get(detector),
         predictor=next(iter(beside.get("producer", ())), None),
         admitters=tuple(beside.get("admitter", ())),
         precise=_precise(written, scorers),
+        flow=flow_control(written.flow_control, made) if gated(written, "flowControl") else None,
     )
 
 
@@ -108,12 +110,17 @@ def _precise(written: WrittenPickerConfig, scorers: tuple[Plugin, ...]) -> Plugi
     return None
 
 
+def gated(written: WrittenPickerConfig, name: str) -> bool:
+    """Whether a feature gate is on; of several that are written, the last counts."""
+    values = [value for gate, _, value in (one.partition("=") for one in written.feature_gates) if gate == name]
+    return bool(values) and values[-1] != "false"
+
+
 def detector_ref(written: WrittenPickerConfig) -> str:
     """The detector of saturation by name, wherever it is written; "" for none."""
     if written.saturation_detector is not None:
         return written.saturation_detector.plugin_ref
-    within = written.flow_control.get("saturationDetector") if isinstance(written.flow_control, Mapping) else None
-    return str(within.get("pluginRef") or "") if isinstance(within, Mapping) else ""
+    return written.flow_control.saturation_detector.plugin_ref
 
 
 def _plugin(plugin: WrittenPlugin, weight: float = 1.0) -> Plugin:

@@ -12,7 +12,19 @@ from msgspec import Struct
 from headgate.api.formats import Duration, LabelKey
 from headgate.api.meta import Port
 
-Role = Literal["filter", "scorer", "picker", "handler", "detector", "admitter", "producer", "beside"]
+Role = Literal[
+    "filter",
+    "scorer",
+    "picker",
+    "handler",
+    "detector",
+    "admitter",
+    "producer",
+    "beside",
+    "ordering",
+    "fairness",
+    "usage",
+]
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Some = Annotated[int, msgspec.Meta(ge=1)]
@@ -178,6 +190,28 @@ class PredictedLatency(Struct, frozen=True, rename="camel", omit_defaults=True):
     encoder_cache_match_info_producer_name: str = ""
 
 
+class ProgramAware(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Least attained service. State of who has had nothing for `eviction_ttl_seconds` is forgotten."""
+
+    strategy: Literal["las"] = "las"
+    las_weight_service: Weight = 0.8
+    las_weight_head_wait: Weight = 0.2
+    las_half_life_seconds: Weight = 60.0
+    eviction_ttl_seconds: Weight = 3600.0
+    eviction_sweep_seconds: Annotated[float, msgspec.Meta(gt=0.0)] = 300.0
+
+
+class Static(Struct, frozen=True, rename="camel", omit_defaults=True):
+    threshold: float = 1.0
+
+
+class Holdback(Struct, frozen=True, rename="camel", omit_defaults=True):
+    min_ceiling: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+    max_ceiling: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1.0
+    shape: Literal["linear"] = "linear"
+    domain: Literal["rank", "value"] = "rank"
+
+
 class Known(Struct, frozen=True):
     """`roles`: what a profile may use it as; `beside` it stands outside of profiles."""
 
@@ -214,6 +248,15 @@ KNOWN: Mapping[str, Known] = {
     "latency-slo-admitter": Known(("admitter",), LatencyAdmission),
     "predicted-latency-producer": Known(("producer",), PredictedLatency),
     "precise-prefix-cache-producer": Known(("beside",), Precise),
+    "fcfs-ordering-policy": Known(("ordering",)),
+    "edf-ordering-policy": Known(("ordering",)),
+    "slo-deadline-ordering-policy": Known(("ordering",)),
+    "global-strict-fairness-policy": Known(("fairness",)),
+    "round-robin-fairness-policy": Known(("fairness",)),
+    "program-aware-fairness": Known(("fairness",), ProgramAware),
+    "static-usage-limit-policy": Known(("usage",), Static),
+    "priority-holdback-policy": Known(("usage",), Holdback),
+    "soft-reflective-ceiling-policy": Known(("usage",)),
     # What another picker is told to do, and this one always does.
     "openai-parser": Known(("beside",)),
     "anthropic-parser": Known(("beside",)),
@@ -231,7 +274,6 @@ KNOWN: Mapping[str, Known] = {
 
 _SPLIT = "prefill and decode are not split here"
 _ONE_CLUSTER = "there is one cluster here"
-_FLOW = "there is no flow control here"
 
 # Published ones that are not had, and why, or what to write instead.
 UNSUPPORTED: Mapping[str, str] = {
@@ -259,15 +301,6 @@ UNSUPPORTED: Mapping[str, str] = {
     "multicluster-kv-cache-utilization-scorer": _ONE_CLUSTER,
     "multicluster-prefix-cache-scorer": _ONE_CLUSTER,
     "file-discovery": "write Pods with the annotation headgate.dev/address",
-    "fcfs-ordering-policy": _FLOW,
-    "edf-ordering-policy": _FLOW,
-    "slo-deadline-ordering-policy": _FLOW,
-    "global-strict-fairness-policy": _FLOW,
-    "round-robin-fairness-policy": _FLOW,
-    "program-aware-fairness": _FLOW,
-    "static-usage-limit-policy": _FLOW,
-    "priority-holdback-policy": _FLOW,
-    "soft-reflective-ceiling-policy": _FLOW,
     **dict.fromkeys(
         (
             "agent-identity",
