@@ -15,7 +15,12 @@ from headgate.sim.engine import Config, Engine, Timeline, Work
 from headgate.trial.policies import Dice, Policy
 from headgate.trial.workload import BYTES_PER_TOKEN, Request
 
-SCRAPE_S = 0.1
+
+def scrape_s(endpoints: int) -> float:
+    """Seconds between two looks at each endpoint's metrics: what the gateway does under traffic when nothing else is
+    said (`runtime.scrape`).
+    """
+    return min(1.0, max(0.1, endpoints / 400))
 
 
 class Outcome(Struct, frozen=True, gc=False):
@@ -48,6 +53,7 @@ class _Fleet:
         self.standing = Standing("pool", self._endpoints, loads, self.ledger, self.index)
 
     def _load(self, engine: Engine, now: float) -> Load:
+        engine.coast(now)
         busy = frozenset(engine.busy_adapters())  # vLLM names an adapter of any request in both lists
         return Load(engine.waiting, engine.running, engine.blocks.usage, busy, busy, self._slots, at=now)
 
@@ -88,20 +94,21 @@ class _Run:
         self._progress = progress
         self._fleet = _Fleet(config, endpoints)
         self._outcomes: list[Outcome] = []
-        self._steps: list[tuple[float, int]] = []  # when each server's step ends; what is out of date is passed over
+        self._steps: list[tuple[float, int]] = []  # when something may happen at a server; what is out of date is too
         self._under_way: dict[str, tuple[int, str]] = {}  # request → its place among all, and its endpoint
         self._waiting: list[int] = []
 
     def all(self) -> list[Outcome]:
         requests, steps = self._requests, self._steps
-        scrape_at, coming = SCRAPE_S, 0
+        pause = scrape_s(len(self._fleet.engines))
+        scrape_at, coming = pause, 0
         while coming < len(requests) or self._under_way or self._waiting:
             arrives = requests[coming].at if coming < len(requests) else inf
             ends = steps[0][0] if steps else inf
             now = min(arrives, ends, scrape_at)
             if now == scrape_at:
                 self._fleet.scrape(now)
-                scrape_at = now + SCRAPE_S
+                scrape_at = now + pause
                 self._try_again(now)
                 if self._waiting and not self._under_way and coming == len(requests):
                     raise Stuck(f"it lets nobody serve {len(self._waiting):,} of {len(requests):,} requests")
@@ -131,6 +138,7 @@ class _Run:
         place = fleet.places[name]
         engine = fleet.engines[place]
         keys = request.keys(engine.config.block_size)
+        engine.coast(now)
         engine.add(Work(str(number), request.prompt, request.output, keys, request.adapter), now)
         self._under_way[str(number)] = number, name
         self._await_step(place)
@@ -139,6 +147,7 @@ class _Run:
     def _step(self, place: int, now: float) -> None:
         """A server's step has ended, unless it is out of date."""
         engine = self._fleet.engines[place]
+        engine.coast(now)
         if engine.next_at is None or engine.next_at > now:
             return
         ended = [(output.id, output.timeline) for output in engine.step(now) if output.timeline is not None]
@@ -152,7 +161,7 @@ class _Run:
             self._try_again(now)
 
     def _await_step(self, place: int) -> None:
-        ends = self._fleet.engines[place].next_at
+        ends = self._fleet.engines[place].foresee()
         if ends is not None:
             heapq.heappush(self._steps, (ends, place))
 
