@@ -183,7 +183,8 @@ def explain(arguments: argparse.Namespace) -> int:
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    from headgate.cli.rehearse import Unusable, rehearse
+    from headgate.cli.rehearse import rehearse
+    from headgate.cli.staged import Unusable
 
     try:
         return rehearse(arguments)

@@ -13,7 +13,7 @@ from headgate.pick.decision import Ask
 from headgate.pick.standing import Standing
 from headgate.sim.engine import Config, Engine, Timeline, Work
 from headgate.trial.policies import Dice, Policy
-from headgate.trial.workload import BYTES_PER_TOKEN, Request
+from headgate.trial.request import BYTES_PER_TOKEN, Request
 
 
 def scrape_s(endpoints: int) -> float:
@@ -35,6 +35,17 @@ class Outcome(Struct, frozen=True, gc=False):
     output: int
     cached: int
     preemptions: int
+    priority: int = 0
+    flow: str = ""
+
+
+class Sample(Struct, frozen=True, gc=False):
+    """All servers together, as the gateway last read them: requests, and the mean usage of KV caches."""
+
+    at: float
+    waiting: int
+    running: int
+    kv_usage: float
 
 
 class _Fleet:
@@ -51,6 +62,15 @@ class _Fleet:
     def scrape(self, now: float) -> None:
         loads = {name: self._load(self.engines[place], now) for name, place in self.places.items()}
         self.standing = Standing("pool", self._endpoints, loads, self.ledger, self.index)
+
+    def sample(self, now: float) -> Sample:
+        loads = self.standing.loads
+        return Sample(
+            now,
+            sum([load.waiting or 0 for load in loads]),
+            sum([load.running or 0 for load in loads]),
+            sum([load.kv_usage or 0.0 for load in loads]) / len(loads),
+        )
 
     def _load(self, engine: Engine, now: float) -> Load:
         engine.coast(now)
@@ -69,13 +89,16 @@ def run(
     endpoints: int,
     dice: Dice,
     progress: Callable[[int], None] = lambda done: None,
+    watch: Callable[[Sample], None] | None = None,
+    enough: Callable[[Outcome], bool] | None = None,
 ) -> list[Outcome]:
-    """What became of the requests (in the order of `at`), in the order in which they ended. All of them end.
+    """What became of the requests (in the order of `at`), in the order in which they ended. All of them end, unless
+    `enough` says of one that no more has to be known. `watch` is told of the servers each time that they are scraped.
 
     One that nobody may serve waits, and is tried anew when loads are read or a request ends. Raises Stuck where nothing
     is left that could change that.
     """
-    return _Run(requests, policy, config, endpoints, dice, progress).all()
+    return _Run(requests, policy, config, endpoints, dice, progress, watch, enough).all()
 
 
 class _Run:
@@ -87,14 +110,19 @@ class _Run:
         endpoints: int,
         dice: Dice,
         progress: Callable[[int], None],
+        watch: Callable[[Sample], None] | None = None,
+        enough: Callable[[Outcome], bool] | None = None,
     ) -> None:
         self._requests = requests
         self._policy = policy
         self._dice = dice
         self._progress = progress
+        self._watch = watch
+        self._enough = enough
+        self._over = False
         self._fleet = _Fleet(config, endpoints)
         self._outcomes: list[Outcome] = []
-        self._steps: list[tuple[float, int]] = []  # when something may happen at a server; what is out of date is too
+        self._steps: list[tuple[float, int]] = []  # when something may happen at a server; some are out of date
         self._under_way: dict[str, tuple[int, str]] = {}  # request → its place among all, and its endpoint
         self._waiting: list[int] = []
 
@@ -102,13 +130,15 @@ class _Run:
         requests, steps = self._requests, self._steps
         pause = scrape_s(len(self._fleet.engines))
         scrape_at, coming = pause, 0
-        while coming < len(requests) or self._under_way or self._waiting:
+        while (coming < len(requests) or self._under_way or self._waiting) and not self._over:
             arrives = requests[coming].at if coming < len(requests) else inf
             ends = steps[0][0] if steps else inf
             now = min(arrives, ends, scrape_at)
             if now == scrape_at:
                 self._fleet.scrape(now)
                 scrape_at = now + pause
+                if self._watch is not None:
+                    self._watch(self._fleet.sample(now))
                 self._try_again(now)
                 if self._waiting and not self._under_way and coming == len(requests):
                     raise Stuck(f"it lets nobody serve {len(self._waiting):,} of {len(requests):,} requests")
@@ -128,7 +158,7 @@ class _Run:
         """Whether there was somebody to send it to."""
         request, fleet = self._requests[number], self._fleet
         rungs = request.rungs()
-        ask = Ask(request.adapter or "base", rungs, request.prompt * BYTES_PER_TOKEN)
+        ask = Ask(request.adapter or "base", rungs, request.prompt * BYTES_PER_TOKEN, request.priority)
         endpoint = self._policy(ask, fleet.standing, self._dice)
         if endpoint is None:
             return False
@@ -154,7 +184,10 @@ class _Run:
         for identity, timeline in ended:
             number, name = self._under_way.pop(identity)
             self._fleet.ledger.give(name)
-            self._outcomes.append(_outcome(self._requests[number], place, timeline))
+            outcome = _outcome(self._requests[number], place, timeline)
+            self._outcomes.append(outcome)
+            if self._enough is not None and self._enough(outcome):
+                self._over = True
             self._progress(len(self._outcomes))
         self._await_step(place)
         if ended:
@@ -177,4 +210,6 @@ def _outcome(request: Request, place: int, line: Timeline) -> Outcome:
         output=request.output,
         cached=line.cached_tokens,
         preemptions=line.preemptions,
+        priority=request.priority,
+        flow=request.flow,
     )
