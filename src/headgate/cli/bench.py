@@ -1,17 +1,41 @@
 """The flags of `headgate bench`."""
 
 import argparse
+from collections.abc import Sequence
+from typing import Any
 
 from headgate.cli.names import ACCELERATORS, POLICIES, SERVERS, TRACES, WORKLOADS
 
+FIND_CAPACITY = "find-capacity"
+
+
+class _Asked(argparse.Action):
+    """The workloads; `find_capacity` is whether that word stands before them."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        words = list(values or ())
+        namespace.find_capacity = words[:1] == [FIND_CAPACITY]
+        namespace.workloads = words[1:] if namespace.find_capacity else words
+        if FIND_CAPACITY in namespace.workloads:
+            parser.error(f"{FIND_CAPACITY} stands before the workloads")
+
 
 def add_flags(bench: argparse.ArgumentParser) -> None:
+    bench.set_defaults(find_capacity=False)
     bench.add_argument(
         "workloads",
         nargs="*",
         type=_workload,
         metavar="WORKLOAD",
-        help=f"{', '.join(WORKLOADS)}; all of them when left out",
+        action=_Asked,
+        help=f"{', '.join(WORKLOADS)}; all of them when left out. find-capacity before them: search the highest rate "
+        "that keeps the SLOs, and the fewest endpoints",
     )
     bench.add_argument("--trace", metavar="FILE", help="recorded traffic in place of a workload; - is standard input")
     bench.add_argument(
@@ -34,6 +58,13 @@ def add_flags(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--seconds", type=_above_0, metavar="S", help="how long requests come; it ends with the last")
     bench.add_argument("--ttft", type=_above_0, metavar="S", help="the SLO of the time to the first token")
     bench.add_argument("--tpot", type=_above_0, metavar="S", help="the SLO of the time for each further token")
+    bench.add_argument(
+        "--share",
+        type=_share,
+        default=0.95,
+        metavar="P",
+        help="find-capacity: of the requests, which must keep both SLOs (default %(default)s)",
+    )
     bench.add_argument(
         "--price",
         type=_prices,
@@ -76,7 +107,14 @@ def _prices(text: str) -> dict[str, float]:
     return found
 
 
+def _share(text: str) -> float:
+    value = _number(text)
+    if not 0.0 < value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share, above 0 and at most 1")
+    return value
+
+
 def _workload(text: str) -> str:
-    if text not in WORKLOADS:
+    if text not in (*WORKLOADS, FIND_CAPACITY):
         raise argparse.ArgumentTypeError(f"there is no {text!r}, but {', '.join(WORKLOADS)}")
     return text

@@ -183,11 +183,12 @@ def explain(arguments: argparse.Namespace) -> int:
 
 
 def bench(arguments: argparse.Namespace) -> int:
+    from headgate.cli.capacity import find_capacity
     from headgate.cli.rehearse import rehearse
     from headgate.cli.staged import Unusable
 
     try:
-        return rehearse(arguments)
+        return find_capacity(arguments) if arguments.find_capacity else rehearse(arguments)
     except Unusable as error:
         return complain(str(error))
 
