@@ -71,6 +71,7 @@ def add_flags(bench: argparse.ArgumentParser) -> None:
         metavar="P",
         help="of an accelerator for an hour, in any currency: 2.5, or h100=2.5,l4=0.7; what tokens cost is told then",
     )
+    bench.add_argument("--plot", metavar="FILE", help="draw what came of it into FILE, .html or .svg")
     bench.add_argument("--seed", type=int, default=1, metavar="K", help="of all chance (default %(default)s)")
     bench.add_argument("-o", "--output", choices=("table", "json"), default="table")
 

@@ -2,7 +2,8 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from random import Random
 
 from msgspec import to_builtins
@@ -11,6 +12,7 @@ from headgate.cli.staged import Unusable, hourly, policies, progress, workloads
 from headgate.cli.tables import aligned
 from headgate.trial import Stuck, run
 from headgate.trial.cards import SERVERS
+from headgate.trial.plot import Band, page, picture
 from headgate.trial.policies import Make
 from headgate.trial.report import Report, report
 from headgate.trial.request import Request
@@ -20,7 +22,9 @@ from headgate.trial.workload import Workload
 
 def rehearse(arguments: argparse.Namespace) -> int:
     chosen = policies(arguments)
+    plot = _plot(arguments.plot)
     found: dict[str, dict[str, object]] = {}
+    bands = []
     for name, workload in workloads(arguments).items():
         price = hourly(arguments, workload)
         requests = workload.make(workload.stages, Random(arguments.seed).random)
@@ -30,11 +34,29 @@ def rehearse(arguments: argparse.Namespace) -> int:
             _one(name, policy, make, workload, requests, arguments.seed, price) for policy, make in chosen.items()
         ]
         found[name] = {"workload": described(workload), "policies": to_builtins(reports)}
+        bands.append(Band(name, headline(workload, len(requests)), reports))
         if arguments.output == "table":
-            print(_table(name, workload, requests, reports), flush=True)
+            print(_table(bands[-1]), flush=True)
+    if plot is not None:
+        path, drawn = plot
+        try:
+            path.write_text(drawn(bands), "utf-8")
+        except OSError as error:
+            raise Unusable(f"{path}: {error.strerror or error}") from None
     if arguments.output == "json":
         print(json.dumps(found, indent=2))
     return 0
+
+
+def _plot(name: str | None) -> tuple[Path, Callable[[Sequence[Band]], str]] | None:
+    """Where to, and how. Raises Unusable."""
+    if name is None:
+        return None
+    path = Path(name)
+    how = {".html": page, ".svg": picture}.get(path.suffix.lower())
+    if how is None:
+        raise Unusable(f"--plot {name}: what is drawn is text; write a name that ends with .html or .svg")
+    return path, how
 
 
 def _one(
@@ -74,11 +96,15 @@ def rates(workload: Workload) -> str:
     return " → ".join(f"{rate:.4g}" for rate in told)
 
 
-def _table(name: str, workload: Workload, requests: Sequence[Request], reports: Sequence[Report]) -> str:
-    head = (
-        f"{name}: {len(requests):,} requests, {rates(workload)} a second, {workload.endpoints} × {workload.card}; "
+def headline(workload: Workload, requests: int) -> str:
+    return (
+        f"{requests:,} requests, {rates(workload)} a second, {workload.endpoints} × {workload.card}; "
         f"SLO {workload.ttft_s:g} s to the first token, {workload.tpot_s * 1000:g} ms for each further one"
     )
+
+
+def _table(band: Band) -> str:
+    head, reports = f"{band.name}: {band.about}", band.reports
     priced = any(one.cost is not None for one in reports)
     rows: list[tuple[str, ...]] = [
         ("policy", "TTFT mean", "p50", "p99 s", "TPOT mean", "p99 ms", "tokens/s", "hits", "in SLO", "goodput/s")

@@ -57,23 +57,25 @@ class Blocks:
         """Hold the `shared` blocks (found just now) and `fresh` new ones; None, and nothing held, when too few are
         free.
         """
-        holders = self._holders
-        idle = [block for block in shared if not holders[block]]
-        if fresh + len(idle) > self.free:
+        holders, keys, free = self._holders, self._keys, self._free
+        idle = [block for block in shared if not holders[block]] if shared else []
+        untouched = self.total - len(keys)
+        if fresh + len(idle) > len(free) + untouched:
             return None
         for block in idle:
-            del self._free[block]
+            del free[block]
         for block in shared:
             holders[block] += 1
         taken = list(shared)
-        untouched = min(fresh, self.total - len(self._keys))
-        if untouched:
-            taken.extend(range(len(self._keys), len(self._keys) + untouched))
+        if untouched and fresh:
+            untouched = min(fresh, untouched)
+            taken.extend(range(len(keys), len(keys) + untouched))
             holders.extend([1] * untouched)
-            self._keys.extend([0] * untouched)
-        for _ in range(fresh - untouched):
-            block, _ = self._free.popitem(last=False)
-            if self._keys[block]:
+            keys.extend([0] * untouched)
+            fresh -= untouched
+        for _ in range(fresh):
+            block, _ = free.popitem(last=False)
+            if keys[block]:
                 self._forget(block)
             holders[block] = 1
             taken.append(block)

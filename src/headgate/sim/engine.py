@@ -244,13 +244,13 @@ class Engine:
         self._batch = []
         self._ahead, self._closed = [], False
         config = self.config
-        budget = config.max_num_batched_tokens
+        size, budget = config.block_size, config.max_num_batched_tokens
         preempted = False
         place = 0
         while place < len(self._running) and budget > 0:
             sequence = self._running[place]
             wanted = min(sequence.work.prompt + sequence.generated - sequence.computed, budget)
-            while not self._grow(sequence, wanted):
+            while sequence.computed + wanted > len(sequence.blocks) * size and not self._grow(sequence, wanted):
                 preempted = True
                 victim = self._running.pop()
                 self._preempt(victim)
@@ -267,6 +267,10 @@ class Engine:
 
     def _admit(self, budget: int, now: float) -> None:
         config = self.config
+        if not self._waiting:
+            self._deferred = 0
+            self._closed = budget <= 0 or len(self._running) >= config.max_num_seqs
+            return
         adapters = {sequence.work.adapter for sequence in self._running if sequence.work.adapter}
         passed: list[Queued] = []
         while self._waiting and budget > 0 and len(self._running) < config.max_num_seqs:
@@ -333,12 +337,15 @@ class Engine:
 
     def _duration(self) -> float:
         prefill = kv = 0
+        names = []
         for sequence, wanted in self._batch:
+            work = sequence.work
             kv += sequence.computed + wanted
-            if sequence.computed < sequence.work.prompt:
+            if sequence.computed < work.prompt:
                 prefill += wanted
+            if work.adapter:
+                names.append(work.adapter)
         cost = self.config.cost
-        names = [sequence.work.adapter for sequence, _ in self._batch if sequence.work.adapter]
         copied, read = self.adapters.use(names) if names else (0, 0)
         return cost.step(prefill, len(self._batch), kv) + copied * cost.adapter_copy + read * cost.adapter_load
 
@@ -354,8 +361,9 @@ class Engine:
             full = sequence.computed // size
             sequence.computed += computed
             self.step_tokens += computed
-            for place in range(full, min(sequence.computed // size, len(work.keys))):
-                self.blocks.know(sequence.blocks[place], work.keys[place])
+            if sequence.computed // size > full:
+                for place in range(full, min(sequence.computed // size, len(work.keys))):
+                    self.blocks.know(sequence.blocks[place], work.keys[place])
             if sequence.computed < work.prompt + sequence.generated:
                 continue
             sequence.generated += 1
@@ -374,9 +382,7 @@ class Engine:
                 )
                 self._running.remove(sequence)
                 self._release(sequence)
-            outputs.append(
-                Output(work.id, sequence.generated, at - sequence.last_token, max(sequence.cached, 0), timeline)
-            )
+            outputs.append(Output(work.id, sequence.generated, at - sequence.last_token, sequence.cached, timeline))
             sequence.last_token = at
         return outputs
 
