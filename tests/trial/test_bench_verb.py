@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CONFIG = """\
 apiVersion: llm-d.ai/v1alpha1
 kind: EndpointPickerConfig
@@ -57,8 +59,55 @@ def test_what_can_not_be_rehearsed_is_said_in_a_line(tmp_path: Path) -> None:
         (("chat", "--rate", "0.001", "--seconds", "0.001"), 1, "no request comes in that time"),
         (("chat", "--endpoints", "0"), 2, "'0' is no number from 1 to 100000"),
         (("chat", "--rate", "-1"), 2, "--rate"),
+        (("--trace", str(tmp_path / "none")), 1, "none: No such file or directory"),
+        (("--trace", str(broken)), 1, "can't be told from its beginning: say it with --trace-format"),
+        (("--trace", str(broken), "--trace-format", "mooncake"), 1, f"{broken}: line 1: it is no JSON"),
+        (("chat", "--trace", str(broken)), 1, "give workloads or --trace, not both"),
+        (("chat", "--speed", "2"), 1, "--trace-format and --speed are about a --trace"),
+        (("chat", "--price", "h200=2"), 2, "there is no accelerator 'h200', but l4, a100-40g, h100"),
+        (("chat", "--price", "h100=2"), 1, "--price says nothing of a100-40g, which a100-40g-llama-3.1-8b runs on"),
     ):
         done = bench(*words)
         assert (done.returncode, done.stdout) == (status, ""), words
         assert said in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_trace_is_played_and_what_is_left_out_is_said(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    lines = [
+        {"timestamp": 100 * at, "input_length": 700, "output_length": 20, "hash_ids": [at % 3, 100 + at]}
+        for at in range(50)
+    ]
+    lines.append({"timestamp": 0, "input_length": 10_000_000, "output_length": 1, "hash_ids": []})
+    trace.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ("--trace", str(trace), "--policies", "default,round-robin", "--endpoints", "2")
+    done = bench(*words)
+    assert done.returncode == 0
+    assert done.stdout.startswith("trace.jsonl: 50 requests, 10.2 a second, 2 × h100-llama-3.1-8b; SLO 1 s")
+    assert "left out: 1 of more than" in done.stderr
+    twice = json.loads(bench(*words, "--speed", "2", "-o", "json", "--ttft", "0.2").stdout)["trace.jsonl"]["workload"]
+    (stage,) = twice["stages"]
+    assert (stage["requests_per_s"], stage["seconds"], twice["ttft_slo_s"]) == (50 / 4.9 * 2, 4.9 / 2, 0.2)
+    at_rate = json.loads(bench(*words, "--rate", "100", "--seconds", "0.3", "-o", "json").stdout)["trace.jsonl"]
+    assert at_rate["policies"][0]["requests"] == 30
+    trace.write_text(json.dumps(lines[0]))
+    assert "came at once: there is no rate" in bench(*words, "--rate", "100").stderr
+
+
+def test_priorities_and_prices_have_their_figures() -> None:
+    words = ("criticality", "--seconds", "4", "--policies", "default", "--price", "h100=9,a100-40g=1.5")
+    done = bench(*words)
+    assert done.returncode == 0
+    assert "per M tokens" in done.stdout
+    by_priority = done.stdout.split("\n\n")[1].splitlines()
+    assert by_priority[0].split()[:4] == ["policy", "priority", "requests", "shed"]
+    assert [line.split()[-7] for line in by_priority[2:]] == ["0", "-1"]
+    (one,) = json.loads(bench(*words, "-o", "json").stdout)["criticality"]["policies"]
+    assert one["cost"] == 1.5 * 8 / 3600 / one["output_tokens_per_s"] * 1e6
+    assert sum(some["requests"] for some in one["priorities"]) == one["requests"]
+    assert 0 < one["fairness"] <= 1
+    moments = one["over_time"]
+    assert len(moments) == 60
+    assert sum(some["came"] for some in moments) * moments[1]["at"] == pytest.approx(one["requests"])
+    assert max(some["running"] for some in moments) > 0

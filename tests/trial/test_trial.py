@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from headgate.api import Text, load
 from headgate.cli import names
+from headgate.fleet.endpoint import BYTES_PER_TOKEN
 from headgate.fleet.prefix import ladder
 from headgate.pick.configure import configure
 from headgate.pick.filters import Sieve
@@ -17,11 +18,13 @@ from headgate.pick.profile import Profile
 from headgate.pick.published import PROFILES
 from headgate.sim.cost import Cost
 from headgate.sim.engine import Config
-from headgate.trial.cards import SERVERS, Card, Model, server
+from headgate.trial.cards import ACCELERATORS, SERVERS, Card, Model, server
+from headgate.trial.chance import arrivals
 from headgate.trial.policies import POLICIES, by_profile
 from headgate.trial.report import report, spread
+from headgate.trial.request import Request
 from headgate.trial.run import Outcome, Stuck, run
-from headgate.trial.workload import BYTES_PER_TOKEN, WORKLOADS, Request, arrivals
+from headgate.trial.workload import WORKLOADS
 
 SMALL = Config(
     num_blocks=600, max_num_seqs=8, max_loras=2, max_cpu_loras=4, cost=Cost(0.01, 0.0001, 0.0001, 1e-7, 0.02, 0.2)
@@ -94,6 +97,11 @@ def test_a_workload_is_that_of_its_seed_and_fits_its_servers(name):
     made = workload.make(((5, 20),), Random(3).random)
     assert made == workload.make(((5, 20),), Random(3).random)
     assert made != workload.make(((5, 20),), Random(4).random)
+    assert all(one.at <= other.at for one, other in pairwise(made))
+    for other in (workload.at_rate(30), workload.lasting(7), workload.at_rate(30).lasting(7)):
+        expected = 30 if other.stages[0][0] != workload.stages[0][0] else workload.rate
+        assert other.rate == pytest.approx(expected)
+    assert workload.lasting(7).seconds == pytest.approx(7)
     config = SERVERS[workload.card]
     assert all(one.prompt + one.output <= config.num_blocks * config.block_size for one in made)
 
@@ -103,6 +111,60 @@ def test_the_command_line_knows_all_names():
     assert tuple(POLICIES) == names.POLICIES
     assert tuple(SERVERS) == names.SERVERS
     assert tuple(PROFILES) == names.PROFILES
+    assert set(ACCELERATORS) == set(SERVERS)
+    assert {name for name, _ in ACCELERATORS.values()} == set(names.ACCELERATORS)
+
+
+def test_the_rate_of_what_has_a_shape_is_its_mean():
+    bursts = WORKLOADS["bursts"]
+    made = bursts.at_rate(50).make(bursts.at_rate(50).stages, Random(1).random)
+    assert len(made) == pytest.approx(50 * bursts.seconds, rel=0.05)
+    calm, burst = (sum(began <= one.at < began + 5 for one in made) for began in (5, 15))
+    assert burst > 4 * calm
+
+
+def test_turns_of_a_conversation_grow_and_their_answers_are_found_again():
+    workload = WORKLOADS["multi-turn"]
+    made = workload.make(((10, 60),), Random(2).random)
+    assert len(made) == pytest.approx(600, rel=0.15)
+    assert sum(one.at < 20 for one in made) == pytest.approx(200, rel=0.25)  # from the beginning on
+    by_number: dict[int, list[Request]] = {}
+    for one in made:
+        by_number.setdefault(one.number, []).append(one)
+    followed = [(one, other) for some in by_number.values() for one, other in pairwise(some)]
+    assert len(followed) > 200
+    for one, other in followed:
+        assert other.prompt > one.prompt + one.output
+        keys = one.keys(16)
+        assert len(keys) == (one.prompt + one.output) // 16
+        assert other.keys(16)[: len(keys)] == keys
+    one, other = followed[0]
+    asked = [replace(one, at=0.0), replace(other, at=1000.0)]
+    outcomes = run(asked, POLICIES["default"](), SERVERS[workload.card], 1, Random(1).random)
+    assert outcomes[1].cached == (one.prompt + one.output - 1) // 16 * 16
+
+
+def test_criticality_is_a_mix_with_one_greedy_tenant():
+    made = WORKLOADS["criticality"].make(((100, 60),), Random(1).random)
+    share = {priority: sum(one.priority == priority for one in made) / len(made) for priority in (1, 0, -1)}
+    assert share == {1: pytest.approx(0.2, abs=0.03), 0: pytest.approx(0.5, abs=0.03), -1: pytest.approx(0.3, abs=0.03)}
+    assert sum(one.flow == "tenant-0" for one in made) == pytest.approx(len(made) / 2, rel=0.1)
+
+
+def test_priorities_and_those_who_ask_are_told_apart():
+    def one(priority: int, flow: str, ttft: float) -> Outcome:
+        return Outcome(0.0, 0, ttft, 0.01, 2.0, 100, 10, 0, 0, priority, flow)
+
+    outcomes = [one(1, "a", 0.5), one(1, "a", 0.7), one(0, "b", 0.5), one(0, "b", 5.0), one(-1, "c", 9.0)]
+    found = report("any", outcomes, 1, ttft_s=1.0, tpot_s=0.05)
+    assert [(some.priority, some.requests, some.shed, some.kept) for some in found.priorities] == [
+        (1, 2, 0, 1.0),
+        (0, 2, 0, 0.5),
+        (-1, 1, 0, 0.0),
+    ]
+    assert found.priorities[0].ttft.mean == pytest.approx(0.6)
+    assert found.fairness == pytest.approx((1 + 0.5) ** 2 / (3 * (1 + 0.25)))
+    assert report("any", outcomes[:2], 1, 1.0, 1.0).priorities == ()
 
 
 def test_a_server_is_reckoned_from_its_data_sheet():

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from headgate import __version__
-from headgate.cli import examples, verbs
-from headgate.cli.names import POLICIES, PROFILES, SERVERS, WORKLOADS
+from headgate.cli import bench, examples, verbs
+from headgate.cli.names import PROFILES
 
 _TIMEOUTS = (
     ("--connect-timeout", 3.0, "how long a connection to an endpoint may take"),
@@ -102,28 +102,10 @@ def parser() -> argparse.ArgumentParser:
     explain.add_argument("-o", "--output", choices=("text", "json"), default="text")
     _name(explain)
 
-    bench = _verb(
+    rehearsing = _verb(
         commands, "bench", verbs.bench, "what would a policy do? Rehearse it on simulated servers", examples.BENCH
     )
-    bench.add_argument(
-        "workloads",
-        nargs="*",
-        type=_workload,
-        metavar="WORKLOAD",
-        help=f"{', '.join(WORKLOADS)}; all of them when left out",
-    )
-    bench.add_argument(
-        "--policies",
-        type=lambda text: text.split(","),
-        metavar="A,B",
-        help=f"of {', '.join(POLICIES)}, and files with an EndpointPickerConfig; when left out those with names",
-    )
-    bench.add_argument("--server", choices=SERVERS, metavar="CARD", help=f"what serves: {', '.join(SERVERS)}")
-    bench.add_argument("--endpoints", type=_some, metavar="N", help="how many serve")
-    bench.add_argument("--rate", type=_above_0, metavar="R", help="requests a second, in place of the workload's own")
-    bench.add_argument("--seconds", type=_above_0, metavar="S", help="how long requests come; it ends with the last")
-    bench.add_argument("--seed", type=int, default=1, metavar="K", help="of all chance (default %(default)s)")
-    bench.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    bench.add_flags(rehearsing)
 
     for name, text in (
         ("sim", "a model server simulator that speaks vLLM on the wire"),
@@ -378,24 +360,4 @@ def _network(text: str) -> str:
             ipaddress.ip_network(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"{error}: write a network such as 127.77.0.0/24, or off") from None
-    return text
-
-
-def _some(text: str) -> int:
-    value = int(text) if text.isdecimal() else 0
-    if not 0 < value <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 100000")
-    return value
-
-
-def _above_0(text: str) -> float:
-    value = _at_least_0(text)
-    if not value > 0.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
-    return value
-
-
-def _workload(text: str) -> str:
-    if text not in WORKLOADS:
-        raise argparse.ArgumentTypeError(f"there is no {text!r}, but {', '.join(WORKLOADS)}")
     return text

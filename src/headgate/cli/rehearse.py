@@ -2,110 +2,83 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from time import monotonic
 
 from msgspec import to_builtins
-from msgspec.structs import replace
 
-from headgate.api import Text, load
-from headgate.pick.configure import configure
+from headgate.cli.staged import Unusable, hourly, policies, progress, workloads
+from headgate.cli.tables import aligned
 from headgate.trial import Stuck, run
 from headgate.trial.cards import SERVERS
-from headgate.trial.policies import POLICIES, Make, by_profile
+from headgate.trial.plot import Band, page, picture
+from headgate.trial.policies import Make
 from headgate.trial.report import Report, report
-from headgate.trial.workload import WORKLOADS, Request, Workload
-
-_SHOW_EACH_S = 0.2
-
-
-class Unusable(Exception):
-    """What was asked for can't be rehearsed; the text says why, for people."""
+from headgate.trial.request import Request
+from headgate.trial.run import Sample
+from headgate.trial.workload import Workload
 
 
 def rehearse(arguments: argparse.Namespace) -> int:
-    policies = {name: _policy(name) for name in arguments.policies or POLICIES}
+    chosen = policies(arguments)
+    plot = _plot(arguments.plot)
     found: dict[str, dict[str, object]] = {}
-    for name in arguments.workloads or WORKLOADS:
-        workload = _workload(name, arguments)
+    bands = []
+    for name, workload in workloads(arguments).items():
+        price = hourly(arguments, workload)
         requests = workload.make(workload.stages, Random(arguments.seed).random)
         if not requests:
             raise Unusable(f"{name}: no request comes in that time: give more --seconds, or a higher --rate")
-        reports = [_one(name, policy, make, workload, requests, arguments.seed) for policy, make in policies.items()]
-        found[name] = {"workload": _described(workload), "policies": to_builtins(reports)}
+        reports = [
+            _one(name, policy, make, workload, requests, arguments.seed, price) for policy, make in chosen.items()
+        ]
+        found[name] = {"workload": described(workload), "policies": to_builtins(reports)}
+        bands.append(Band(name, headline(workload, len(requests)), reports))
         if arguments.output == "table":
-            print(_table(name, workload, requests, reports), flush=True)
+            print(_table(bands[-1]), flush=True)
+    if plot is not None:
+        path, drawn = plot
+        try:
+            path.write_text(drawn(bands), "utf-8")
+        except OSError as error:
+            raise Unusable(f"{path}: {error.strerror or error}") from None
     if arguments.output == "json":
         print(json.dumps(found, indent=2))
     return 0
 
 
-def _policy(name: str) -> Make:
-    """One of ours, or that of an EndpointPickerConfig in a file."""
-    if name in POLICIES:
-        return POLICIES[name]
-    try:
-        text = Path(name).read_text("utf-8")
-    except (OSError, ValueError) as error:
-        why = f"{getattr(error, 'strerror', None) or error}; or write one of {', '.join(POLICIES)}"
-        raise Unusable(f"the policy {name}: {why}") from None
-    snapshot, problems = load([Text(name, text)])
-    wrong = [str(one) for one in problems if one.severity == "error"]
-    if wrong:
-        raise Unusable("\n".join(wrong))
-    if not snapshot.picker_configs:
-        raise Unusable(f"{name} holds no EndpointPickerConfig")
-    return by_profile(configure(snapshot.picker_configs[0].picking))
+def _plot(name: str | None) -> tuple[Path, Callable[[Sequence[Band]], str]] | None:
+    """Where to, and how. Raises Unusable."""
+    if name is None:
+        return None
+    path = Path(name)
+    how = {".html": page, ".svg": picture}.get(path.suffix.lower())
+    if how is None:
+        raise Unusable(f"--plot {name}: what is drawn is text; write a name that ends with .html or .svg")
+    return path, how
 
 
-def _workload(name: str, arguments: argparse.Namespace) -> Workload:
-    workload = WORKLOADS[name]
-    stages = workload.stages
-    if arguments.rate is not None:
-        stages = ((arguments.rate, sum(seconds for _, seconds in stages)),)
-    if arguments.seconds is not None:
-        share = arguments.seconds / sum(seconds for _, seconds in stages)
-        stages = tuple([(rate, seconds * share) for rate, seconds in stages])
-    return replace(
-        workload,
-        stages=stages,
-        card=arguments.server or workload.card,
-        endpoints=arguments.endpoints or workload.endpoints,
-    )
-
-
-def _one(name: str, policy: str, make: Make, workload: Workload, requests: Sequence[Request], seed: int) -> Report:
+def _one(
+    name: str,
+    policy: str,
+    make: Make,
+    workload: Workload,
+    requests: Sequence[Request],
+    seed: int,
+    price: float | None,
+) -> Report:
     # Dice of their own: the requests are the same for all policies.
-    dice, progress = Random(seed + 1).random, _progress(f"{name}, {policy}", len(requests))
+    dice, show = Random(seed + 1).random, progress(f"{name}, {policy}", len(requests))
+    samples: list[Sample] = []
     try:
-        outcomes = run(requests, make(), SERVERS[workload.card], workload.endpoints, dice, progress)
+        outcomes = run(requests, make(), SERVERS[workload.card], workload.endpoints, dice, show, samples.append)
     except Stuck as error:
         raise Unusable(f"{policy}: {error} (simulated servers have no labels)") from None
-    return report(policy, outcomes, workload.endpoints, workload.ttft_s, workload.tpot_s)
+    return report(policy, outcomes, workload.endpoints, workload.ttft_s, workload.tpot_s, samples, price)
 
 
-def _progress(what: str, of: int) -> Callable[[int], None]:
-    """A line that is written over, where somebody looks; else nothing."""
-    if not sys.stderr.isatty():
-        return lambda done: None
-    shown_at = 0.0
-
-    def show(done: int) -> None:
-        nonlocal shown_at
-        now = monotonic()
-        if done == of:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        elif now - shown_at > _SHOW_EACH_S:
-            shown_at = now
-            print(f"\r\x1b[K{what}: {done:,} of {of:,} requests", end="", file=sys.stderr, flush=True)
-
-    return show
-
-
-def _described(workload: Workload) -> dict[str, object]:
+def described(workload: Workload) -> dict[str, object]:
     return {
         "server": workload.card,
         "endpoints": workload.endpoints,
@@ -115,12 +88,24 @@ def _described(workload: Workload) -> dict[str, object]:
     }
 
 
-def _table(name: str, workload: Workload, requests: Sequence[Request], reports: Sequence[Report]) -> str:
-    rates = " → ".join(f"{rate:g}" for rate, _ in workload.stages)
-    head = (
-        f"{name}: {len(requests):,} requests, {rates} a second, {workload.endpoints} × {workload.card}; "
+def rates(workload: Workload) -> str:
+    """In words: those of its stages, or the span of many."""
+    told = [rate for rate, _ in workload.stages]
+    if len(told) > 6:
+        return f"{min(told):.3g} to {max(told):.3g}, in the mean {workload.rate:.3g}"
+    return " → ".join(f"{rate:.4g}" for rate in told)
+
+
+def headline(workload: Workload, requests: int) -> str:
+    return (
+        f"{requests:,} requests, {rates(workload)} a second, {workload.endpoints} × {workload.card}; "
         f"SLO {workload.ttft_s:g} s to the first token, {workload.tpot_s * 1000:g} ms for each further one"
     )
+
+
+def _table(band: Band) -> str:
+    head, reports = f"{band.name}: {band.about}", band.reports
+    priced = any(one.cost is not None for one in reports)
     rows: list[tuple[str, ...]] = [
         ("policy", "TTFT mean", "p50", "p99 s", "TPOT mean", "p99 ms", "tokens/s", "hits", "in SLO", "goodput/s")
     ]
@@ -136,12 +121,32 @@ def _table(name: str, workload: Workload, requests: Sequence[Request], reports: 
                 f"{one.goodput:.1f}",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(room) if at else cell.ljust(room)
-            for at, (cell, room) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
+    if priced:
+        rows = [
+            (*rows[0], "per M tokens"),
+            *((*row, f"{one.cost:.2f}") for row, one in zip(rows[1:], reports, strict=True)),
+        ]
+    parts = [head, *(f"  {line}" for line in aligned(rows))]
+    if any(one.priorities for one in reports):
+        parts += ["", *(f"  {line}" for line in aligned(_by_priority(reports)))]
+    return "\n".join([*parts, ""])
+
+
+def _by_priority(reports: Sequence[Report]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [
+        ("policy", "priority", "requests", "shed", "TTFT mean", "p50", "p99 s", "in SLO", "fairness")
     ]
-    return "\n".join([head, *(f"  {line.rstrip()}" for line in lines), ""])
+    for one in reports:
+        for place, some in enumerate(one.priorities):
+            rows.append(
+                (
+                    "" if place else one.policy,
+                    str(some.priority),
+                    f"{some.requests:,}",
+                    f"{some.shed:,}",
+                    *(f"{value:.2f}" for value in (some.ttft.mean, some.ttft.p50, some.ttft.p99)),
+                    f"{some.kept:.0%}",
+                    "" if place else f"{one.fairness:.2f}",
+                )
+            )
+    return rows

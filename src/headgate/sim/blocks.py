@@ -41,20 +41,22 @@ class Blocks:
         self.total = total
         self.notes: list[Note] | None = None  # where somebody wants to know; who does takes them out
         self._caching = caching
-        self._free: OrderedDict[Block, None] = OrderedDict.fromkeys(range(total))
-        self._holders = [0] * total
-        self._keys = [0] * total
+        # Those that were never taken are free too, ahead of all others. They cost nothing until then: a thousand
+        # servers of 25,000 blocks would be gigabytes.
+        self._free: OrderedDict[Block, None] = OrderedDict()
+        self._holders: list[int] = []
+        self._keys: list[Key] = []
         self._cached: dict[Key, list[Block]] = {}  # never an empty list
 
     @property
     def free(self) -> int:
         """How many blocks nobody holds."""
-        return len(self._free)
+        return len(self._free) + self.total - len(self._keys)
 
     @property
     def usage(self) -> float:
         """The share of blocks that somebody holds, 0 to 1 (`vllm:kv_cache_usage_perc`)."""
-        return 1.0 - len(self._free) / self.total
+        return 1.0 - self.free / self.total
 
     def find(self, keys: Sequence[Key], most: int) -> list[Block]:
         """The cached blocks of the longest prefix of `keys`, at most `most` of them; nothing is taken yet."""
@@ -72,18 +74,25 @@ class Blocks:
         """Hold the `shared` blocks (found just now) and `fresh` new ones; None, and nothing held, when too few are
         free.
         """
-        holders = self._holders
-        idle = [block for block in shared if not holders[block]]
-        if fresh + len(idle) > len(self._free):
+        holders, keys, free = self._holders, self._keys, self._free
+        idle = [block for block in shared if not holders[block]] if shared else []
+        untouched = self.total - len(keys)
+        if fresh + len(idle) > len(free) + untouched:
             return None
         for block in idle:
-            del self._free[block]
+            del free[block]
         for block in shared:
             holders[block] += 1
         taken = list(shared)
+        if untouched and fresh:
+            untouched = min(fresh, untouched)
+            taken.extend(range(len(keys), len(keys) + untouched))
+            holders.extend([1] * untouched)
+            keys.extend([0] * untouched)
+            fresh -= untouched
         for _ in range(fresh):
-            block, _ = self._free.popitem(last=False)
-            if self._keys[block]:
+            block, _ = free.popitem(last=False)
+            if keys[block]:
                 self._forget(block)
             holders[block] = 1
             taken.append(block)
@@ -109,14 +118,14 @@ class Blocks:
 
     def holders(self) -> list[int]:
         """How many hold each block: what the laws in the tests are about."""
-        return list(self._holders)
+        return self._holders + [0] * (self.total - len(self._holders))
 
     def clear(self) -> bool:
         """Forget all cached content. False, and nothing done, while blocks are held (`reset_prefix_cache`)."""
-        if len(self._free) != self.total:
+        if self.free != self.total:
             return False
         self._cached.clear()
-        self._keys = [0] * self.total
+        self._keys = [0] * len(self._keys)
         if self.notes is not None:
             self.notes.append(Cleared())
         return True

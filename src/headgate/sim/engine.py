@@ -7,6 +7,7 @@ chunks. When blocks run out, the sequence that came last gives all of its blocks
 whose policies these are.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from msgspec import Struct
 
 from headgate.sim.adapters import Adapters
 from headgate.sim.blocks import Block, Blocks, Note
+from headgate.sim.coasting import ends, pass_over, uneventful
 from headgate.sim.cost import Cost
 
 
@@ -90,7 +92,9 @@ class Counts(Struct):
     steps: int = 0
 
 
-class _Sequence:
+class Queued:
+    """A sequence that waits or runs."""
+
     __slots__ = (
         "arrived", "blocks", "cached", "computed", "first_token", "generated", "last_token", "preemptions",
         "scheduled", "work",
@@ -117,10 +121,13 @@ class Engine:
         self.adapters = Adapters(config.max_loras, config.max_cpu_loras)
         self.next_at: float | None = None  # when the step under way ends; None when there is nothing to do
         self.step_tokens = 0  # tokens that the last ended step computed
-        self._waiting: deque[_Sequence] = deque()
-        self._running: list[_Sequence] = []
-        self._batch: list[tuple[_Sequence, int]] = []
+        self._waiting: deque[Queued] = deque()
+        self._running: list[Queued] = []
+        self._batch: list[tuple[Queued, int]] = []
         self._deferred = 0
+        self._tried = False  # whether waiting sequences were looked at when the step under way began
+        self._closed = False  # whoever comes now is not admitted as long as nobody ends
+        self._ahead: list[float] = []  # when steps end: uneventful ones, and the first that may be more; once asked for
 
     # What others may know.
 
@@ -154,12 +161,15 @@ class Engine:
         """Queue a sequence. Raises ValueError for one that would not fit into the KV cache even alone."""
         if work.prompt + work.output - 1 > self.config.num_blocks * self.config.block_size:
             raise ValueError(f"{work.prompt} + {work.output} tokens do not fit into the KV cache")
-        self._waiting.append(_Sequence(work, now))
+        self._waiting.append(Queued(work, now))
+        if not self._closed:
+            self._ahead, self._tried = [], False
         if self.next_at is None:
             self._begin(now)
 
     def abort(self, identity: str) -> bool:
         """Drop a sequence, wherever it is. False when there is none of that id."""
+        self._ahead, self._closed, self._tried = [], False, False
         for sequence in self._running:
             if sequence.work.id == identity:
                 self._running.remove(sequence)
@@ -179,6 +189,41 @@ class Engine:
         outputs = self._finish(self.next_at)
         self._begin(now)
         return outputs
+
+    def foresee(self) -> float | None:
+        """When a step ends in which more may happen than one further token for each sequence of the batch, if nothing
+        is asked of the engine until then; None when there is nothing to do.
+        """
+        if self.next_at is None:
+            return None
+        if not self._ahead:
+            steps = 0
+            if self._batch and len(self._batch) == len(self._running) and (self._tried or not self._waiting):
+                crowded = bool(self._waiting) and len(self._running) < self.config.max_num_seqs
+                steps = uneventful(self._batch, self.blocks, self.config.block_size, crowded)
+            self._ahead = ends(self.next_at, steps, self._batch, self.config.cost)
+        return self._ahead[-1]
+
+    def coast(self, until: float) -> None:
+        """End all steps that are due before `until` and before what `foresee` tells, as `step` would have at their
+        times: what comes out of them is one more token for each sequence of the batch, and nobody hears of it.
+        """
+        if self.next_at is not None and self.next_at < until:
+            self.foresee()
+            steps = bisect_left(self._ahead, until, 0, len(self._ahead) - 1)
+            if not steps:
+                return
+            pass_over(self._batch, self.blocks, self.config.block_size, steps, self._ahead[steps - 1])
+            self.next_at = self._ahead[steps]
+            del self._ahead[:steps]
+            self.step_tokens = len(self._batch)
+            self.counts.generation_tokens += steps * len(self._batch)
+            self.counts.steps += steps
+            if not self._waiting:
+                self._deferred = 0
+            names = [sequence.work.adapter for sequence, _ in self._batch if sequence.work.adapter]
+            if names:  # all are there; but which was used last depends on the order of the batch
+                self.adapters.use(names)
 
     def at_once(self, work: Work, now: float) -> Timeline:
         """Do all of it in no time, as an engine without cost would that has nothing else to do: the same accounts,
@@ -206,14 +251,15 @@ class Engine:
 
     def _begin(self, now: float) -> None:
         self._batch = []
+        self._ahead, self._closed = [], False
         config = self.config
-        budget = config.max_num_batched_tokens
+        size, budget = config.block_size, config.max_num_batched_tokens
         preempted = False
         place = 0
         while place < len(self._running) and budget > 0:
             sequence = self._running[place]
             wanted = min(sequence.work.prompt + sequence.generated - sequence.computed, budget)
-            while not self._grow(sequence, wanted):
+            while sequence.computed + wanted > len(sequence.blocks) * size and not self._grow(sequence, wanted):
                 preempted = True
                 victim = self._running.pop()
                 self._preempt(victim)
@@ -223,14 +269,19 @@ class Engine:
                 self._batch.append((sequence, wanted))
                 budget -= wanted
                 place += 1
+        self._tried = not preempted
         if not preempted:
             self._admit(budget, now)
         self.next_at = now + self._duration() if self._batch else None
 
     def _admit(self, budget: int, now: float) -> None:
         config = self.config
+        if not self._waiting:
+            self._deferred = 0
+            self._closed = budget <= 0 or len(self._running) >= config.max_num_seqs
+            return
         adapters = {sequence.work.adapter for sequence in self._running if sequence.work.adapter}
-        passed: list[_Sequence] = []
+        passed: list[Queued] = []
         while self._waiting and budget > 0 and len(self._running) < config.max_num_seqs:
             sequence = self._waiting.popleft()
             adapter = sequence.work.adapter
@@ -240,6 +291,7 @@ class Engine:
             wanted = self._start(sequence, budget)
             if not wanted:
                 self._waiting.appendleft(sequence)
+                self._closed = True
                 break
             if adapter:
                 adapters.add(adapter)
@@ -252,8 +304,9 @@ class Engine:
             budget -= wanted
         self._deferred = len(passed)
         self._waiting.extendleft(reversed(passed))
+        self._closed = self._closed or budget <= 0 or len(self._running) >= config.max_num_seqs
 
-    def _start(self, sequence: _Sequence, budget: int) -> int:
+    def _start(self, sequence: Queued, budget: int) -> int:
         """Take blocks for the first chunk of a waiting sequence; its tokens in this step, or 0 when blocks are
         short.
         """
@@ -270,7 +323,7 @@ class Engine:
         sequence.computed = computed
         return wanted
 
-    def _grow(self, sequence: _Sequence, wanted: int) -> bool:
+    def _grow(self, sequence: Queued, wanted: int) -> bool:
         missing = -(-(sequence.computed + wanted) // self.config.block_size) - len(sequence.blocks)
         if missing > 0:
             taken = self.blocks.take((), missing)
@@ -279,7 +332,7 @@ class Engine:
             sequence.blocks += taken
         return True
 
-    def _preempt(self, sequence: _Sequence) -> None:
+    def _preempt(self, sequence: Queued) -> None:
         self._release(sequence)
         self._batch = [entry for entry in self._batch if entry[0] is not sequence]
         sequence.computed = 0
@@ -287,18 +340,21 @@ class Engine:
         self.counts.preemptions += 1
         self._waiting.appendleft(sequence)
 
-    def _release(self, sequence: _Sequence) -> None:
+    def _release(self, sequence: Queued) -> None:
         self.blocks.give_back(sequence.blocks)
         sequence.blocks = []
 
     def _duration(self) -> float:
         prefill = kv = 0
+        names = []
         for sequence, wanted in self._batch:
+            work = sequence.work
             kv += sequence.computed + wanted
-            if sequence.computed < sequence.work.prompt:
+            if sequence.computed < work.prompt:
                 prefill += wanted
+            if work.adapter:
+                names.append(work.adapter)
         cost = self.config.cost
-        names = [sequence.work.adapter for sequence, _ in self._batch if sequence.work.adapter]
         copied, read = self.adapters.use(names) if names else (0, 0)
         return cost.step(prefill, len(self._batch), kv) + copied * cost.adapter_copy + read * cost.adapter_load
 
@@ -314,7 +370,8 @@ class Engine:
             full = sequence.computed // size
             sequence.computed += computed
             self.step_tokens += computed
-            self._know(work, sequence.blocks, full, sequence.computed // size)
+            if sequence.computed // size > full:
+                self._know(work, sequence.blocks, full, sequence.computed // size)
             if sequence.computed < work.prompt + sequence.generated:
                 continue
             sequence.generated += 1
@@ -333,9 +390,7 @@ class Engine:
                 )
                 self._running.remove(sequence)
                 self._release(sequence)
-            outputs.append(
-                Output(work.id, sequence.generated, at - sequence.last_token, max(sequence.cached, 0), timeline)
-            )
+            outputs.append(Output(work.id, sequence.generated, at - sequence.last_token, sequence.cached, timeline))
             sequence.last_token = at
         return outputs
 

@@ -61,6 +61,14 @@ def server(card: Card, model: Model, *, max_loras: int = 1, max_num_seqs: int = 
     )
 
 
+# Which accelerators one server takes, and how many.
+ACCELERATORS: Mapping[str, tuple[str, int]] = {
+    "l4-llama-3.1-8b": ("l4", 1),
+    "a100-40g-llama-3.1-8b": ("a100-40g", 1),
+    "h100-llama-3.1-8b": ("h100", 1),
+    "2xh100-qwen3-32b": ("h100", 2),
+}
+
 SERVERS: Mapping[str, Config] = {
     "l4-llama-3.1-8b": server(_L4, _LLAMA_8B, max_loras=4),
     "a100-40g-llama-3.1-8b": server(_A100, _LLAMA_8B, max_loras=4),

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from headgate.trial.run import Outcome
+from headgate.trial.run import Outcome, Sample
+
+_BINS = 60
 
 
 class Spread(Struct, frozen=True):
@@ -12,6 +14,30 @@ class Spread(Struct, frozen=True):
     p50: float
     p90: float
     p99: float
+
+
+class Class(Struct, frozen=True):
+    """What became of the requests of one priority. `shed` were refused."""
+
+    priority: int
+    requests: int
+    shed: int
+    ttft: Spread
+    tpot: Spread
+    kept: float
+
+
+class Moment(Struct, frozen=True):
+    """A stretch of time that begins `at`: requests a second that came and that kept both SLOs (by when they came), and
+    at its end how many waited and ran at all servers, and what share of their KV caches was in use.
+    """
+
+    at: float
+    came: float
+    kept: float
+    waiting: int
+    running: int
+    kv_usage: float
 
 
 class Report(Struct, frozen=True):
@@ -28,28 +54,50 @@ class Report(Struct, frozen=True):
     kept: float  # the share of requests that kept both SLOs
     preemptions: int
     busiest: float  # the busiest endpoint's share of requests, times the number of endpoints
+    fairness: float = 1.0  # Jain's index of the shares that kept both SLOs, over those who ask: 1 where all are equal
+    priorities: tuple[Class, ...] = ()  # the highest first; where there are several
+    over_time: tuple[Moment, ...] = ()
+    cost: float | None = None  # of a million tokens of answers, in the currency of the price; None without one
 
 
-def report(policy: str, outcomes: Sequence[Outcome], endpoints: int, ttft_s: float, tpot_s: float) -> Report:
-    """`outcomes` are those of one run, at least one."""
+def report(
+    policy: str,
+    outcomes: Sequence[Outcome],
+    endpoints: int,
+    ttft_s: float,
+    tpot_s: float,
+    samples: Sequence[Sample] = (),
+    price: float | None = None,
+) -> Report:
+    """`outcomes` are those of one run, at least one. `price` is of an endpoint for an hour."""
     lasted = max(one.ended for one in outcomes)
-    kept = sum(one.ttft <= ttft_s and one.tpot <= tpot_s for one in outcomes)
+    kept = sum(keeps(one, ttft_s, tpot_s) for one in outcomes)
     counts = [0] * endpoints
     for one in outcomes:
         counts[one.endpoint] += 1
+    made = sum(one.output for one in outcomes)
     return Report(
         policy=policy,
         requests=len(outcomes),
         lasted=lasted,
         ttft=spread([one.ttft for one in outcomes]),
         tpot=spread([one.tpot for one in outcomes]),
-        output_tokens_per_s=sum(one.output for one in outcomes) / lasted,
+        output_tokens_per_s=made / lasted,
         hit_rate=sum(one.cached for one in outcomes) / sum(one.prompt for one in outcomes),
         goodput=kept / lasted,
         kept=kept / len(outcomes),
         preemptions=sum(one.preemptions for one in outcomes),
         busiest=max(counts) * endpoints / len(outcomes),
+        fairness=_fairness(outcomes, ttft_s, tpot_s),
+        priorities=_classes(outcomes, ttft_s, tpot_s),
+        over_time=_moments(outcomes, samples, ttft_s, tpot_s) if samples else (),
+        cost=None if price is None else price * endpoints * lasted / 3600 / made * 1e6,
     )
+
+
+def keeps(one: Outcome, ttft_s: float, tpot_s: float) -> bool:
+    """Both SLOs."""
+    return one.ttft <= ttft_s and one.tpot <= tpot_s
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -60,3 +108,55 @@ def spread(values: Sequence[float]) -> Spread:
 
 def _rank(ordered: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, max(0, -(-int(share * len(ordered) * 1000) // 1000) - 1))]
+
+
+def _classes(outcomes: Sequence[Outcome], ttft_s: float, tpot_s: float) -> tuple[Class, ...]:
+    by_priority: dict[int, list[Outcome]] = {}
+    for one in outcomes:
+        by_priority.setdefault(one.priority, []).append(one)
+    if len(by_priority) < 2:
+        return ()
+    return tuple(
+        [
+            Class(
+                priority,
+                len(some),
+                0,
+                spread([one.ttft for one in some]),
+                spread([one.tpot for one in some]),
+                sum(keeps(one, ttft_s, tpot_s) for one in some) / len(some),
+            )
+            for priority, some in sorted(by_priority.items(), reverse=True)
+        ]
+    )
+
+
+def _fairness(outcomes: Sequence[Outcome], ttft_s: float, tpot_s: float) -> float:
+    came: dict[str, list[int]] = {}
+    for one in outcomes:
+        counts = came.setdefault(one.flow, [0, 0])
+        counts[0] += 1
+        counts[1] += keeps(one, ttft_s, tpot_s)
+    shares = [kept / count for count, kept in came.values()]
+    squares = sum(share * share for share in shares)
+    return sum(shares) ** 2 / (len(shares) * squares) if squares else 1.0
+
+
+def _moments(
+    outcomes: Sequence[Outcome], samples: Sequence[Sample], ttft_s: float, tpot_s: float
+) -> tuple[Moment, ...]:
+    wide = max(samples[-1].at, 1e-9) / _BINS
+    came, kept = [0] * _BINS, [0] * _BINS
+    for one in outcomes:
+        place = min(_BINS - 1, int(one.at / wide))
+        came[place] += 1
+        kept[place] += keeps(one, ttft_s, tpot_s)
+    found, next_one = [], 0
+    for place in range(_BINS):
+        while next_one < len(samples) - 1 and samples[next_one].at < (place + 1) * wide * (1 - 1e-9):
+            next_one += 1
+        seen = samples[next_one]
+        found.append(
+            Moment(place * wide, came[place] / wide, kept[place] / wide, seen.waiting, seen.running, seen.kv_usage)
+        )
+    return tuple(found)

@@ -15,9 +15,14 @@ from headgate.pick.expectation import Expectation, expect
 from headgate.pick.standing import Standing
 from headgate.sim.engine import Config, Engine, Output, Timeline, Work
 from headgate.trial.policies import Dice, Policy
-from headgate.trial.workload import Request
+from headgate.trial.request import Request
 
-SCRAPE_S = 0.1
+
+def scrape_s(endpoints: int) -> float:
+    """Seconds between two looks at each endpoint's metrics: what the gateway does under traffic when nothing else is
+    said (`runtime.scrape`).
+    """
+    return min(1.0, max(0.1, endpoints / 400))
 
 
 class Outcome(Struct, frozen=True, gc=False):
@@ -32,6 +37,17 @@ class Outcome(Struct, frozen=True, gc=False):
     output: int
     cached: int
     preemptions: int
+    priority: int = 0
+    flow: str = ""
+
+
+class Sample(Struct, frozen=True, gc=False):
+    """All servers together, as the gateway last read them: requests, and the mean usage of KV caches."""
+
+    at: float
+    waiting: int
+    running: int
+    kv_usage: float
 
 
 class _Fleet:
@@ -51,7 +67,17 @@ class _Fleet:
         loads = {name: self._load(self.engines[place], now) for name, place in self.places.items()}
         self.standing = Standing("pool", self._endpoints, loads, self.ledger, self.index, latency=self.latency)
 
+    def sample(self, now: float) -> Sample:
+        loads = self.standing.loads
+        return Sample(
+            now,
+            sum([load.waiting or 0 for load in loads]),
+            sum([load.running or 0 for load in loads]),
+            sum([load.kv_usage or 0.0 for load in loads]) / len(loads),
+        )
+
     def _load(self, engine: Engine, now: float) -> Load:
+        engine.coast(now)
         busy = frozenset(engine.busy_adapters())  # vLLM names an adapter of any request in both lists
         return Load(engine.waiting, engine.running, engine.blocks.usage, busy, busy, self._slots, at=now)
 
@@ -67,14 +93,17 @@ def run(
     endpoints: int,
     dice: Dice,
     progress: Callable[[int], None] = lambda done: None,
+    watch: Callable[[Sample], None] | None = None,
+    enough: Callable[[Outcome], bool] | None = None,
     slos: tuple[float, float] = (0.0, 0.0),
 ) -> list[Outcome]:
-    """What became of the requests (in the order of `at`), in the order in which they ended. All of them end.
+    """What became of the requests (in the order of `at`), in the order in which they ended. All of them end, unless
+    `enough` says of one that no more has to be known. `watch` is told of the servers each time that they are scraped.
 
     One that nobody may serve waits, and is tried anew when loads are read or a request ends. Raises Stuck where nothing
     is left that could change that. Each request asks for `slos`, seconds to the first token and for each further one.
     """
-    return _Run(requests, policy, config, endpoints, dice, progress, slos).all()
+    return _Run(requests, policy, config, endpoints, dice, progress, watch, enough, slos).all()
 
 
 class _Run:
@@ -86,6 +115,8 @@ class _Run:
         endpoints: int,
         dice: Dice,
         progress: Callable[[int], None],
+        watch: Callable[[Sample], None] | None = None,
+        enough: Callable[[Outcome], bool] | None = None,
         slos: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self._slos = slos
@@ -93,23 +124,29 @@ class _Run:
         self._policy = policy
         self._dice = dice
         self._progress = progress
+        self._watch = watch
+        self._enough = enough
+        self._over = False
         self._fleet = _Fleet(config, endpoints)
         self._outcomes: list[Outcome] = []
-        self._steps: list[tuple[float, int]] = []  # when each server's step ends; what is out of date is passed over
+        self._steps: list[tuple[float, int]] = []  # when something may happen at a server; some are out of date
         self._under_way: dict[str, tuple[int, str]] = {}  # request → its place among all, and its endpoint
         self._waiting: list[int] = []
         self._expected: dict[str, Expectation] = {}  # by request, where the policy predicts
 
     def all(self) -> list[Outcome]:
         requests, steps = self._requests, self._steps
-        scrape_at, coming = SCRAPE_S, 0
-        while coming < len(requests) or self._under_way or self._waiting:
+        pause = scrape_s(len(self._fleet.engines))
+        scrape_at, coming = pause, 0
+        while (coming < len(requests) or self._under_way or self._waiting) and not self._over:
             arrives = requests[coming].at if coming < len(requests) else inf
             ends = steps[0][0] if steps else inf
             now = min(arrives, ends, scrape_at)
             if now == scrape_at:
                 self._fleet.scrape(now)
-                scrape_at = now + SCRAPE_S
+                scrape_at = now + pause
+                if self._watch is not None:
+                    self._watch(self._fleet.sample(now))
                 self._try_again(now)
                 if self._waiting and not self._under_way and coming == len(requests):
                     raise Stuck(f"it lets nobody serve {len(self._waiting):,} of {len(requests):,} requests")
@@ -130,7 +167,14 @@ class _Run:
         request, fleet = self._requests[number], self._fleet
         rungs = request.rungs()
         ttft, tpot = self._slos
-        ask = Ask(request.adapter or "base", rungs, request.prompt * BYTES_PER_TOKEN, ttft_slo=ttft, tpot_slo=tpot)
+        ask = Ask(
+            request.adapter or "base",
+            rungs,
+            request.prompt * BYTES_PER_TOKEN,
+            request.priority,
+            ttft_slo=ttft,
+            tpot_slo=tpot,
+        )
         decision = self._policy(ask, fleet.standing, self._dice)
         if decision.endpoint is None:
             return False
@@ -140,6 +184,7 @@ class _Run:
         place = fleet.places[name]
         engine = fleet.engines[place]
         keys = request.keys(engine.config.block_size)
+        engine.coast(now)
         engine.add(Work(str(number), request.prompt, request.output, keys, request.adapter), now)
         self._under_way[str(number)] = number, name
         expected = expect(decision, ask)
@@ -151,6 +196,7 @@ class _Run:
     def _step(self, place: int, now: float) -> None:
         """A server's step has ended, unless it is out of date."""
         engine = self._fleet.engines[place]
+        engine.coast(now)
         if engine.next_at is None or engine.next_at > now:
             return
         outputs = engine.step(now)
@@ -160,7 +206,10 @@ class _Run:
         for identity, timeline in ended:
             number, name = self._under_way.pop(identity)
             self._fleet.ledger.give(name)
-            self._outcomes.append(_outcome(self._requests[number], place, timeline))
+            outcome = _outcome(self._requests[number], place, timeline)
+            self._outcomes.append(outcome)
+            if self._enough is not None and self._enough(outcome):
+                self._over = True
             self._progress(len(self._outcomes))
         self._await_step(place)
         if ended:
@@ -177,7 +226,7 @@ class _Run:
                 self._expected.pop(output.id).ended(line.ended - line.arrived, took, output.tokens, streamed=True)
 
     def _await_step(self, place: int) -> None:
-        ends = self._fleet.engines[place].next_at
+        ends = self._fleet.engines[place].foresee()
         if ends is not None:
             heapq.heappush(self._steps, (ends, place))
 
@@ -193,4 +242,6 @@ def _outcome(request: Request, place: int, line: Timeline) -> Outcome:
         output=request.output,
         cached=line.cached_tokens,
         preemptions=line.preemptions,
+        priority=request.priority,
+        flow=request.flow,
     )

@@ -1,0 +1,163 @@
+"""What `headgate bench` is to rehearse: workloads and traces, policies, prices, as the command line says them."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from time import monotonic
+
+from msgspec.structs import replace
+
+from headgate.api import Text, load
+from headgate.pick.configure import configure
+from headgate.trial.cards import ACCELERATORS, SERVERS
+from headgate.trial.chance import Dice, Stage
+from headgate.trial.policies import POLICIES, Make, by_profile
+from headgate.trial.recorded import Broken
+from headgate.trial.request import Request
+from headgate.trial.trace import Trace, read
+from headgate.trial.workload import WORKLOADS, Workload
+
+_SHOW_EACH_S = 0.2
+_TRACE = Workload(lambda stages, dice: [], "h100-llama-3.1-8b", 8, ((1.0, 1.0),), 1.0, 0.05)
+
+
+class Unusable(Exception):
+    """What was asked for can't be rehearsed; the text says why, for people."""
+
+
+def policies(arguments: argparse.Namespace) -> dict[str, Make]:
+    return {name: _policy(name) for name in arguments.policies or POLICIES}
+
+
+def _policy(name: str) -> Make:
+    """One of ours, or that of an EndpointPickerConfig in a file."""
+    if name in POLICIES:
+        return POLICIES[name]
+    try:
+        text = Path(name).read_text("utf-8")
+    except (OSError, ValueError) as error:
+        why = f"{getattr(error, 'strerror', None) or error}; or write one of {', '.join(POLICIES)}"
+        raise Unusable(f"the policy {name}: {why}") from None
+    snapshot, problems = load([Text(name, text)])
+    wrong = [str(one) for one in problems if one.severity == "error"]
+    if wrong:
+        raise Unusable("\n".join(wrong))
+    if not snapshot.picker_configs:
+        raise Unusable(f"{name} holds no EndpointPickerConfig")
+    return by_profile(configure(snapshot.picker_configs[0].picking))
+
+
+def workloads(arguments: argparse.Namespace) -> dict[str, Workload]:
+    """By name, with all that the command line says of servers, rates and SLOs. Says on standard error what it leaves
+    out of a trace. Raises Unusable.
+    """
+    if arguments.trace:
+        if arguments.workloads:
+            raise Unusable("give workloads or --trace, not both")
+        found = {Path(arguments.trace).name: _trace(arguments)}
+    elif arguments.trace_format or arguments.speed != 1:
+        raise Unusable("--trace-format and --speed are about a --trace")
+    else:
+        found = {name: _adjusted(WORKLOADS[name], arguments) for name in arguments.workloads or WORKLOADS}
+    return found
+
+
+def _adjusted(workload: Workload, arguments: argparse.Namespace) -> Workload:
+    if arguments.rate is not None:
+        workload = workload.at_rate(arguments.rate)
+    if arguments.seconds is not None:
+        workload = workload.lasting(arguments.seconds)
+    return _served(workload, arguments)
+
+
+def _served(workload: Workload, arguments: argparse.Namespace) -> Workload:
+    return replace(
+        workload,
+        card=arguments.server or workload.card,
+        endpoints=arguments.endpoints or workload.endpoints,
+        ttft_s=arguments.ttft or workload.ttft_s,
+        tpot_s=arguments.tpot or workload.tpot_s,
+    )
+
+
+def _trace(arguments: argparse.Namespace) -> Workload:
+    path = arguments.trace
+    try:
+        with open(0 if path == "-" else path, "rb") as file:
+            trace = read(file, Random(arguments.seed).random, arguments.rate, arguments.trace_format)
+    except OSError as error:
+        raise Unusable(f"{path}: {error.strerror or error}") from None
+    except Broken as error:
+        raise Unusable(f"{path}: {error}") from None
+    for note in trace.notes:
+        print(f"{path}: left out: {note}", file=sys.stderr)
+    trace = _fitting(trace, arguments)
+    if not trace.requests:
+        raise Unusable(f"{path}: it holds no request that can be played")
+    seconds = max(trace.requests[-1].at, 1e-3)
+    workload = replace(_TRACE, make=_player(trace), stages=((trace.rate, seconds),), shaped=True)
+    speed = arguments.speed
+    if arguments.rate is not None and trace.timed:
+        if not trace.requests[-1].at:
+            raise Unusable(f"{path}: all of it came at once: there is no rate to change")
+        speed *= arguments.rate / trace.rate
+    if speed != 1:
+        workload = replace(workload, stages=((trace.rate * speed, seconds / speed),))
+    if arguments.seconds is not None and arguments.seconds < workload.seconds:
+        workload = workload.lasting(arguments.seconds)
+    return _served(workload, arguments)
+
+
+def _fitting(trace: Trace, arguments: argparse.Namespace) -> Trace:
+    """Without what no server has room for."""
+    server = SERVERS[arguments.server or _TRACE.card]
+    room = server.num_blocks * server.block_size
+    fit = [one for one in trace.requests if one.prompt + one.output <= room]
+    gone = len(trace.requests) - len(fit)
+    if gone:
+        print(
+            f"{arguments.trace}: left out: {gone:,} of more than {room:,} tokens: no server has room", file=sys.stderr
+        )
+    return replace(trace, requests=fit)
+
+
+def _player(trace: Trace) -> Callable[[Sequence[Stage], Dice], list[Request]]:
+    """A trace at the rate, and for the seconds, of the stage that it is asked for."""
+
+    def play(stages: Sequence[Stage], dice: Dice) -> list[Request]:
+        ((rate, seconds),) = stages
+        speed = rate / trace.rate
+        return [one for one in trace.at_speed(speed) if one.at <= seconds * (1 + 1e-9)]
+
+    return play
+
+
+def hourly(arguments: argparse.Namespace, workload: Workload) -> float | None:
+    """What an endpoint costs in an hour; None without --price. Raises Unusable for a price list that lacks it."""
+    if not arguments.price:
+        return None
+    card, count = ACCELERATORS[workload.card]
+    price = arguments.price.get(card, arguments.price.get(""))
+    if price is None:
+        raise Unusable(f"--price says nothing of {card}, which {workload.card} runs on")
+    return float(price) * count
+
+
+def progress(what: str, of: int) -> Callable[[int], None]:
+    """A line that is written over, where somebody looks; else nothing."""
+    if not sys.stderr.isatty():
+        return lambda done: None
+    shown_at = 0.0
+
+    def show(done: int) -> None:
+        nonlocal shown_at
+        now = monotonic()
+        if done == of:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        elif now - shown_at > _SHOW_EACH_S:
+            shown_at = now
+            print(f"\r\x1b[K{what}: {done:,} of {of:,} requests", end="", file=sys.stderr, flush=True)
+
+    return show
