@@ -2,7 +2,7 @@
 
     python -m bench.client HOST:PORT FILE: JSON, a list of {at, body}; HEADERS: JSON
 
-Prints JSON, one {ttft, tpot, ended, tokens, error} for each in the order of asking; times are seconds since the start.
+Prints JSON, one Heard for each in the order of asking; times are seconds since the start.
 """
 
 import asyncio
@@ -27,11 +27,19 @@ class Heard(msgspec.Struct):
     tpot: float = 0.0
     ended: float = 0.0
     tokens: int = 0
+    prompt: int = 0  # tokens of it, and those of them that were cached, as far as the server tells
+    cached: int = 0
     error: str = ""
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
 
 
 class _Usage(msgspec.Struct):
     completion_tokens: int = 0
+    prompt_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
 
 
 class _Event(msgspec.Struct):
@@ -60,8 +68,11 @@ async def ask(host: str, port: int, head: bytes, body: bytes, heard: Heard) -> N
                 break
             event, last = _decode(line[6:]), loop.time()
             if event.usage is not None:
-                heard.tokens = event.usage.completion_tokens
-            elif not first and event.choices and event.choices[0].get("delta", {}).get("content"):
+                usage = event.usage
+                heard.tokens, heard.prompt = usage.completion_tokens, usage.prompt_tokens
+                if usage.prompt_tokens_details is not None:
+                    heard.cached = usage.prompt_tokens_details.cached_tokens or 0
+            elif not first and event.choices:  # the first one, with the role, comes with the first token
                 first = last
         heard.ttft = first - sent
         heard.tpot = (last - first) / max(1, heard.tokens - 1)

@@ -1,6 +1,6 @@
-"""Build a tiny random Llama and two LoRA adapters: `python build_model.py DIR` with the engines' python.
+"""Build a tiny random Llama and two LoRA adapters: `build_model.py DIR [HIDDEN LAYERS]`, by the engines' python.
 
-DIR/base is a two-layer Llama with a byte-level BPE tokenizer and a chat template, DIR/food-review and
+DIR/base is a Llama of two layers (or so many) with a byte-level BPE tokenizer and a chat template, DIR/food-review and
 DIR/travel-notes are adapters of it. The texts that they make are noise; the servers that run them are real.
 """
 
@@ -17,7 +17,7 @@ SENTENCES = [
 ]
 
 
-def build(target: Path) -> None:
+def build(target: Path, hidden: int = 128, layers: int = 2) -> None:
     import torch
     from peft import LoraConfig, get_peft_model
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -38,10 +38,10 @@ def build(target: Path) -> None:
 
     config = LlamaConfig(
         vocab_size=512,
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=2,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 64,
         num_key_value_heads=2,
         max_position_embeddings=2048,
         bos_token_id=0,
@@ -54,4 +54,4 @@ def build(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    build(Path(sys.argv[1]))
+    build(Path(sys.argv[1]), *map(int, sys.argv[2:]))

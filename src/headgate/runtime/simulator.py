@@ -12,9 +12,11 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import msgspec
 import uvloop
 
 from headgate.runtime import simulator_flags
+from headgate.runtime.cards import Unusable, fitted
 from headgate.runtime.kv_publisher import Publisher, Unpublishable
 from headgate.runtime.server import Answer, Request, Server, Stream, serve
 from headgate.sim import routes
@@ -25,10 +27,17 @@ from headgate.sim.service import Service, Settings, Told
 
 def main(argv: list[str]) -> int:
     """Serve until SIGTERM or SIGINT. Returns the exit status: 0 after a clean end, 2 for flags that can't be."""
-    flags, unknown = simulator_flags.parser().parse_known_args(argv)
-    settings = simulator_flags.settings(flags)
-    if isinstance(settings, str):
-        return _complain(settings)
+    try:
+        flags, unknown = simulator_flags.parse(argv)
+        settings = simulator_flags.settings(flags)
+        if isinstance(settings, str):
+            return _complain(settings)
+        if flags.fit:
+            card = msgspec.json.encode(fitted(flags.fit, settings.config))
+            sys.stdout.write(msgspec.json.format(card).decode() + "\n")
+            return 0
+    except Unusable as error:
+        return _complain(str(error))
     if unknown:
         names = ", ".join(word for word in unknown if word.startswith("-")) or ", ".join(unknown)
         _say(f"headgate sim: warning: these flags change nothing here: {names}")

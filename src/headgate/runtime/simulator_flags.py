@@ -5,6 +5,7 @@ import os
 
 import msgspec
 
+from headgate.runtime.cards import LIMITS, read_card
 from headgate.sim.cost import Cost
 from headgate.sim.engine import Config
 from headgate.sim.kv_events import KvEventsConfig
@@ -14,6 +15,8 @@ _EPILOG = """\
 examples:
   headgate sim --model meta-llama/Llama-3.1-8B-Instruct --port 8000
   headgate sim --model llama --enable-lora --lora-modules food-review=org/food-review --speed 10
+  headgate sim --fit access.log --max-num-seqs 128 > card.json
+  headgate sim --card card.json --port 8000
   VLLM_ALLOW_RUNTIME_LORA_UPDATING=true headgate sim --model llama --enable-lora --speed 0
 
 It answers what vLLM 0.32 answers, with text that it makes up. Flags are vLLM's; those that do not change what a client
@@ -40,6 +43,12 @@ def parser() -> argparse.ArgumentParser:
         help="F times as fast as the card; 0: no waiting at all (default: %(default)g)")  # fmt: skip
     add("--startup-delay", type=float, default=0.0, metavar="S",
         help="seconds before it listens, as a server takes to load a model (default: %(default)g)")  # fmt: skip
+    costs = made.add_argument_group("what a step costs")
+    costs.add_argument("--card", default="", metavar="FILE",
+                       help="constants and limits of a server, as --fit writes them; flags count more")  # fmt: skip
+    costs.add_argument("--fit", default="", metavar="LOG",
+                       help="print the card of the servers that answered the streams in this access log of "
+                            "`headgate gateway`, whose limits are those of the flags; serve nothing")  # fmt: skip
     batching = made.add_argument_group("batching and KV cache")
     batching.add_argument(
         "--max-model-len", type=int, default=32768, metavar="N", help="context in tokens (%(default)s)"
@@ -64,6 +73,20 @@ def parser() -> argparse.ArgumentParser:
                       help='adapters from the start; or {"name": …, "path": …, "base_model_name": …}, '
                            "of which only the name is needed")  # fmt: skip
     return made
+
+
+def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The flags, and what changes nothing here. Raises Unusable for a card that is none."""
+    made = parser()
+    flags, unknown = made.parse_known_args(argv)
+    flags.cost = Cost()
+    if flags.card:
+        card = read_card(flags.card)
+        limits = {name: getattr(card, name) for name in LIMITS if name != "num_blocks"}
+        made.set_defaults(num_gpu_blocks_override=card.num_blocks, **limits)
+        flags, unknown = made.parse_known_args(argv)
+        flags.cost = card.cost
+    return flags, unknown
 
 
 def settings(flags: argparse.Namespace) -> Settings | str:
@@ -93,7 +116,7 @@ def settings(flags: argparse.Namespace) -> Settings | str:
         prefix_caching=flags.enable_prefix_caching,
         max_loras=flags.max_loras,
         max_cpu_loras=flags.max_cpu_loras or flags.max_loras,
-        cost=Cost().at_speed(flags.speed * flags.tensor_parallel_size),
+        cost=flags.cost.at_speed(flags.speed * flags.tensor_parallel_size),
     )
     updating = os.environ.get("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "0").strip().lower() in ("1", "true")
     names = tuple(flags.served_model_name) or (root,)

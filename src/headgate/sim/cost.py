@@ -7,7 +7,10 @@ from msgspec import Struct
 
 
 class Cost(Struct, frozen=True):
-    """Seconds per step, per prompt token, per sequence, per token of KV cache read; and per adapter load.
+    """Seconds per step, per prompt token, per sequence, per token of KV cache read, and per adapter load.
+
+    `request` is what a request takes outside of the engine, which is not held up by it: HTTP, the chat template, the
+    tokenizer, the way to the engine and back.
 
     The default resembles an 8B model in bf16 on one NVIDIA L4. It is reckoned from the card's data sheet (300 GB/s, 121
     dense bf16 TFLOPS), not measured: a step reads 16 GB of weights (about 54 ms), a prompt token costs 16 GFLOP at
@@ -22,6 +25,7 @@ class Cost(Struct, frozen=True):
     kv: float = 0.00000044
     adapter_copy: float = 0.02
     adapter_load: float = 0.4
+    request: float = 0.0
 
     def step(self, prefill_tokens: int, sequences: int, kv_tokens: int) -> float:
         """The seconds that a step with this work takes, adapters aside."""
