@@ -31,8 +31,8 @@ test-engines: $(VENV)/.dev  ## real vLLM on the CPU behind the gateway, and the 
 bench: $(VENV)/.dev  ## CPU per request, with the peers beside it, installed as needed (CASES=a,b SYSTEMS=x,y for a part)
 	@$(BIN)/python -m bench $(if $(CASES),--cases $(CASES)) $(if $(SYSTEMS),--systems $(SYSTEMS)) $(BENCH_ARGS)
 
-bench-scheduling: $(VENV)/.core  ## what policies do, rehearsed; writes docs/scheduling.md
-	@$(BIN)/python -m bench.scheduling
+bench-scheduling: $(VENV)/.core  ## what policies do, rehearsed; writes docs/scheduling.md (BENCH_ARGS=--capacity: and the endpoints needed)
+	@$(BIN)/python -m bench.scheduling $(BENCH_ARGS)
 
 chaos: $(VENV)/.core  ## everything at once, while all around the gateway breaks: ten minutes (SECONDS=60 for one)
 	@$(BIN)/python -m chaos --seconds $(or $(SECONDS),600) $(CHAOS_ARGS)

@@ -172,11 +172,14 @@ class Engine:
                 return True
         return False
 
-    def step(self, now: float) -> list[Output]:
-        """End the step that was due by `now`, begin the next one, and tell what came out. Nothing when none was due."""
+    def step(self, now: float, all_tokens: bool = True) -> list[Output]:
+        """End the step that was due by `now`, begin the next one, and tell what came out. Nothing when none was due.
+
+        Of each sequence only the first and the last token are told unless `all_tokens` are.
+        """
         if self.next_at is None or now < self.next_at:
             return []
-        outputs = self._finish(self.next_at)
+        outputs = self._finish(self.next_at, all_tokens)
         self._begin(now)
         return outputs
 
@@ -241,23 +244,26 @@ class Engine:
     # Scheduling.
 
     def _begin(self, now: float) -> None:
-        self._batch = []
-        self._ahead, self._closed = [], False
-        config = self.config
-        size, budget = config.block_size, config.max_num_batched_tokens
+        batch: list[tuple[Queued, int]] = []
+        running = self._running
+        self._batch, self._ahead, self._closed = batch, [], False
+        size, budget = self.config.block_size, self.config.max_num_batched_tokens
         preempted = False
         place = 0
-        while place < len(self._running) and budget > 0:
-            sequence = self._running[place]
-            wanted = min(sequence.work.prompt + sequence.generated - sequence.computed, budget)
-            while sequence.computed + wanted > len(sequence.blocks) * size and not self._grow(sequence, wanted):
+        while place < len(running) and budget > 0:
+            sequence = running[place]
+            computed = sequence.computed
+            wanted = sequence.work.prompt + sequence.generated - computed
+            if wanted > budget:
+                wanted = budget
+            while computed + wanted > len(sequence.blocks) * size and not self._grow(sequence, wanted):
                 preempted = True
-                victim = self._running.pop()
+                victim = running.pop()
                 self._preempt(victim)
                 if victim is sequence:
                     break
             else:
-                self._batch.append((sequence, wanted))
+                batch.append((sequence, wanted))
                 budget -= wanted
                 place += 1
         self._tried = not preempted
@@ -325,7 +331,7 @@ class Engine:
 
     def _preempt(self, sequence: Queued) -> None:
         self._release(sequence)
-        self._batch = [entry for entry in self._batch if entry[0] is not sequence]
+        self._batch[:] = [entry for entry in self._batch if entry[0] is not sequence]
         sequence.computed = 0
         sequence.preemptions += 1
         self.counts.preemptions += 1
@@ -351,40 +357,44 @@ class Engine:
 
     # What a step leaves behind.
 
-    def _finish(self, at: float) -> list[Output]:
+    def _finish(self, at: float, all_tokens: bool) -> list[Output]:
         outputs = []
         size = self.config.block_size
-        self.step_tokens = 0
-        self.counts.steps += 1
+        tokens = generated = 0
         for sequence, computed in self._batch:
             work = sequence.work
             full = sequence.computed // size
-            sequence.computed += computed
-            self.step_tokens += computed
-            if sequence.computed // size > full:
-                for place in range(full, min(sequence.computed // size, len(work.keys))):
+            after = sequence.computed = sequence.computed + computed
+            tokens += computed
+            if after // size > full:
+                for place in range(full, min(after // size, len(work.keys))):
                     self.blocks.know(sequence.blocks[place], work.keys[place])
-            if sequence.computed < work.prompt + sequence.generated:
+            if after < work.prompt + sequence.generated:
                 continue
-            sequence.generated += 1
-            self.counts.generation_tokens += 1
-            if sequence.generated == 1:
+            generated += 1
+            number = sequence.generated = sequence.generated + 1
+            if number == 1:
                 sequence.first_token = at
-            timeline = None
-            if sequence.generated == work.output:
-                timeline = Timeline(
-                    sequence.arrived,
-                    sequence.scheduled,
-                    sequence.first_token,
-                    at,
-                    sequence.preemptions,
-                    sequence.cached,
-                )
-                self._running.remove(sequence)
-                self._release(sequence)
-            outputs.append(Output(work.id, sequence.generated, at - sequence.last_token, sequence.cached, timeline))
+            if number == work.output:
+                timeline = self._end(sequence, at)
+            elif all_tokens or number == 1:
+                timeline = None
+            else:
+                sequence.last_token = at
+                continue
+            outputs.append(Output(work.id, number, at - sequence.last_token, sequence.cached, timeline))
             sequence.last_token = at
+        self.step_tokens = tokens
+        self.counts.steps += 1
+        self.counts.generation_tokens += generated
         return outputs
+
+    def _end(self, sequence: Queued, at: float) -> Timeline:
+        self._running.remove(sequence)
+        self._release(sequence)
+        return Timeline(
+            sequence.arrived, sequence.scheduled, sequence.first_token, at, sequence.preemptions, sequence.cached
+        )
 
     def _count_prompt(self, work: Work, hit: int) -> None:
         counts = self.counts

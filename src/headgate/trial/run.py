@@ -180,7 +180,9 @@ class _Run:
         engine.coast(now)
         if engine.next_at is None or engine.next_at > now:
             return
-        ended = [(output.id, output.timeline) for output in engine.step(now) if output.timeline is not None]
+        ended = [
+            (output.id, output.timeline) for output in engine.step(now, all_tokens=False) if output.timeline is not None
+        ]
         for identity, timeline in ended:
             number, name = self._under_way.pop(identity)
             self._fleet.ledger.give(name)
