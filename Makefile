@@ -31,8 +31,8 @@ test-engines: $(VENV)/.dev  ## real vLLM on the CPU behind the gateway, and the 
 bench: $(VENV)/.dev  ## CPU per request, with the peers beside it, installed as needed (CASES=a,b SYSTEMS=x,y for a part)
 	@$(BIN)/python -m bench $(if $(CASES),--cases $(CASES)) $(if $(SYSTEMS),--systems $(SYSTEMS)) $(BENCH_ARGS)
 
-bench-scheduling: $(VENV)/.core  ## what policies do, rehearsed; writes docs/scheduling.md
-	@$(BIN)/python -m bench.scheduling
+bench-scheduling: $(VENV)/.core  ## what policies do, rehearsed; writes docs/scheduling.md (BENCH_ARGS=--capacity: and the endpoints needed)
+	@$(BIN)/python -m bench.scheduling $(BENCH_ARGS)
 
 bench-sockets: $(VENV)/.dev  ## pickers side by side over real sockets, before simulated servers; writes docs/scheduling-sockets.md
 	@$(BIN)/python -m bench.sockets $(BENCH_ARGS)

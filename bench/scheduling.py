@@ -1,6 +1,9 @@
 """`make bench-scheduling`: every workload with every policy, beside what was published of other pickers.
 
-Usage: python -m bench.scheduling [--out docs/scheduling.md] [--json FILE: figures that are there already]
+Usage: python -m bench.scheduling [--out docs/scheduling.md] [--json FILE] [--capacity | --capacity-json FILE]
+
+The picture is beside it, with the ending .svg. FILEs are figures that are there already, as `headgate bench -o json`
+and `headgate bench find-capacity -o json` tell them; --capacity searches anew, which takes longer than all else.
 """
 
 import argparse
@@ -12,6 +15,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from msgspec import convert
+
+from headgate.trial.plot import Band, picture
+from headgate.trial.report import Report
+from headgate.trial.workload import WORKLOADS
 
 ROOT = Path(__file__).parents[1]
 Figures = dict[str, Any]  # of one policy, as `headgate bench -o json` tells them
@@ -60,6 +69,10 @@ def _goodput(one: Figures) -> float:
     return float(one["goodput"])
 
 
+def _endpoints(one: Figures) -> float:
+    return float(one["endpoints"] or "inf")
+
+
 _ROUND, _THEIRS = "round-robin", "inference-extension-default"
 AIMS = (
     Aim("shared-prefix", "output tokens/s", _ROUND, _tokens, 1.30, True),
@@ -75,27 +88,59 @@ AIMS = (
     Aim("chat", "goodput in SLO", _THEIRS, _goodput, 0.0, True),
 )
 
+SEARCHED = ("shared-prefix", "rag", "multi-lora")
+COSTS = tuple(
+    Aim(workload, "endpoints for the same SLO", against, _endpoints, bound, False)
+    for workload in SEARCHED
+    for against, bound in ((_ROUND, -0.30), (_THEIRS, -0.10))
+)
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "scheduling.md")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--capacity", action="store_true")
+    parser.add_argument("--capacity-json", type=Path)
     arguments = parser.parse_args()
-    if arguments.json:
-        found = json.loads(arguments.json.read_text())
-    else:
-        command = [sys.executable, "-m", "headgate", "bench", "-o", "json"]
-        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
-        if done.returncode:
-            return done.returncode
-        found = json.loads(done.stdout)
-    arguments.out.write_text(page(found))
-    print(f"bench-scheduling: {arguments.out}")
+    searched: dict[str, Any] = {}
+    if arguments.capacity_json:
+        searched = json.loads(arguments.capacity_json.read_text())
+    elif arguments.capacity:
+        for name in SEARCHED:
+            rate = f"{WORKLOADS[name].rate:g}"
+            policies = ",".join((_ROUND, _THEIRS, "default"))
+            searched |= _told("find-capacity", name, "--rate", rate, "--policies", policies)
+    found = json.loads(arguments.json.read_text()) if arguments.json else _told()
+    drawn = arguments.out.with_suffix(".svg")
+    drawn.write_text(drawing(found))
+    arguments.out.write_text(page(found, drawn.name, searched))
+    print(f"bench-scheduling: {arguments.out}, {drawn}")
     return 0
 
 
-def page(found: dict[str, Any]) -> str:
-    """The document."""
+def _told(*words: str) -> dict[str, Any]:
+    """What `headgate bench` tells. Ends with its status where it fails."""
+    command = [sys.executable, "-m", "headgate", "bench", *words, "-o", "json"]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        sys.exit(done.returncode)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def drawing(found: dict[str, Any]) -> str:
+    """The picture of all workloads."""
+    bands = [
+        Band(name, _described(told["workload"]).rstrip("."), convert(told["policies"], list[Report]))
+        for name, told in found.items()
+    ]
+    return picture(bands, over_time=False)
+
+
+def page(found: dict[str, Any], drawn: str = "", searched: dict[str, Any] | None = None) -> str:
+    """The document; `searched` is what `find-capacity` told."""
+    searched = searched or {}
     parts = [
         "# Scheduling: what came of it",
         "",
@@ -107,7 +152,10 @@ def page(found: dict[str, Any]) -> str:
         "| workload | headgate's default | against | aim | found | |",
         "|---|---|---|---|---|---|",
         *(_judged(aim, found[aim.workload]) for aim in AIMS if aim.workload in found),
+        *(_judged(aim, searched[aim.workload]) for aim in COSTS if aim.workload in searched),
         "",
+        *([f"![What each policy came to]({drawn})", ""] if drawn else []),
+        *(_searched(searched) if searched else []),
     ]
     for name, told in found.items():
         parts += [f"## {name}", "", _described(told["workload"]), "", *_table(told["policies"]), ""]
@@ -126,11 +174,36 @@ def _judged(aim: Aim, told: dict[str, Any]) -> str:
     )
 
 
+def _searched(found: dict[str, Any]) -> list[str]:
+    rows = [(name, told["workload"], one) for name, told in found.items() for one in told["policies"]]
+    share = rows[0][1]["share"]
+    return [
+        "## Endpoints needed",
+        "",
+        f"The fewest that keep both SLOs of {share:.0%} of the requests, at the workload's mean rate all the time "
+        "(`headgate bench find-capacity`).",
+        "",
+        "| workload | requests/s | policy | endpoints |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {_rates(workload)} | {one['policy']} | {one['endpoints'] or 'none'} |"
+            for name, workload, one in rows
+        ),
+        "",
+    ]
+
+
+def _rates(workload: dict[str, Any]) -> str:
+    rates = [stage["requests_per_s"] for stage in workload["stages"]]
+    if len(rates) > 6:
+        return f"{min(rates):.3g} to {max(rates):.3g}"
+    return " → ".join(f"{rate:g}" for rate in rates)
+
+
 def _described(workload: dict[str, Any]) -> str:
-    rates = " → ".join(f"{stage['requests_per_s']:g}" for stage in workload["stages"])
     seconds = sum(stage["seconds"] for stage in workload["stages"])
     return (
-        f"{rates} requests a second for {seconds:g} s, {workload['endpoints']} × {workload['server']}; SLO "
+        f"{_rates(workload)} requests a second for {seconds:g} s, {workload['endpoints']} × {workload['server']}; SLO "
         f"{workload['ttft_slo_s']:g} s to the first token, {workload['tpot_slo_s'] * 1000:g} ms for each further one."
     )
 

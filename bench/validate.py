@@ -31,8 +31,9 @@ from bench.client import Heard, play
 from bench.install import install
 from bench.processes import ROOT, Failed, free_port, running, tail
 from bench.report import machine
-from headgate.sim.engine import Config, Engine, Work
+from headgate.sim.engine import Config, Engine
 from headgate.sim.fit import Fit, Measured, fit
+from headgate.sim.sequence import Work
 
 _READY_S = 240
 _LOOK_S = 0.1

@@ -37,6 +37,20 @@ def test_aims_are_judged_by_the_figures_of_one_run() -> None:
     assert slow.count("| missed |") == 3
 
 
+def test_endpoints_needed_are_judged_too() -> None:
+    workload = {"stages": [{"requests_per_s": 36.0, "seconds": 120.0}], "share": 0.95}
+    policies = [
+        {"policy": "round-robin", "endpoints": None},
+        {"policy": "inference-extension-default", "endpoints": 10},
+        {"policy": "default", "endpoints": 8},
+    ]
+    text = page({}, "scheduling.svg", {"rag": {"workload": workload, "policies": policies}})
+    assert "| rag | endpoints for the same SLO | round-robin | ≤ -30% | -100% | met |" in text
+    assert "| rag | endpoints for the same SLO | inference-extension-default | ≤ -10% | -20% | met |" in text
+    assert "| rag | 36 | round-robin | none |" in text
+    assert "![What each policy came to](scheduling.svg)" in text
+
+
 def test_it_is_written_from_what_headgate_bench_tells(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "headgate", "bench", "chat", "--seconds", "1", "-o", "json"]
     told = subprocess.run(command, text=True, capture_output=True, check=True).stdout
@@ -47,3 +61,6 @@ def test_it_is_written_from_what_headgate_bench_tells(tmp_path: Path) -> None:
     policies = [one["policy"] for one in json.loads(told)["chat"]["policies"]]
     assert all(f"| {policy} | " in out.read_text() for policy in policies)
     assert {aim.against for aim in AIMS} <= set(policies)
+    drawn = out.with_suffix(".svg").read_text()
+    assert all(f">{said}<" in drawn for said in ("chat", *policies))
+    assert "](scheduling.svg)" in out.read_text()

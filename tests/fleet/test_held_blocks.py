@@ -12,8 +12,9 @@ from headgate.fleet.held_blocks import Full, HeldBlocks
 from headgate.fleet.kv_events import Cleared, Removed, Stored
 from headgate.fleet.prefix import Rungs, ladder
 from headgate.sim.draft import keys
-from headgate.sim.engine import Config, Engine, Work
+from headgate.sim.engine import Config, Engine
 from headgate.sim.kv_events import batch
+from headgate.sim.sequence import Work
 from headgate.sim.tokens import WIDTH, ids
 
 SIZE = 16  # tokens of a block: one is 64 bytes, and every rung ends with one

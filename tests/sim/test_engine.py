@@ -5,7 +5,8 @@ import pytest
 from headgate.sim.adapters import Adapters
 from headgate.sim.blocks import Blocks
 from headgate.sim.cost import Cost
-from headgate.sim.engine import Config, Engine, Output, Work
+from headgate.sim.engine import Config, Engine
+from headgate.sim.sequence import Output, Work
 
 COST = Cost(base=1.0, prefill=0.1, sequence=0.0, kv=0.0, adapter_copy=0.5, adapter_load=5.0)
 

@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headgate.sim.cost import Cost
-from headgate.sim.engine import Config, Engine, Output, Work
+from headgate.sim.engine import Config, Engine
+from headgate.sim.sequence import Output, Work
 
 SIZE = 4
 

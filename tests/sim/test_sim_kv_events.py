@@ -16,7 +16,8 @@ from simulators import COMMAND, Running, running
 
 from headgate.sim.blocks import Cleared, Removed
 from headgate.sim.draft import keys
-from headgate.sim.engine import Config, Engine, Stored, Work
+from headgate.sim.engine import Config, Engine
+from headgate.sim.sequence import Stored, Work
 from headgate.sim.tokens import chat, ids
 
 SIZE = 4

@@ -83,6 +83,9 @@ examples:
   headgate bench                                               every workload, with every policy that has a name
   headgate bench multi-lora --policies default,my-picker.yaml  yours beside the one that is there without a file
   headgate bench chat --rate 200 --endpoints 4 -o json
+  headgate bench --trace access.log --speed 2                  recorded traffic: Mooncake, ShareGPT, guidellm, ours
+  headgate bench bursts diurnal --plot out.html                drawn, too
+  headgate bench find-capacity rag --price 2.5                 the highest rate, the fewest endpoints, what tokens cost
 
 The gateway's own code chooses, among servers that are simulated. Time is virtual: the same seed gives the same figures.
 docs/rehearsals.md says what the workloads are, and what the servers' times are reckoned from.

@@ -46,7 +46,8 @@ class Blocks:
         self._free: OrderedDict[Block, None] = OrderedDict()
         self._holders: list[int] = []
         self._keys: list[Key] = []
-        self._cached: dict[Key, list[Block]] = {}  # never an empty list
+        self._cached: dict[Key, Block] = {}  # the first copy
+        self._copies: dict[Key, list[Block]] = {}  # all of them, where there are several
 
     @property
     def free(self) -> int:
@@ -64,10 +65,10 @@ class Blocks:
         if self._caching:
             cached = self._cached
             for key in keys[:most]:
-                copies = cached.get(key)
-                if copies is None:
+                block = cached.get(key)
+                if block is None:
                     break
-                found.append(copies[0])
+                found.append(block)
         return found
 
     def take(self, shared: Sequence[Block], fresh: int) -> list[Block] | None:
@@ -101,11 +102,9 @@ class Blocks:
     def know(self, block: Block, key: Key) -> None:
         """The block, newly taken, is full now, and its content has this key: others may share it from now on."""
         if self._caching:
-            copies = self._cached.get(key)
-            if copies is None:
-                self._cached[key] = [block]
-            else:
-                copies.append(block)
+            first = self._cached.setdefault(key, block)
+            if first != block:
+                self._copies.setdefault(key, [first]).append(block)
             self._keys[block] = key
 
     def give_back(self, blocks: Sequence[Block]) -> None:
@@ -125,6 +124,7 @@ class Blocks:
         if self.free != self.total:
             return False
         self._cached.clear()
+        self._copies.clear()
         self._keys = [0] * len(self._keys)
         if self.notes is not None:
             self.notes.append(Cleared())
@@ -138,8 +138,12 @@ class Blocks:
         key = self._keys[block]
         if self.notes is not None:
             self.notes.append(Removed(key))
-        copies = self._cached[key]
-        copies.remove(block)
-        if not copies:
-            del self._cached[key]
         self._keys[block] = 0
+        copies = self._copies.get(key)
+        if copies is None:
+            del self._cached[key]
+            return
+        copies.remove(block)
+        self._cached[key] = copies[0]
+        if len(copies) == 1:
+            del self._copies[key]

@@ -12,7 +12,7 @@ from headgate.sim.blocks import Blocks
 from headgate.sim.cost import Cost
 
 if TYPE_CHECKING:
-    from headgate.sim.engine import Queued
+    from headgate.sim.sequence import Queued
 
     Batch = Sequence[tuple[Queued, int]]
 

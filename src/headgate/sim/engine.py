@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from headgate.sim.adapters import Adapters
-from headgate.sim.blocks import Block, Blocks, Note
+from headgate.sim.blocks import Block, Blocks
 from headgate.sim.coasting import ends, pass_over, uneventful
 from headgate.sim.cost import Cost
+from headgate.sim.sequence import Counts, Output, Queued, Stored, Timeline, Work
 
 
 class Config(Struct, frozen=True):
@@ -31,84 +32,6 @@ class Config(Struct, frozen=True):
     max_loras: int = 1
     max_cpu_loras: int = 1
     cost: Cost = Cost()
-
-
-class Work(Struct, frozen=True, gc=False):
-    """One sequence to generate: `prompt` tokens are there, `output` tokens (at least 1) are to come.
-
-    `keys` name the content of the sequence's full blocks, each chained to the one before it and to the adapter, so
-    that equal keys mean equal prefixes. `cached` False: compute the whole prompt (it is asked for its log
-    probabilities).
-    """
-
-    id: str
-    prompt: int
-    output: int
-    keys: Sequence[int] = ()
-    adapter: str = ""
-    cached: bool = True
-    content: bytes = b""  # the tokens, and
-    salt: str = ""  # of the cache: for who hears of blocks
-
-
-class Stored(Note, frozen=True):
-    """A sequence's blocks from the `first` to before the `past` are full, and cached."""
-
-    work: Work
-    first: int
-    past: int
-
-
-class Timeline(Struct, frozen=True, gc=False):
-    """What happened to a sequence, in seconds of the clock that the engine was given."""
-
-    arrived: float
-    scheduled: float
-    first_token: float
-    ended: float
-    preemptions: int
-    cached_tokens: int
-
-
-class Output(Struct, frozen=True, gc=False):
-    """One more token for a sequence: the `tokens`-th. `timeline` comes with the last one."""
-
-    id: str
-    tokens: int
-    since: float  # seconds since the token before it, or since it arrived
-    cached_tokens: int
-    timeline: Timeline | None = None
-
-
-class Counts(Struct):
-    """What the engine has counted since it started."""
-
-    prefix_queries: int = 0
-    prefix_hits: int = 0
-    preemptions: int = 0
-    prompt_tokens: int = 0
-    prompt_tokens_cached: int = 0
-    generation_tokens: int = 0
-    steps: int = 0
-
-
-class Queued:
-    """A sequence that waits or runs."""
-
-    __slots__ = (
-        "arrived", "blocks", "cached", "computed", "first_token", "generated", "last_token", "preemptions",
-        "scheduled", "work",
-    )  # fmt: skip
-
-    def __init__(self, work: Work, now: float) -> None:
-        self.work = work
-        self.blocks: list[Block] = []
-        self.computed = 0  # tokens whose KV is there
-        self.generated = 0
-        self.cached = -1  # tokens that came from the prefix cache at first; -1 before it was scheduled
-        self.preemptions = 0
-        self.arrived = self.last_token = now
-        self.scheduled = self.first_token = 0.0
 
 
 class Engine:
@@ -182,11 +105,14 @@ class Engine:
                 return True
         return False
 
-    def step(self, now: float) -> list[Output]:
-        """End the step that was due by `now`, begin the next one, and tell what came out. Nothing when none was due."""
+    def step(self, now: float, all_tokens: bool = True) -> list[Output]:
+        """End the step that was due by `now`, begin the next one, and tell what came out. Nothing when none was due.
+
+        Of each sequence only the first and the last token are told unless `all_tokens` are.
+        """
         if self.next_at is None or now < self.next_at:
             return []
-        outputs = self._finish(self.next_at)
+        outputs = self._finish(self.next_at, all_tokens)
         self._begin(now)
         return outputs
 
@@ -250,23 +176,26 @@ class Engine:
     # Scheduling.
 
     def _begin(self, now: float) -> None:
-        self._batch = []
-        self._ahead, self._closed = [], False
-        config = self.config
-        size, budget = config.block_size, config.max_num_batched_tokens
+        batch: list[tuple[Queued, int]] = []
+        running = self._running
+        self._batch, self._ahead, self._closed = batch, [], False
+        size, budget = self.config.block_size, self.config.max_num_batched_tokens
         preempted = False
         place = 0
-        while place < len(self._running) and budget > 0:
-            sequence = self._running[place]
-            wanted = min(sequence.work.prompt + sequence.generated - sequence.computed, budget)
-            while sequence.computed + wanted > len(sequence.blocks) * size and not self._grow(sequence, wanted):
+        while place < len(running) and budget > 0:
+            sequence = running[place]
+            computed = sequence.computed
+            wanted = sequence.work.prompt + sequence.generated - computed
+            if wanted > budget:
+                wanted = budget
+            while computed + wanted > len(sequence.blocks) * size and not self._grow(sequence, wanted):
                 preempted = True
-                victim = self._running.pop()
+                victim = running.pop()
                 self._preempt(victim)
                 if victim is sequence:
                     break
             else:
-                self._batch.append((sequence, wanted))
+                batch.append((sequence, wanted))
                 budget -= wanted
                 place += 1
         self._tried = not preempted
@@ -334,7 +263,7 @@ class Engine:
 
     def _preempt(self, sequence: Queued) -> None:
         self._release(sequence)
-        self._batch = [entry for entry in self._batch if entry[0] is not sequence]
+        self._batch[:] = [entry for entry in self._batch if entry[0] is not sequence]
         sequence.computed = 0
         sequence.preemptions += 1
         self.counts.preemptions += 1
@@ -360,38 +289,35 @@ class Engine:
 
     # What a step leaves behind.
 
-    def _finish(self, at: float) -> list[Output]:
+    def _finish(self, at: float, all_tokens: bool) -> list[Output]:
         outputs = []
         size = self.config.block_size
-        self.step_tokens = 0
-        self.counts.steps += 1
+        tokens = generated = 0
         for sequence, computed in self._batch:
             work = sequence.work
             full = sequence.computed // size
-            sequence.computed += computed
-            self.step_tokens += computed
-            if sequence.computed // size > full:
-                self._know(work, sequence.blocks, full, sequence.computed // size)
-            if sequence.computed < work.prompt + sequence.generated:
+            after = sequence.computed = sequence.computed + computed
+            tokens += computed
+            if after // size > full:
+                self._know(work, sequence.blocks, full, after // size)
+            if after < work.prompt + sequence.generated:
                 continue
-            sequence.generated += 1
-            self.counts.generation_tokens += 1
-            if sequence.generated == 1:
+            generated += 1
+            number = sequence.generated = sequence.generated + 1
+            if number == 1:
                 sequence.first_token = at
-            timeline = None
-            if sequence.generated == work.output:
-                timeline = Timeline(
-                    sequence.arrived,
-                    sequence.scheduled,
-                    sequence.first_token,
-                    at,
-                    sequence.preemptions,
-                    sequence.cached,
-                )
-                self._running.remove(sequence)
-                self._release(sequence)
-            outputs.append(Output(work.id, sequence.generated, at - sequence.last_token, sequence.cached, timeline))
+            if number == work.output:
+                timeline = self._end(sequence, at)
+            elif all_tokens or number == 1:
+                timeline = None
+            else:
+                sequence.last_token = at
+                continue
+            outputs.append(Output(work.id, number, at - sequence.last_token, sequence.cached, timeline))
             sequence.last_token = at
+        self.step_tokens = tokens
+        self.counts.steps += 1
+        self.counts.generation_tokens += generated
         return outputs
 
     def _know(self, work: Work, blocks: Sequence[Block], first: int, full: int) -> None:
@@ -400,6 +326,13 @@ class Engine:
             self.blocks.know(blocks[place], work.keys[place])
         if past > first and self.blocks.notes is not None and self.config.prefix_caching:
             self.blocks.notes.append(Stored(work, first, past))
+
+    def _end(self, sequence: Queued, at: float) -> Timeline:
+        self._running.remove(sequence)
+        self._release(sequence)
+        return Timeline(
+            sequence.arrived, sequence.scheduled, sequence.first_token, at, sequence.preemptions, sequence.cached
+        )
 
     def _count_prompt(self, work: Work, hit: int) -> None:
         counts = self.counts

@@ -13,7 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headgate.sim.cost import Cost
-from headgate.sim.engine import Config, Engine, Work
+from headgate.sim.engine import Config, Engine
+from headgate.sim.sequence import Work
 
 CONSTANTS = ("base", "prefill", "sequence", "kv", "request")
 _LEAST_S = 0.002  # below it a time is all noise of clocks and sockets

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from headgate.sim.draft import Draft, Prompt
-from headgate.sim.engine import Work
+from headgate.sim.sequence import Work
 
 EVENT_STREAM = ("content-type", "text/event-stream; charset=utf-8")
 DONE = b"data: [DONE]\n\n"

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from headgate.sim.blocks import Cleared, Note, Removed
-from headgate.sim.engine import Stored, Work
+from headgate.sim.sequence import Stored, Work
 from headgate.sim.tokens import WIDTH
 
 _MEDIUM = "GPU"

@@ -6,8 +6,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headgate.sim import families
-from headgate.sim.engine import Config, Counts, Engine, Timeline
+from headgate.sim.engine import Config, Engine
 from headgate.sim.exposition import Histogram, Metric, Sample, label_text, number
+from headgate.sim.sequence import Counts, Timeline
 
 _FINISHED = ("stop", "length", "abort", "error", "repetition")
 _LABELS = {

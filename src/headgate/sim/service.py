@@ -8,11 +8,12 @@ from msgspec import Struct
 from headgate.sim.bodies import Ask
 from headgate.sim.catalog import Catalog
 from headgate.sim.draft import Prompt, Sampling, draft, keys
-from headgate.sim.engine import Config, Engine, Output, Work
+from headgate.sim.engine import Config, Engine
 from headgate.sim.job import VERSION, Choice, Heading, Job
 from headgate.sim.kv_events import KvEventsConfig, batch
 from headgate.sim.meter import Meter, Process
 from headgate.sim.refusals import Reply
+from headgate.sim.sequence import Output, Work
 
 
 class Settings(Struct, frozen=True):

@@ -13,7 +13,8 @@ from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.decision import Ask
 from headgate.pick.expectation import Expectation, expect
 from headgate.pick.standing import Standing
-from headgate.sim.engine import Config, Engine, Output, Timeline, Work
+from headgate.sim.engine import Config, Engine
+from headgate.sim.sequence import Output, Timeline, Work
 from headgate.trial.policies import Dice, Policy
 from headgate.trial.request import Request
 
@@ -199,7 +200,7 @@ class _Run:
         engine.coast(now)
         if engine.next_at is None or engine.next_at > now:
             return
-        outputs = engine.step(now)
+        outputs = engine.step(now, all_tokens=False)
         if self._expected:
             self._learn(outputs)
         ended = [(output.id, output.timeline) for output in outputs if output.timeline is not None]
