@@ -20,20 +20,22 @@ from headgate.pick.choose import choose
 from headgate.pick.configure import configure
 from headgate.pick.decision import Ask
 from headgate.pick.profile import Profile
+from headgate.pick.python import Functions, none_here
 from headgate.pick.saturation import saturation
 from headgate.pick.standing import Standing
+from headgate.pick.trail import explain
 
 FRESH = Load(waiting=0, running=0, kv_usage=0.0, at=0.0)
 PICKING = Path(__file__).parents[2] / "docs" / "picking.md"
 
 
-def profile(plugins: str, more: str = "") -> Profile:
+def profile(plugins: str, more: str = "", functions: Functions = none_here) -> Profile:
     """`plugins` as YAML in flow style, one a line."""
     listed = "".join(f"- {line.strip()}\n" for line in plugins.strip().splitlines())
     text = f"apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n{listed}{more}"
     snapshot, problems = load([Text("in.yaml", text)])
     assert not [one for one in problems if one.severity == "error"], problems
-    return configure(snapshot.picker_configs[0].picking)
+    return configure(snapshot.picker_configs[0].picking, functions)
 
 
 def pool(loads, labels=(), sent=(), index=None):
@@ -314,6 +316,37 @@ def test_saturation_is_what_the_detector_says():
     within = "flowControl: {saturationDetector: {pluginRef: concurrency-detector}}\n"
     counted = profile("{type: concurrency-detector, parameters: {maxConcurrency: 4}}", within)
     assert saturation(pool(loads, sent=(4, 2)), 1.0, counted.detector) == 0.75
+
+
+# Functions of users.
+
+
+def test_python_functions_score_and_filter():
+    """What reads their files is the edge's: here are the functions."""
+    plugins = (
+        "{type: python, name: keep, module: ./m.py, parameters: {kind: filter}}\n{type: python, module: ./m.py}\n"
+        "{type: queue-scorer}"
+    )
+    asked = {
+        "keep": lambda ask, candidates: [one.kv_usage < 0.9 for one in candidates],
+        "python": lambda ask, candidates: [one.kv_usage for one in candidates],
+    }
+    made = profile(plugins, functions=lambda plugin: asked[plugin.called])
+    loads = [Load(0, 0, usage) for usage in (0.25, 0.75, 0.95)]
+    decision = choose(Ask("m"), pool(loads), made, lambda: 0.0)
+    assert decision.removed == {"keep": ("c",)}
+    assert (decision.terms[0].scorer, list(decision.terms[0].scores)) == ("python", [0.25, 0.75])
+    asked |= dict.fromkeys(asked, lambda ask, candidates: "it is ill")
+    made = profile(plugins, functions=lambda plugin: asked[plugin.called])
+    decision = choose(Ask("m"), pool(loads), made, lambda: 0.0)
+    assert explain(decision)["skipped"] == {"keep": "it is ill", "python": "it is ill"}
+    assert (len(decision.candidates), decision.totals) == (3, (1.0, 1.0, 1.0))
+
+
+def test_module_and_function_may_stand_beside_the_type():
+    found = {}
+    profile("{type: python, module: ./m.py, function: best}", functions=lambda plugin: found.update(plugin.parameters))
+    assert found == {"module": "./m.py", "function": "best"}
 
 
 # Predicted latency.

@@ -4,6 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
+from headgate.cli.verbs import KINDS
 from headgate.exchange.record import Record
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.ledger import Ledger
@@ -17,7 +18,7 @@ from headgate.runtime.admin import Admin
 from headgate.runtime.front import Front
 from headgate.runtime.gateway import Gateway, Options
 from headgate.runtime.recall import told
-from headgate.runtime.rows import QUEUES, ROWS, Seen
+from headgate.runtime.rows import ASKED, ROWS, Seen
 from headgate.runtime.server import Answer, Request
 
 _A, _B = Endpoint("default/a-rank-0", "10.0.0.1", 8000), Endpoint("default/b-rank-0", "10.0.0.2", 8000)
@@ -35,14 +36,14 @@ def _record(**fields: object) -> Record:
     return Record(**(given | times | fields))  # type: ignore[arg-type]
 
 
-def _get(path: str, *records: Record, query: str = "") -> tuple[int, object]:
+def _get(path: str, *records: Record, query: str = "", body: bytes = b"") -> tuple[int, object]:
     async def main() -> tuple[int, bytes]:
         gateway = Gateway(Options(), lambda text: None, None)
         assert isinstance(gateway.serving, Front)
         for record in records:
             gateway.serving.plane.done(record)
         admin = Admin(lambda: Seen(gateway, (), ()), lambda: False)
-        answer = admin.handle(Request("GET", path, query, {}, b""))
+        answer = admin.handle(Request("POST" if body else "GET", path, query, {}, body))
         if not isinstance(answer, Answer):
             answer = await answer
         return answer.status, answer.body
@@ -116,13 +117,77 @@ def test_explain_in_json_has_the_access_logs_fields_and_each_decision() -> None:
     assert [one["endpoint"] for one in found["decisions"][0]["candidates"]] == ["default/a-rank-0", "default/b-rank-0"]
 
 
+OTHER = b"""\
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins: [{type: running-requests-size-scorer}]
+schedulingProfiles: [{name: calm, plugins: [{pluginRef: running-requests-size-scorer}]}]
+"""
+
+
+def _busy() -> Decision:
+    loads = {_A.name: Load(waiting=0, running=9, kv_usage=0.5), _B.name: Load(waiting=4, running=0, kv_usage=0.5)}
+    standing = Standing("default/pool", (_A, _B), loads, Ledger(), PrefixIndex())
+    return choose(Ask("m"), standing, DEFAULT, lambda: 0.0)
+
+
+def test_what_another_policy_would_have_chosen_in_json() -> None:
+    asked = _record(ask=Ask("m"), decisions=(_busy(),))
+    status, found = _get("/explain/one", asked, query="file=calm.yaml", body=OTHER)
+    assert status == 200
+    assert isinstance(found, dict)
+    told = found["what_if"]
+    assert (told["file"], told["profile"]) == ("calm.yaml", "calm")
+    (one,) = told["decisions"]
+    assert (one["served"], one["decision"]["chosen"]) == ("default/a-rank-0", "default/b-rank-0")
+    assert (one["same"], one["regret"], one["reason"]) == (False, 1.0, "running-requests-size-scorer")
+    assert one["cost"] == 2 / 9
+    assert one["unknown"] == []
+    status, found = _get("/explain/one", _record(), query="file=calm.yaml", body=OTHER)
+    assert isinstance(found, dict)
+    assert (status, found["what_if"]["decisions"]) == (200, [])
+
+
+def test_what_another_policy_would_have_chosen_in_words() -> None:
+    asked = _record(ask=Ask("m"), decisions=(_busy(),))
+    text = str(_get("/explain/one", asked, query="text&file=my%20calm.yaml", body=OTHER)[1])
+    live, _, other = text.partition("\nunder my calm.yaml\n")
+    assert "chosen    default/a-rank-0" in live
+    assert "pool      default/pool (profile calm)\nchosen    default/b-rank-0" in other
+    assert (
+        "compared  default/a-rank-0 served, which is 1.000 worse by calm, default/b-rank-0 is 0.222 worse by default "
+        "(totals of at most 1); most because of running-requests-size-scorer\n" in other
+    )
+    assert other.endswith("0        9  50%          0\n")
+    same = OTHER.replace(b"running-requests-size-scorer", b"queue-scorer")
+    assert "compared  the same endpoint\n" in str(_get("/explain/one", asked, query="text&file=x", body=same)[1])
+
+
+def test_each_try_has_its_own_answer() -> None:
+    tries = (_busy(), _decision(_A, _B, exclude=frozenset({"default/a-rank-0"})))
+    asked = _record(tries=2, ask=Ask("m"), decisions=tries)
+    text = str(_get("/explain/one", asked, query="text&file=x", body=OTHER)[1])
+    assert text.index("try 2\n") < text.index("try 1 under x\n") < text.index("try 2 under x\n")
+
+
+def test_a_policy_with_mistakes_is_told_with_their_lines() -> None:
+    wrong = OTHER.replace(b"type: running", b"type: sitting")
+    status, found = _get("/explain/one", _record(), query="file=calm.yaml", body=wrong)
+    assert status == 422
+    assert isinstance(found, dict)
+    assert found["error"].startswith("calm.yaml:3: plugins[0].type: there is no plugin")
+    assert "calm.yaml:1: kind: this is no EndpointPickerConfig" in str(
+        _get("/explain/one", _record(), query="file=calm.yaml", body=b"a: 1")[1]
+    )
+
+
 def test_what_is_not_known_is_said() -> None:
     assert _get("/explain/two", _record()) == (
         404,
         {"error": "no request 'two' among the last 1; its id is in the answer's x-request-id header"},
     )
     status, found = _get("/get/nodes")
-    assert (status, found) == (404, {"error": f"there is no 'nodes' to get, but {', '.join((*ROWS, QUEUES))}"})
+    assert (status, found) == (404, {"error": f"there is no 'nodes' to get, but {', '.join(KINDS)}"})
     assert _get("/elsewhere")[0] == 404
 
 
@@ -139,7 +204,7 @@ def test_the_latest_requests_come_first() -> None:
 
 
 def test_every_kind_is_a_list_of_rows_and_the_metrics_are_there_too() -> None:
-    for kind in (*ROWS, QUEUES):
+    for kind in KINDS:
         assert _get(f"/get/{kind}") == (200, [])
     assert "headgate_build_info" in str(_get("/metrics")[1])
     assert _get("/healthz") == (200, "ok\n")
@@ -147,7 +212,5 @@ def test_every_kind_is_a_list_of_rows_and_the_metrics_are_there_too() -> None:
 
 
 def test_the_documented_kinds_are_those_that_there_are() -> None:
-    from headgate.cli.verbs import KINDS
-
-    assert (*ROWS, QUEUES) == KINDS
+    assert (*ROWS, *ASKED) == KINDS
     assert "4,096" in (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()

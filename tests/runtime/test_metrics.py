@@ -3,6 +3,7 @@
 import asyncio
 import math
 import re
+import time
 import timeit
 from functools import partial
 from pathlib import Path
@@ -23,16 +24,21 @@ from headgate.flow.gauge import Gauge
 from headgate.pick.detector import Detector
 from headgate.pick.expectation import Expectation
 from headgate.pick.profile import DEFAULT
+from headgate.pick.shadow import Tally
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Pool
 from headgate.proxy.plane import Plane
+from headgate.runtime.alarm import Alarm
 from headgate.runtime.client import Client
 from headgate.runtime.exposition import Page
 from headgate.runtime.front import describe_load
 from headgate.runtime.kv_events import Follower
 from headgate.runtime.learner import Learner
 from headgate.runtime.metrics import Metrics
+from headgate.runtime.policies import describe as describe_policies
+from headgate.runtime.policy import Policy
 from headgate.runtime.queueing import Queueing
+from headgate.runtime.shadows import describe
 from headgate.runtime.watchdog import Watchdog
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -375,7 +381,10 @@ async def _of_kv_events() -> list[str]:
 def test_every_family_is_documented() -> None:
     world = _World()
     world.metrics.count(_record())
-    families = re.findall(r"# TYPE (\S+)", world.metrics.page().text()) + asyncio.run(_of_kv_events())
+    page = world.metrics.page()
+    describe({"ns/pool": Tally("other", 1, 0, 1, 0.1, 0.1, {"queue-scorer": 1})}, page)
+    describe_policies({"mine": [Policy("mine", "f", min, str, 1.0, Alarm(), time.monotonic, print)]}, page)
+    families = re.findall(r"# TYPE (\S+)", page.text()) + asyncio.run(_of_kv_events())
     text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
     assert [name for name in families if f"`{name}`" not in text] == []
     documented = set(re.findall(r"`((?:headgate|process)_\w+)`", text))

@@ -73,6 +73,28 @@ def test_what_can_not_be_rehearsed_is_said_in_a_line(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
+def test_a_policy_in_python_is_asked_with_virtual_time_and_told_of_where_it_fails(tmp_path: Path) -> None:
+    mine, module = tmp_path / "mine.yaml", tmp_path / "my_policy.py"
+    plugin = "{type: python, module: ./my_policy.py, parameters: {timeBudget: 1s}}"
+    mine.write_text(CONFIG.replace("{type: SCORER}, {type: random-picker}", plugin))
+    module.write_text(
+        "last = 0.0\ndef scorer(ask, endpoint, now):\n"
+        "    global last\n    assert last <= now < 4.0, now\n    last = now\n"
+        "    return endpoint.name == 'server-1'\n"
+    )
+    words = ("chat", "--seconds", "3", "--endpoints", "2", "--policies", str(mine), "-o", "json")
+    done = bench(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    module.write_text("def scorer(ask, endpoint, now): return 2\n")
+    done = bench(*words)
+    assert done.returncode == 0
+    assert "is switched off after 5 faults in a row, the last: it returned 2" in done.stderr
+    module.write_text("def scorer(ask: return 2\n")
+    done = bench(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{module}:1: policy python: it is no Python" in done.stderr
+
+
 def test_a_trace_is_played_and_what_is_left_out_is_said(tmp_path: Path) -> None:
     trace = tmp_path / "trace.jsonl"
     lines = [

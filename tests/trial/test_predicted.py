@@ -29,7 +29,7 @@ class Rehearsed:
         asked = workload.make(((rate, seconds),), Random(seed).random)
         told = []
 
-        def policy(ask, standing, dice):
+        def policy(ask, standing, dice, now):
             standing.latency = self.latency
             decision = choose(ask, standing, PREDICTED, dice)
             forecast, place = decision.forecast, decision.candidates.index(decision.endpoint)

@@ -13,13 +13,25 @@ PRECISE = "precise-prefix-cache-producer"
 PRECISE_SCORER = "precise-prefix-cache-scorer"
 
 
+class Code(Struct, frozen=True):
+    """What a file of Python says."""
+
+    file: str
+    text: str
+    package: str = ""  # that relative imports in it are meant from
+
+
 class Plugin(Struct, frozen=True, omit_defaults=True):
-    """One of a profile's; `parameters` are those that were written, by their published names."""
+    """One of a profile's; `parameters` are those that were written, by their published names.
+
+    `code` is that of a policy in Python, once the edge has read it.
+    """
 
     type: str
     name: str = ""  # "" the type
     weight: float = 1.0
     parameters: Mapping[str, Any] = {}
+    code: Code | None = None
 
     @property
     def called(self) -> str:

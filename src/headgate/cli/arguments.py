@@ -99,6 +99,11 @@ def parser() -> argparse.ArgumentParser:
 
     explain = _verb(commands, "explain", verbs.explain, "why a recent request went where it went", examples.EXPLAIN)
     explain.add_argument("request_id", metavar="REQUEST_ID", help="the x-request-id of its answer")
+    explain.add_argument(
+        "--what-if",
+        metavar="FILE",
+        help="an EndpointPickerConfig: what it would have chosen for the same request, and why; - is standard input",
+    )
     explain.add_argument("-o", "--output", choices=("text", "json"), default="text")
     _name(explain)
 
@@ -188,6 +193,19 @@ def _serving(parser: argparse.ArgumentParser) -> None:
         help="an EndpointPickerConfig for all pools that have none of their own (docs/picking.md); it is followed",
     )
     group.add_argument("--config-text", default="", metavar="YAML", help="the same as a text")
+    group.add_argument(
+        "--shadow-config",
+        metavar="FILE",
+        help="an EndpointPickerConfig that chooses for every request of an inference pool too, and nothing is sent by "
+        "it: headgate get shadow tells how it differs (docs/what-if.md); it is followed",
+    )
+    group.add_argument(
+        "--shadow-share",
+        type=bench.share,
+        default=1.0,
+        metavar="F",
+        help="the share of requests that it chooses for, above 0, at most 1 (default %(default)g)",
+    )
     group.add_argument(
         "--flow-control",
         action="store_true",

@@ -60,7 +60,7 @@ def add_flags(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--tpot", type=_above_0, metavar="S", help="the SLO of the time for each further token")
     bench.add_argument(
         "--share",
-        type=_share,
+        type=share,
         default=0.95,
         metavar="P",
         help="find-capacity: of the requests, which must keep both SLOs (default %(default)s)",
@@ -108,7 +108,7 @@ def _prices(text: str) -> dict[str, float]:
     return found
 
 
-def _share(text: str) -> float:
+def share(text: str) -> float:
     value = _number(text)
     if not 0.0 < value <= 1.0:
         raise argparse.ArgumentTypeError(f"{text!r} is no share, above 0 and at most 1")

@@ -65,6 +65,7 @@ examples:
   headgate get endpoints
   headgate get gateways -o json | jq -r '.[0].url'
   headgate get pods --name two                   of another instance
+  headgate get shadow                            how the policy of --shadow-config differs from the one that counts
 
 JSON and YAML are a list of rows for one kind, and lists by kind for all. Exit status: 1 where none runs.
 """
@@ -74,6 +75,7 @@ examples:
   curl -si http://127.0.0.1:8080/v1/models | grep x-request-id
   headgate explain 3f2a1b-7
   headgate explain 3f2a1b-7 -o json | jq '.decisions[0].candidates'
+  headgate explain 3f2a1b-7 --what-if my-picker.yaml         what would that policy have chosen?
 
 The last 4,096 requests are known. Exit status: 1 where the request is not, or no headgate runs.
 """

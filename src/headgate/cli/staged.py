@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from headgate.api import Text, load
 from headgate.pick.configure import configure
+from headgate.runtime.policies import Policies
 from headgate.trial.cards import ACCELERATORS, SERVERS
 from headgate.trial.chance import Dice, Stage
 from headgate.trial.policies import POLICIES, Make, by_profile
@@ -25,6 +26,19 @@ _TRACE = Workload(lambda stages, dice: [], "h100-llama-3.1-8b", 8, ((1.0, 1.0),)
 
 class Unusable(Exception):
     """What was asked for can't be rehearsed; the text says why, for people."""
+
+
+class _Clock:
+    """Virtual time, for policies that want to know it."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def set(self, now: float) -> None:
+        self._now = now
+
+    def read(self) -> float:
+        return self._now
 
 
 def policies(arguments: argparse.Namespace) -> dict[str, Make]:
@@ -46,7 +60,11 @@ def _policy(name: str) -> Make:
         raise Unusable("\n".join(wrong))
     if not snapshot.picker_configs:
         raise Unusable(f"{name} holds no EndpointPickerConfig")
-    return by_profile(configure(snapshot.picker_configs[0].picking))
+    own, clock = Policies(lambda text: print(f"headgate: {text}", file=sys.stderr)), _Clock()
+    snapshot, unfit, _ = own.attached(snapshot)
+    if unfit:
+        raise Unusable("\n".join(map(str, unfit)))
+    return by_profile(configure(snapshot.picker_configs[0].picking, own.functions(clock.read)), clock.set)
 
 
 def workloads(arguments: argparse.Namespace) -> dict[str, Workload]:

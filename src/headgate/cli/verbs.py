@@ -7,9 +7,11 @@ import os
 import signal
 import sys
 from math import inf
+from pathlib import Path
 from typing import Any
 
-KINDS = ("gateways", "routes", "pools", "endpoints", "models", "adapters", "pods", "queues")
+KINDS = ("gateways", "routes", "pools", "endpoints", "models", "adapters", "pods", "queues", "shadow")
+_NOTHING = {"shadow": "No policy is in the shadow: headgate up and gateway take one with --shadow-config FILE."}
 
 
 def _paths(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -64,6 +66,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
             system.Options(
                 paths=(*paths, arguments.picker_config) if arguments.picker_config else paths,
                 config_text=arguments.config_text,
+                shadow=arguments.shadow_config or "",
                 recursive=arguments.recursive,
                 directory=directory,
                 gateway=gateways.Options(
@@ -89,6 +92,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
                     eject_after=arguments.eject_after,
                     slow_start_s=arguments.slow_start,
                     profile=arguments.profile,
+                    shadow_share=arguments.shadow_share,
                     flow_control=arguments.flow_control,
                     room=Room(arguments.endpoint_limit, arguments.pool_limit),
                 ),
@@ -104,12 +108,13 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
 def check(arguments: argparse.Namespace) -> int:
     from headgate.runtime.complaints import complaints
     from headgate.runtime.config import in_data, read, remark
+    from headgate.runtime.policies import Policies
     from headgate.runtime.sources import Sources
 
     paths = _paths(arguments)
     if not paths:
         return _no_paths()
-    reading = read(Sources(paths, recursive=arguments.recursive))
+    reading = read(Sources(paths, recursive=arguments.recursive), policies=Policies(print, run=False))
     statuses = complaints(reading.statuses)
     if arguments.output == "json":
         print(json.dumps({"problems": [in_data(one) for one in reading.problems], "statuses": statuses}, indent=2))
@@ -159,8 +164,8 @@ def get(arguments: argparse.Namespace) -> int:
 
         print(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), end="")
     elif arguments.what:
-        rows = found[arguments.what]
-        print(table(arguments.what, rows, width=terminal_width()) if rows else f"There are no {arguments.what}.")
+        rows, nothing = found[arguments.what], _NOTHING.get(arguments.what, f"There are no {arguments.what}.")
+        print(table(arguments.what, rows, width=terminal_width()) if rows else nothing)
     else:
         width = terminal_width()
         shown = [
@@ -173,8 +178,18 @@ def get(arguments: argparse.Namespace) -> int:
 def explain(arguments: argparse.Namespace) -> int:
     from urllib.parse import quote
 
-    suffix = "?text" if arguments.output == "text" else ""
-    body = _ask(arguments.name, f"/explain/{quote(arguments.request_id, safe='')}{suffix}")
+    query, config = ["text"] if arguments.output == "text" else [], None
+    if arguments.what_if is not None:
+        try:
+            config = sys.stdin.buffer.read() if arguments.what_if == "-" else Path(arguments.what_if).read_bytes()
+        except OSError as error:
+            return complain(f"--what-if {arguments.what_if}: {error.strerror or error}")
+        if not config.strip():
+            return complain(f"--what-if {arguments.what_if}: it is empty; write an EndpointPickerConfig")
+        directory = os.getcwd() if arguments.what_if == "-" else os.path.dirname(os.path.abspath(arguments.what_if))
+        query += [f"file={quote(arguments.what_if, safe='')}", f"directory={quote(directory, safe='')}"]
+    path = f"/explain/{quote(arguments.request_id, safe='')}"
+    body = _ask(arguments.name, f"{path}?{'&'.join(query)}" if query else path, config)
     if isinstance(body, str):
         return complain(body)
     if arguments.output == "json":
@@ -196,12 +211,12 @@ def bench(arguments: argparse.Namespace) -> int:
         return complain(str(error))
 
 
-def _ask(name: str, path: str) -> bytes | str:
+def _ask(name: str, path: str, given: bytes | None = None) -> bytes | str:
     """What the running instance answers, or in words why it does not."""
     from headgate.runtime.instance import NotRunning, Unusable, ask
 
     try:
-        status, body = ask(name, path)
+        status, body = ask(name, path, given)
     except (NotRunning, Unusable) as error:
         return str(error)
     if status != 200:

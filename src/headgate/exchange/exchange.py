@@ -130,6 +130,7 @@ class Exchange(Struct, eq=False):
         if type(received) is Respond:
             return self._respond(received, now)
         self._job, self._body = cast("tuple[Job, bytes]", received)
+        self.record.ask = self._job.ask
         self._wait_until = now + self._site.limits.wait_s
         return self._send(now)
 
@@ -161,6 +162,8 @@ class Exchange(Struct, eq=False):
             if view.profile.sifts(decision.emptied):  # what a configuration keeps out is not waited for
                 return self._respond(refuse(429, sentence(decision.why), code="saturated", headers=_SATURATED), now)
             return self._wait(now, view, sentence(decision.why), room=decision.emptied == NO_ROOM)
+        if view.shadow is not None and not self._excluded:
+            view.shadow.see(ask, view.standing, decision)
         return self._forward(decision, now)
 
     def _queue(self, control: Control, now: float) -> Command | None:

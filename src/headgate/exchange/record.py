@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from headgate.exchange.usage import Usage
 from headgate.flow.ticket import Stay
-from headgate.pick.decision import Decision
+from headgate.pick.decision import Ask, Decision
 from headgate.pick.expectation import Expectation
 
 _DECISIONS = 16  # kept: the last ones
@@ -48,6 +48,7 @@ class Record(Struct):
     sent_at: float = 0.0
     answered_at: float = 0.0
     ended_at: float = 0.0
+    ask: Ask | None = None  # what was asked of the picker, None where it never came to that
     decisions: tuple[Decision, ...] = ()
     expected: Expectation | None = None  # of the last try, where the pool predicts
     stay: Stay | None = None  # in the pool's queues, where it has flow control

@@ -19,6 +19,7 @@ from headgate.fleet.endpoint import Served
 from headgate.flow.control import Control
 from headgate.pick.profile import Profile
 from headgate.pick.saturation import saturation
+from headgate.pick.shadow import Shadow
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Backend, Cors, Mirror, Pool, Route
 
@@ -43,6 +44,7 @@ class PoolView(Struct):
     declared: frozenset[str] = frozenset()
     ray: bool = False
     budget: Budget = msgspec.field(default_factory=Budget)
+    shadow: Shadow | None = None
     control: Control | None = None
 
     def spend(self, now: float) -> bool:

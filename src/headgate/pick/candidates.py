@@ -16,8 +16,8 @@ class Candidates:
 
     `waiting` is what each reported (0 where it did not), `reported` its waiting and running together. `in_flight()`
     tells our own requests that each serves now. The index is the live one; `prefixes` is for the scorer of prefixes to
-    remember scores in. `roomy`: some have less than half of their KV cache in use; `lone` is the place of the only one
-    that has, -1 where there is none or more.
+    remember scores in, `matched` what it found last, before it gives way to queues. `roomy`: some have less than half
+    of their KV cache in use; `lone` is the place of the only one that has, -1 where there is none or more.
 
     `latency` is the live one, for `foresee`, where `foresight` says that the profile predicts; so is what follows them.
     """
@@ -36,6 +36,7 @@ class Candidates:
         "latency",
         "loads",
         "lone",
+        "matched",
         "names",
         "ones",
         "prefixes",
@@ -67,6 +68,7 @@ class Candidates:
         self.ones = (1.0,) * len(self.names)
         self.zeros = (0.0,) * len(self.names)
         self.prefixes: dict[object, tuple[float, ...]] = {}
+        self.matched: Sequence[float] | None = None
         self._bits, self._bits_of = 0, -1
         self.in_flight = ledger.reader(self.names)
         self.latency, self.foresight = latency, foresight

@@ -53,18 +53,16 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
     if profile.draw is not None:
         winner, how = profile.draw(totals, dice)
         how = f"{why}; {how}" if why else how
-        return Decision(basis, basis.candidates[winner], sent, tuple(scored), 1, how, forecast=forecast)
+        return Decision(basis, basis.candidates[winner], sent, tuple(scored), 1, how, "", forecast, among.matched)
     best = max(totals)
     tied = totals.count(best)
     if tied == 1:
         winner = totals.index(best)
     else:
         winner = [place for place, total in enumerate(totals) if total == best][int(dice() * tied)]
-    if forecast is None:
-        return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied, why)
-    if len(totals) == 1:
+    if forecast is not None and len(totals) == 1:
         why = why or "the only candidate"
-    return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied, why, forecast=forecast)
+    return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied, why, "", forecast, among.matched)
 
 
 def _add(base: Sequence[float], telling: Sequence[tuple[float, Sequence[float]]]) -> Sequence[float]:

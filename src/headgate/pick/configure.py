@@ -26,16 +26,17 @@ from headgate.pick.parameters import (
     prefix_with,
 )
 from headgate.pick.profile import Profile
+from headgate.pick.python import Functions, none_here, scorer_by, sieve_by
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer, precise
 
 
-def configure(picking: Picking) -> Profile:
-    """Raises nothing for what `headgate.api` lets through."""
-    made = {one.called: _scorer(one, picking.precise) for one in picking.scorers}
+def configure(picking: Picking, functions: Functions = none_here) -> Profile:
+    """Raises nothing for what `headgate.api` lets through. `functions` has those that users have written."""
+    made = {one.called: _scorer(one, picking.precise, functions) for one in picking.scorers}
     return Profile(
         name=picking.profile,
         scorers=tuple([(one.called, one.weight) for one in picking.scorers]),
-        sieves=tuple([sieve for one in picking.filters for sieve in _sieves(one)]),
+        sieves=tuple([sieve for one in picking.filters for sieve in _sieves(one, functions)]),
         foresight=_foresight(picking),
         narrows=tuple([(one.called, NARROWS_WITH[one.type](_shape(one))) for one in picking.filters if _narrows(one)]),
         admits=next(((one.called, ADMITS[one.type]) for one in picking.admitters), None),
@@ -50,7 +51,9 @@ def _shape(plugin: Plugin) -> Any:
     return convert(dict(plugin.parameters), written.KNOWN[plugin.type].shape)
 
 
-def _scorer(plugin: Plugin, by_events: Plugin | None) -> tuple[Scorer, bool]:
+def _scorer(plugin: Plugin, by_events: Plugin | None, functions: Functions) -> tuple[Scorer, bool]:
+    if plugin.type == written.PYTHON:
+        return scorer_by(functions(plugin)), False
     if by_events is not None and goes_by_events(plugin, by_events):
         return (precise if plugin.type == PRECISE_SCORER else prefix_with(_shape(plugin), precise)), False
     if plugin.type in SCORERS_WITH:
@@ -59,7 +62,9 @@ def _scorer(plugin: Plugin, by_events: Plugin | None) -> tuple[Scorer, bool]:
     return SCORERS[plugin.type], plugin.type in STEADY_SCORERS
 
 
-def _sieves(plugin: Plugin) -> tuple[Sieve, ...]:
+def _sieves(plugin: Plugin, functions: Functions) -> tuple[Sieve, ...]:
+    if plugin.type == written.PYTHON:
+        return (sieve_by(plugin.called, functions(plugin)),)
     if plugin.type in ROLES:
         return (Sieve(plugin.called, in_role(*ROLES[plugin.type])),)
     shape: Struct = _shape(plugin)

@@ -32,7 +32,8 @@ class Term(Struct, frozen=True, gc=False):
 class Basis(Struct, frozen=True):
     """What decisions of one moment about one model have in common.
 
-    `candidates` are what the filters left, `loads` theirs as they were known then. `scorers` follows the profile: name,
+    `candidates` are what the filters left, `loads` theirs as they were known then (a tuple; where many are remembered
+    for long, something else that has their numbers alone). `scorers` follows the profile: name,
     weight, and the scores, or None where each decision has its own. `base` sums up the scores that are known, weighted.
     With one candidate there is nothing to score, and both are empty.
     """
@@ -62,6 +63,7 @@ class Decision(Struct, frozen=True, gc=False):
     why: str = ""
     emptied: str = ""
     forecast: Forecast | None = None  # where the profile predicts
+    matched: Sequence[float] | None = None  # the part of the prompt that each had seen; None where nobody scored that
 
     @property
     def candidates(self) -> Sequence[Endpoint]:

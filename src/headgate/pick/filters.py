@@ -3,25 +3,30 @@
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import cast
 
 from msgspec import Struct
 
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.pick.decision import Ask
+from headgate.pick.skipped import Skipped
 
 Filter = Callable[[Ask, Endpoint, Load], bool]
 Count = Callable[[str], int]  # our own requests in flight at an endpoint, by its name
+Pair = tuple[Endpoint, Load]
+Whole = Callable[[Ask, Sequence[Pair], Count], "list[Pair] | str"]  # those that it lets in, or why it is skipped
 
 
 class Sieve(Struct, frozen=True):
     """A filter that a configuration has made. `steady`: its answers hold until loads or endpoints change; `soft`: it
-    removes nobody where it would remove everybody.
+    removes nobody where it would remove everybody. One that looks at all endpoints together is `whole`.
     """
 
     name: str
-    keep: Callable[[Ask, Endpoint, Load, Count], bool]
+    keep: Callable[[Ask, Endpoint, Load, Count], bool] = lambda ask, endpoint, load, count: True
     steady: bool = True
     soft: bool = False
+    whole: Whole | None = None
 
 
 def ready(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
@@ -110,7 +115,9 @@ def sift(
     sieves: Sequence[Sieve] = (),
     count: Count = lambda name: 0,
 ) -> tuple[list[Endpoint], list[Load], dict[str, tuple[str, ...]]]:
-    """What the filters leave, with its loads, and what each of them removed (those that removed none are not there)."""
+    """What the filters leave, with its loads, and what each of them removed (those that removed none are not there,
+    unless they were Skipped).
+    """
     kept = list(zip(endpoints, loads, strict=True))
     removed: dict[str, tuple[str, ...]] = {}
     usual = ask.subset is None and not ask.exclude
@@ -120,12 +127,19 @@ def sift(
         keep = FILTERS[name]
         kept = _pass(name, [pair for pair in kept if keep(ask, *pair)], kept, removed, soft=name in SOFT_FILTERS)
     for sieve in sieves:
+        if sieve.whole is not None:
+            found = sieve.whole(ask, kept, count)
+            if isinstance(found, str):
+                removed[sieve.name] = cast(tuple[str, ...], Skipped((), found))
+            else:
+                kept = _pass(sieve.name, found, kept, removed, soft=sieve.soft)
+            continue
         passed = [pair for pair in kept if sieve.keep(ask, *pair, count)]
         kept = _pass(sieve.name, passed, kept, removed, soft=sieve.soft)
     return [endpoint for endpoint, _ in kept], [load for _, load in kept], removed
 
 
-_Pairs = list[tuple[Endpoint, Load]]
+_Pairs = list[Pair]
 
 
 def _pass(name: str, passed: _Pairs, kept: _Pairs, removed: dict[str, tuple[str, ...]], *, soft: bool) -> _Pairs:

@@ -5,6 +5,8 @@ from headgate.pick.profile import Profile
 from headgate.pick.room import full
 from headgate.pick.standing import Standing
 
+HELD = "the client's session is there"
+
 
 def hold(ask: Ask, standing: Standing, profile: Profile, name: str) -> Decision | None:
     """The endpoint of this name, where the filters leave it, and it has room; else None. Nothing is scored."""
@@ -16,5 +18,5 @@ def hold(ask: Ask, standing: Standing, profile: Profile, name: str) -> Decision 
             ):
                 return None
             held = Basis(basis.pool, basis.profile, (endpoint,), (load,), basis.removed)
-            return Decision(held, endpoint, why="the client's session is there")
+            return Decision(held, endpoint, why=HELD)
     return None

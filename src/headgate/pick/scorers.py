@@ -72,7 +72,7 @@ def lora_affinity(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Sc
 
 
 def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
-    """The part of the prompt, up to its last rung, that the endpoint has seen already, from the first byte on.
+    """The part of the prompt that the endpoint has seen already.
 
     0 where the queue is 5 longer than 6 times the shortest one. Weighing more than the queue as it does, a prefix that
     everybody shares would else keep a whole burst at the first endpoint that saw it; so the sixth goes elsewhere, and
@@ -88,6 +88,7 @@ def shares(ask: Ask, among: Candidates) -> Scores:
     index, rungs = among.index, ask.prefix
     groups = index.groups(rungs, among.bits())
     if not groups:
+        among.matched = among.zeros
         return among.zeros
     key = (groups, rungs[-1][0], index.admitted)
     scores = among.prefixes.get(key)
@@ -96,6 +97,7 @@ def shares(ask: Ask, among: Candidates) -> Scores:
         if len(among.prefixes) >= _PREFIXES_REMEMBERED:
             among.prefixes.clear()
         scores = among.prefixes[key] = tuple([found.get(name, 0) / total for name in among.names])
+    among.matched = scores
     return scores
 
 
@@ -106,8 +108,10 @@ def precise(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
         return prefix(ask, among, sent, depths)
     found, total = held.match(rungs, among.index.match(rungs)), rungs[-1][0]
     if not found:
+        among.matched = among.zeros
         return among.zeros
-    return _drawn([found.get(name, 0) / total for name in among.names], among, depths)
+    among.matched = [found.get(name, 0) / total for name in among.names]
+    return _drawn(among.matched, among, depths)
 
 
 def _drawn(scores: Scores, among: Candidates, depths: Depths) -> Scores:

@@ -72,6 +72,14 @@ class Standing:
         self._young = young
         self._fields: dict[object, Field] = {}
 
+    def beside(self) -> "Standing":
+        """The same moment, to be chosen from by another profile too: what is remembered is each one's own.
+
+        Those that have just begun to serve are as good as the others there.
+        """
+        loads = {endpoint.name: load for endpoint, load in zip(self.endpoints, self.loads, strict=True)}
+        return Standing(self.pool, self.endpoints, loads, self.ledger, self.index, room=self.room, latency=self.latency)
+
     def field(self, ask: Ask, profile: Profile) -> Field:
         """What there is to choose from for this request; remembered where it depends on the model alone."""
         key: object = ask.model
@@ -160,7 +168,7 @@ def _spare(
 def _settle(ask: Ask, basis: Basis) -> Decision:
     """The decision where there is no choice."""
     endpoint = basis.candidates[0] if basis.candidates else None
-    emptied = "" if endpoint or not basis.removed else list(basis.removed)[-1]
+    emptied = "" if endpoint else next((name for name, gone in reversed(list(basis.removed.items())) if gone), "")
     why = "the only candidate" if endpoint else _nobody(basis.pool, ask.model, emptied)
     return Decision(basis, endpoint, why=why, emptied=emptied)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from headgate.pick.decision import Decision, Term
 from headgate.pick.forecast import Forecast
+from headgate.pick.skipped import Skipped
 
 _TIMES = ("ttft_ms", "ttft_headroom_ms", "tpot_ms", "tpot_headroom_ms")
 
@@ -14,7 +15,7 @@ def explain(decision: Decision) -> dict[str, Any]:
 
     `candidates` are ordered by total, the best first; each has its load as it was known then, our own requests in
     flight there, and for each scorer `score` in [0, 1], `weight` and their product `points`. `chosen` and `runner_up`
-    are endpoint names or None.
+    are endpoint names or None. `skipped` says why filters and scorers were not asked; a score is None there.
     """
     chosen = decision.endpoint.name if decision.endpoint else None
     places, totals, terms = list(range(len(decision.candidates))), decision.totals, decision.terms
@@ -30,8 +31,15 @@ def explain(decision: Decision) -> dict[str, Any]:
         "runner_up": decision.fallbacks[0].name if decision.fallbacks else None,
         "fallbacks": [endpoint.name for endpoint in decision.fallbacks],
         "candidates": [_candidate(decision, totals, terms, place) for place in places],
-        "removed": {name: list(endpoints) for name, endpoints in decision.removed.items()},
+        "removed": {name: list(endpoints) for name, endpoints in decision.removed.items() if endpoints},
+        "skipped": skipped(decision, terms),
     }
+
+
+def skipped(decision: Decision, terms: Sequence[Term]) -> dict[str, str]:
+    """The filters and scorers that could not be asked, and why."""
+    found: dict[str, Sequence[object]] = {**decision.removed, **{term.scorer: term.scores for term in terms}}
+    return {name: value.why for name, value in found.items() if isinstance(value, Skipped)}
 
 
 def _order(decision: Decision, total: float, place: int) -> tuple[float, bool, str]:
@@ -47,7 +55,7 @@ def _candidate(decision: Decision, totals: Sequence[float], terms: Sequence[Term
         "total": totals[place] if totals else None,
         "scores": {
             term.scorer: {
-                "score": term.scores[place],
+                "score": None if isinstance(term.scores, Skipped) else term.scores[place],
                 "weight": term.weight,
                 "points": term.weight * term.scores[place],
             }
@@ -107,6 +115,8 @@ def render(decision: Decision) -> str:
     ]
     for name, endpoints in told["removed"].items():
         lines.append(f"removed   by {name}: {', '.join(endpoints)}")
+    for name, why in told["skipped"].items():
+        lines.append(f"skipped   {name}: {why}")
     if decision.forecast is not None and not decision.forecast.sure:
         lines.append("predicted too little is known yet, or the error is too large: what is predicted does not count")
     by: dict[str, list[str]] = {}
@@ -127,7 +137,7 @@ def _table(told: dict[str, Any], decision: Decision) -> list[str]:
     best = max(decision.totals, default=None)
     for one in told["candidates"]:
         mark = "*" if one["endpoint"] == told["chosen"] else "=" if one["total"] == best else ""
-        scores = [f"{one['scores'][term.scorer]['score']:.3f}" for term in decision.terms]
+        scores = [_score(one["scores"][term.scorer]["score"]) for term in decision.terms]
         load = one["load"]
         usage = "-" if load["kv_usage"] is None else f"{load['kv_usage']:.0%}"
         total = "-" if one["total"] is None else f"{one['total']:.3f}"
@@ -141,6 +151,10 @@ def _table(told: dict[str, Any], decision: Decision) -> list[str]:
 
 def _cell(column: int, text: str, width: int) -> str:
     return text.ljust(width) if column < 2 else text.rjust(width)
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _time(value: float | None) -> str:

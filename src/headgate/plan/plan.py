@@ -225,6 +225,7 @@ class Pool(Struct, frozen=True, omit_defaults=True):
     tls: Origination | None = None  # None: plain HTTP
     include_usage: bool = True  # streams are asked for it where the client does not ask
     picking: Picking | None = None  # None: as by default
+    shadow: Picking | None = None  # chooses too, and nothing is sent by it
 
 
 class Plan(Struct, frozen=True, omit_defaults=True):

@@ -4,36 +4,79 @@ from collections.abc import Mapping
 from time import time
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from headgate.api import Problem, Snapshot, load
+from headgate.api import Problem, Snapshot, Where, load
 from headgate.api.workload import Secret
 from headgate.plan import Plan, Statuses, translate
 from headgate.runtime.certificates import examine
 from headgate.runtime.complaints import complaints
+from headgate.runtime.policies import Policies
 from headgate.runtime.sources import Sources
 
 
 class Reading(Struct, frozen=True):
-    """One reading of all files. `plan` and `statuses` are those of `snapshot`; `fit` are Secrets with certificates."""
+    """One reading of all files. `plan` and `statuses` are those of `snapshot`; `fit` are Secrets with certificates.
+
+    `shadow` is what stands in the file of the shadow policy, which the plan's pools have.
+    """
 
     snapshot: Snapshot = Snapshot()
     plan: Plan = Plan()
     statuses: Statuses = ()
     problems: tuple[Problem, ...] = ()
     fit: Mapping[str, Secret] = {}
+    shadow: Snapshot = Snapshot()
 
     @property
     def errors(self) -> tuple[Problem, ...]:
         return tuple(problem for problem in self.problems if problem.severity == "error")
 
 
-def read(sources: Sources, before: Reading | None = None) -> Reading:
-    """Read everything; objects that are wrong now stay as they were `before`."""
+def read(
+    sources: Sources,
+    before: Reading | None = None,
+    shadow: Sources | None = None,
+    policies: Policies | None = None,
+) -> Reading:
+    """Read everything; objects that are wrong now stay as they were `before`. `shadow` has the shadow policy.
+
+    Code of policies is read and run where there are `policies` for it.
+    """
     texts, unread = sources.read()
     snapshot, problems = load(texts, before.snapshot if before else None)
+    if policies is not None:
+        snapshot, unfit, sources.beside = policies.attached(snapshot)
+        problems = (*problems, *unfit)
     examined = examine(snapshot, before.fit if before else {}, time())
     plan, statuses = translate(snapshot, examined.findings)
-    return Reading(snapshot, plan, statuses, (*unread, *problems, *examined.problems), examined.fit)
+    problems = (*unread, *problems, *examined.problems)
+    if shadow is None:
+        return Reading(snapshot, plan, statuses, problems, examined.fit)
+    beside, wrong = _shadow(shadow, before.shadow if before else Snapshot(), policies)
+    return Reading(snapshot, _shadowed(plan, beside), statuses, (*problems, *wrong), examined.fit, beside)
+
+
+def _shadow(sources: Sources, before: Snapshot, policies: Policies | None) -> tuple[Snapshot, tuple[Problem, ...]]:
+    texts, unread = sources.read()
+    found, problems = load(texts, before)
+    if policies is not None:
+        found, unfit, sources.beside = policies.attached(found)
+        problems = (*problems, *unfit)
+    if not found.picker_configs and not unread and not problems:
+        problems = (Problem(Where(texts[0].file), "", "holds no EndpointPickerConfig, so there is no shadow policy"),)
+    return found, (*unread, *problems)
+
+
+def _shadowed(plan: Plan, shadow: Snapshot) -> Plan:
+    """With the shadow policy in all pools that choose by a policy."""
+    if not shadow.picker_configs:
+        return plan
+    picking = shadow.picker_configs[0].picking
+    pools = {
+        name: replace(pool, shadow=picking) if pool.kind == "inference" else pool for name, pool in plan.pools.items()
+    }
+    return replace(plan, pools=pools)
 
 
 def remarks(reading: Reading) -> list[str]:

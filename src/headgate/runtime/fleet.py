@@ -16,6 +16,7 @@ from headgate.fleet.members import by_label, members, narrowed
 from headgate.fleet.outliers import Ejection, EjectionRule, kept_out
 from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.profile import DEFAULT, Profile
+from headgate.pick.python import Functions, none_here
 from headgate.pick.room import Room
 from headgate.plan.plan import Plan, Pool
 from headgate.runtime.judge import Judge
@@ -46,6 +47,8 @@ class Fleet:
         slow_start_s: float = 10.0,
         room: Room | None = None,
         profile: Profile = DEFAULT,
+        shadow_share: float = 1.0,
+        functions: Functions = none_here,
         queueing: bool = False,
     ) -> None:
         self.ledger = Ledger() if ledger is None else ledger
@@ -73,7 +76,17 @@ class Fleet:
         self.judge = Judge(rule or EjectionRule(), self._judge, clock)
         self._judged = judged
         self._standings = Standings(
-            self.ledger, self.prefixes, self._grow, later, clock, slow_start_s, room, profile, queueing
+            self.ledger,
+            self.prefixes,
+            self._grow,
+            later,
+            clock,
+            slow_start_s,
+            room,
+            profile,
+            queueing,
+            shadow_share=shadow_share,
+            functions=functions,
         )
         self.controls = self._standings.controls
 
@@ -294,6 +307,7 @@ class Fleet:
             declared=self._expected.get(pool.name, frozenset()) | expected | self._left.get(pool.name, {}).keys(),
             ray=any(endpoint.ray for endpoint in endpoints),
             budget=self._standings.budget(pool.name),
+            shadow=self._standings.shadow(pool),
             control=self._standings.control(pool, standing),
         )
 

@@ -25,18 +25,23 @@ from headgate.exchange.site import Limits, PoolView, Site
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.flow.control import Control
+from headgate.pick.python import none_here
 from headgate.pick.room import Room
+from headgate.pick.shadow import Tally
 from headgate.plan.plan import Listener
 from headgate.plan.tls import Certificate
 from headgate.proxy.entrance import Door, Entrance
 from headgate.proxy.plane import Bounds, Judge, Plane
+from headgate.runtime import shadows
 from headgate.runtime.accesslog import AccessLog, Line
 from headgate.runtime.contexts import Contexts
 from headgate.runtime.exposition import Page
 from headgate.runtime.metrics import Metrics
+from headgate.runtime.policies import Policies
 from headgate.runtime.queueing import Queueing, QueueRow, charge, queue_rows
 from headgate.runtime.recall import Recall, Story
 from headgate.runtime.sockets import BACKLOG, Binding
+from headgate.runtime.suppose import Other
 from headgate.runtime.watchdog import Watchdog
 
 _SETTLE_S = 0.02
@@ -56,6 +61,7 @@ class Options(Struct, frozen=True):
     eject_after: int = 5  # failures of an endpoint in a row; 0 never
     slow_start_s: float = 10.0
     room: Room = Room()  # of each inference pool
+    shadow_share: float = 1.0  # of the choices, where pools have a shadow policy
     profile: str = "default"  # of published.PROFILES, for pools that say nothing of how they pick
     flow_control: bool = False  # requests queue at pools that say nothing of how they pick
     scrape_s: float | None = None  # between two looks at metrics under traffic; None: as it comes
@@ -134,6 +140,7 @@ class Front:
         say: Callable[[str], None],
         started: int,
         warn: Callable[[str], None] | None = None,
+        policies: Policies | None = None,
     ) -> None:
         """`shown`, `certificates`: the pools and certificates that its metrics tell of.
 
@@ -153,6 +160,14 @@ class Front:
         )
         self._queueing = Queueing(fleet.controls)
         self._watchdog = Watchdog((warn or say) if options.tell_stalls else None)
+        describing: list[Callable[[Page], None]] = [
+            partial(describe_load, self.plane),
+            self._watchdog.describe,
+            self._queueing.describe,
+            self._describe_shadow,
+        ]
+        if policies is not None:
+            describing.append(policies.describe)
         self.metrics = Metrics(
             fleet.ledger,
             shown,
@@ -163,10 +178,10 @@ class Front:
             self.plane.mirrors.outcomes,
             self.plane.handshake_failures,
             certificates,
-            (partial(describe_load, self.plane), self._watchdog.describe, self._queueing.describe),
+            tuple(describing),
         )
         self.contexts = Contexts(self.plane.upstreams.trusts, say)
-        self._recall = Recall()
+        self._recall = Recall(options.room, policies.functions if policies is not None else lambda clock: none_here)
         self._open: dict[int, Opened] = {}
         self._ended: list[Record] = []  # since the last `settle`
         self._waited: set[str] = set()  # pools that requests wait for, as of this moment
@@ -260,13 +275,20 @@ class Front:
             for record in ended:
                 write(record)
 
-    async def explain(self, request_id: str, *, text: bool) -> Story:
+    async def explain(self, request_id: str, *, text: bool, other: Other | None = None) -> Story:
         self.settle()
-        return self._recall.explain(request_id, text=text)
+        return self._recall.explain(request_id, text=text, other=other)
 
     async def latest(self) -> list[Line]:
         self.settle()
         return self._recall.latest()
+
+    async def shadow(self) -> dict[str, Tally]:
+        """By pool, what shadow policies found."""
+        return shadows.tallies(self._fleet.views.values())
+
+    def _describe_shadow(self, page: Page) -> None:
+        shadows.describe(shadows.tallies(self._fleet.views.values()), page)
 
     async def queues(self) -> list[QueueRow]:
         """The pools' queues as they are now."""

@@ -13,6 +13,7 @@ from headgate.fleet.endpoint import Server
 from headgate.fleet.outliers import Ejection, EjectionRule
 from headgate.pick.published import PROFILES
 from headgate.pick.room import Room
+from headgate.pick.shadow import Tally
 from headgate.plan.plan import Listener, Plan
 from headgate.plan.tls import Certificate
 from headgate.runtime.accesslog import AccessLog, Line
@@ -24,11 +25,13 @@ from headgate.runtime.fleet import Fleet
 from headgate.runtime.front import Front, Options, Place, doors
 from headgate.runtime.health import Health
 from headgate.runtime.metrics import Metrics
+from headgate.runtime.policies import Policies
 from headgate.runtime.precise import Precise
 from headgate.runtime.queueing import QueueRow
 from headgate.runtime.recall import Story
 from headgate.runtime.scrape import Scraper
 from headgate.runtime.sockets import Binding, bind, why_not
+from headgate.runtime.suppose import Other
 from headgate.runtime.workers.publish import share
 from headgate.runtime.workers.workers import Workers
 
@@ -52,8 +55,9 @@ class Serving(Protocol):
     def pool_changed(self, pool: str) -> None: ...
     def loads_changed(self, pool: str) -> None: ...
     def failing_changed(self) -> None: ...
-    async def explain(self, request_id: str, *, text: bool) -> Story: ...
+    async def explain(self, request_id: str, *, text: bool, other: Other | None = None) -> Story: ...
     async def latest(self) -> list[Line]: ...
+    async def shadow(self) -> dict[str, Tally]: ...  # by pool
     async def queues(self) -> list[QueueRow]: ...
     async def page(self) -> Page: ...
 
@@ -61,7 +65,8 @@ class Serving(Protocol):
 class Gateway:
     """`say` gets a line for people whenever there is something that they should know; `log` is this process' own.
 
-    `inherited`: listening sockets by address and port, to be used instead of new ones, and then taken out.
+    `inherited`: listening sockets by address and port, to be used instead of new ones, and then taken out. `policies`
+    are those in Python.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Gateway:
         say: Callable[[str], None],
         log: AccessLog | None,
         inherited: Inherited | None = None,
+        policies: Policies | None = None,
     ) -> None:
         self.options = options
         self._inherited: Inherited = {} if inherited is None else inherited
@@ -86,12 +92,15 @@ class Gateway:
         rule, room = EjectionRule(options.eject_after), options.room if options.room != Room() else None
         make = partial(Fleet, changed, loaded, later, judged=self._judged, rule=rule)
         make = partial(make, slow_start_s=options.slow_start_s, room=room, profile=PROFILES[options.profile])
+        policies = Policies(say) if policies is None else policies
         make = partial(make, queueing=options.flow_control)
+        make = partial(make, shadow_share=options.shadow_share, functions=policies.functions())
         self.serving: Serving
         if options.workers == 1:
             self.fleet = make()
             shown = self.fleet.views.values
-            self.serving = Front(options, self.fleet, shown, self._certificates, log, wanted, say, self._started)
+            started, certificates = self._started, self._certificates
+            self.serving = Front(options, self.fleet, shown, certificates, log, wanted, say, started, policies=policies)
         else:
             shared = share(options.workers)
             self.fleet = make(ledger=shared.ledger, prefixes=shared.prefixes)

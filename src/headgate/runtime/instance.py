@@ -96,11 +96,11 @@ class NotRunning(Exception):
     """No headgate answers under this name."""
 
 
-def ask(name: str, path: str) -> tuple[int, bytes]:
-    """Ask the running instance: its status code and body. Raises NotRunning, Unusable."""
+def ask(name: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+    """Ask the running instance, with a body by POST: its status code and body. Raises NotRunning, Unusable."""
     connection = _Connection(admin_socket(home(name)))
     try:
-        connection.request("GET", path)
+        connection.request("GET" if body is None else "POST", path, body)
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (FileNotFoundError, ConnectionRefusedError):

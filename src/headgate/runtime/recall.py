@@ -1,7 +1,7 @@
 """The requests that ended last, so that they can be told about."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import msgspec
@@ -10,9 +10,12 @@ from msgspec import Struct
 from headgate.exchange.record import Record
 from headgate.flow.ticket import DISPATCHED, EVICTED, Stay
 from headgate.pick.expectation import Expectation
+from headgate.pick.python import Functions, none_here
+from headgate.pick.room import Room
 from headgate.pick.trail import explain, render
 from headgate.runtime.accesslog import Clock, Line, line
 from headgate.runtime.memory import Packer
+from headgate.runtime.suppose import Other, in_data, in_words, suppose
 
 REMEMBERED = 4096  # requests that `headgate explain` can still tell about
 LATEST = 100
@@ -26,9 +29,15 @@ class Story(Struct, frozen=True):
 
 
 class Recall:
-    """Mutable; of one process."""
+    """Mutable; of one process. `room` is that of inference pools, `at` gives the policies in Python at a time."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        room: Room | None = None,
+        at: Callable[[Callable[[], float]], Functions] = lambda clock: none_here,
+    ) -> None:
+        self._room = room
+        self._at = at
         self._records: deque[Record] = deque(maxlen=REMEMBERED)
         self._packer = Packer()
 
@@ -39,16 +48,24 @@ class Recall:
         for record in records:
             pack(record)
 
-    def explain(self, request_id: str, *, text: bool) -> Story:
-        """For people or as JSON; of requests with one id, the last."""
+    def explain(self, request_id: str, *, text: bool, other: Other | None = None) -> Story:
+        """For people or as JSON; of requests with one id, the last. And what `other` would have chosen."""
         known = len(self._records)
         record = next((record for record in reversed(self._records) if record.id == request_id), None)
         if record is None:
             return Story(known)
+        supposed = [] if other is None else suppose(record, other, self._room, self._at(lambda: record.asked_at))
         if text:
-            return Story(known, told(record).encode())
-        decisions = [explain(one) for one in record.decisions]
-        return Story(known, msgspec.json.encode({"request": line(record, Clock()), "decisions": decisions}))
+            whole = told(record)
+            if other is not None:
+                for number, one in enumerate(supposed):
+                    head = f"try {number + 1} " if len(supposed) > 1 else ""
+                    whole += f"\n{head}{in_words(record.decisions[number], other, one)}\n"
+            return Story(known, whole.encode())
+        found = {"request": line(record, Clock()), "decisions": [explain(one) for one in record.decisions]}
+        if other is not None:
+            found["what_if"] = in_data(record, other, supposed)
+        return Story(known, msgspec.json.encode(found))
 
     def latest(self) -> list[Line]:
         """The newest first."""

@@ -201,7 +201,7 @@ ROWS: dict[str, Callable[[Seen], list[Row]]] = {
 }
 
 
-QUEUES = "queues"  # rows that whoever serves has to be asked for
+QUEUES, SHADOW = ASKED = ("queues", "shadow")  # rows that whoever serves has to be asked for
 
 
 def _of(statuses: Statuses, kind: str) -> list[Status]:

@@ -37,6 +37,7 @@ class Sources:
         self._paths = tuple(dict.fromkeys(one for path in paths for one in _listed(path)))
         self._recursive = recursive
         self._texts = tuple(texts)
+        self.beside: tuple[str, ...] = ()  # files that are followed too, and read by somebody else
         self._known: dict[str, dict[str, Text]] = {}  # path as it was named → file → what it said last
 
     def read(self) -> tuple[tuple[Text, ...], tuple[Problem, ...]]:
@@ -88,7 +89,7 @@ class Sources:
     def fingerprint(self) -> Fingerprint:
         """What is different when a file is: its name, inode, size and time of change."""
         marks: list[tuple[str, int, int, int]] = []
-        for path in self._paths:
+        for path in (*self._paths, *self.beside):
             if path == "-":
                 continue
             try:

@@ -1,6 +1,7 @@
 """Pools' standings, made anew whenever endpoints or loads change; what of them outlasts that is kept here."""
 
 from collections.abc import Callable, Mapping, Sequence
+from random import Random
 from time import monotonic
 
 from headgate.api.picker import FlowControl, Picking
@@ -17,7 +18,9 @@ from headgate.flow.discipline import configure as configure_flow
 from headgate.flow.gauge import Bounds, Gauge
 from headgate.pick.configure import configure
 from headgate.pick.profile import DEFAULT, SERVICE, Profile
+from headgate.pick.python import Functions, none_here
 from headgate.pick.room import Room
+from headgate.pick.shadow import Shadow
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Pool
 
@@ -28,7 +31,8 @@ class Standings:
     """Mutable. `grow(pool)` is called each 0.25 s while some have just begun to serve there: make it anew.
 
     `room` is that of each inference pool, `profile` what those pick by that say nothing of it; `queueing`: requests
-    queue at those too. `share` is how many processes serve. `later` and `clock` as for a Fleet.
+    queue at those too. `share` is how many processes serve. `shadow_share` of the choices are made in the shadow too,
+    where a pool has a shadow. `functions` are policies in Python. `later` and `clock` as for a Fleet.
     """
 
     def __init__(
@@ -43,6 +47,8 @@ class Standings:
         profile: Profile = DEFAULT,
         queueing: bool = False,
         share: int = 1,
+        shadow_share: float = 1.0,
+        functions: Functions = none_here,
     ) -> None:
         self.controls: dict[str, Control] = {}  # by pool; where requests do not queue any more, it has nobody in it
         self._queueing = queueing
@@ -56,10 +62,13 @@ class Standings:
         self._slow_start_s = slow_start_s
         self._room = room
         self._profile = profile
+        self._shadow_share = shadow_share
+        self._functions = functions
         self._budgets: dict[str, Budget] = {}
         self._slow_starts: dict[str, SlowStart] = {}
         self._growing: set[str] = set()
         self._profiles: dict[str, tuple[Picking, Profile]] = {}  # of pools that have one of their own
+        self._shadows: dict[str, tuple[Picking, Shadow]] = {}
         self._latencies: dict[str, Latency] = {}  # of pools that predict
 
     def make(self, pool: Pool, endpoints: Sequence[Endpoint], loads: Mapping[str, Load]) -> Standing:
@@ -88,7 +97,18 @@ class Standings:
             return self._profile
         known = self._profiles.get(pool.name)
         if known is None or known[0] != pool.picking:
-            known = self._profiles[pool.name] = (pool.picking, configure(pool.picking))
+            known = self._profiles[pool.name] = (pool.picking, configure(pool.picking, self._functions))
+        return known[1]
+
+    def shadow(self, pool: Pool) -> Shadow | None:
+        """Its tally begins anew when it is written otherwise."""
+        if pool.shadow is None:
+            self._shadows.pop(pool.name, None)
+            return None
+        known = self._shadows.get(pool.name)
+        if known is None or known[0] != pool.shadow:
+            made = Shadow(configure(pool.shadow, self._functions), self._shadow_share, Random().random)
+            known = self._shadows[pool.name] = (pool.shadow, made)
         return known[1]
 
     def control(self, pool: Pool, standing: Standing) -> Control | None:
@@ -140,6 +160,7 @@ class Standings:
         self._budgets.pop(pool, None)
         self._slow_starts.pop(pool, None)
         self._profiles.pop(pool, None)
+        self._shadows.pop(pool, None)
         self._latencies.pop(pool, None)
 
 

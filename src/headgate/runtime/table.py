@@ -11,6 +11,7 @@ _ITEM = 26  # of a list, where the table must fit somewhere
 _DETAILS = {  # what only JSON and YAML show
     "gateways": ("address", "port"),
     "pods": ("owner",),
+    "shadow": ("reasons",),
 }
 
 

@@ -22,6 +22,7 @@ from headgate.runtime.config import Reading, read, remarks
 from headgate.runtime.expected import expected_adapters
 from headgate.runtime.gateway import Gateway
 from headgate.runtime.mistakes import Mistakes
+from headgate.runtime.policies import Policies
 from headgate.runtime.presence import Presence
 from headgate.runtime.process import settle_memory
 from headgate.runtime.rows import ROWS, Row, Seen
@@ -50,6 +51,7 @@ class Options(Struct, frozen=True):
     pods: pods.Options
     metrics: tuple[str, int] | None = ("127.0.0.1", 9090)
     config_text: str = ""  # one more manifest, as a text
+    shadow: str = ""  # a file with the shadow policy
     grace_s: float = 10.0
 
 
@@ -60,6 +62,8 @@ class System:
         self,
         options: Options,
         sources: Sources,
+        shadow: Sources | None,
+        policies: Policies,
         voice: Voice,
         log: AccessLog | None,
         lock: IO[str],
@@ -69,13 +73,16 @@ class System:
         self._options = options
         self._inherited = inherited
         self._sources = sources
+        self._shadow = shadow
+        self._policies = policies
         self._voice = voice
         self._say = voice.say
         self._reading = Reading()
         self._said: set[str] = set()
-        self._gateway = Gateway(options.gateway, self._say, log, inherited.listeners if inherited else {})
+        listeners = inherited.listeners if inherited else {}
+        self._gateway = Gateway(options.gateway, self._say, log, listeners, policies)
         self._pods = pods.Pods(options.pods, self._say, self._servers_changed)
-        admin = Admin(self._seen, lambda: not self._stopping.is_set() and not self._awaited())
+        admin = Admin(self._seen, lambda: not self._stopping.is_set() and not self._awaited(), policies)
         self._presence = Presence(options.directory, lock, admin, self._say, self._leave)
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -83,8 +90,8 @@ class System:
         self._signals = 0
         self._mistakes = Mistakes(options.directory, self._say)
 
-    async def run(self, seen: Fingerprint, reading: Reading) -> int:
-        """`reading` is what stood in the files as of `seen`.
+    async def run(self, seen: Fingerprint, shadow_seen: Fingerprint, reading: Reading) -> int:
+        """`reading` is what stood in the files as of `seen`, and in that of the shadow policy.
 
         Exit status: 0 after a signal, 1 when there was nothing to run or nowhere to serve it.
         """
@@ -107,6 +114,9 @@ class System:
                 loop.create_task(self._for_ever(partial(self._sources.follow, seen, self._changed.set))),
                 loop.create_task(self._for_ever(self._apply_changes)),
             ]
+            if self._shadow is not None:
+                follow = partial(self._shadow.follow, shadow_seen, self._changed.set)
+                following.append(loop.create_task(self._for_ever(follow)))
             await self._until_ready()
             await self._stopping.wait()
             return 0
@@ -166,9 +176,9 @@ class System:
             self._changed.clear()
             before = self._reading
             # In a thread: requests must not wait for a thousand objects to be read.
-            reading = await asyncio.to_thread(read, self._sources, before)
+            reading = await asyncio.to_thread(read, self._sources, before, self._shadow, self._policies)
             self._take(reading)
-            if reading.snapshot != before.snapshot:
+            if (reading.snapshot, reading.shadow) != (before.snapshot, before.shadow):
                 awaited = self._awaited()
                 await self._apply(reading)
                 if self._announcing is not None:
@@ -339,14 +349,17 @@ def run(options: Options, lock: IO[str], inherited: Inherited | None = None) -> 
     # Before the event loop: standard input may be slow to come, and a signal must be able to end that.
     texts = (Text("--config-text", options.config_text),) if options.config_text else ()
     sources = Sources(options.paths, recursive=options.recursive, texts=texts)
-    seen = sources.fingerprint()
-    reading = read(sources)
+    shadow = Sources((options.shadow,)) if options.shadow else None
+    seen, shadow_seen = sources.fingerprint(), shadow.fingerprint() if shadow else ()
     # Where the access log goes to standard output, that is for programs to read.
     voice = Voice(aside=options.gateway.access_log == "-")
+    policies = Policies(voice.say)
+    reading = read(sources, None, shadow, policies)
 
     async def main() -> int:
         settle_memory()
-        return await System(options, sources, voice, log, lock, inherited).run(seen, reading)
+        system = System(options, sources, shadow, policies, voice, log, lock, inherited)
+        return await system.run(seen, shadow_seen, reading)
 
     try:
         log = _access_log(options.gateway, voice.say)

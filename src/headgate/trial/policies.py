@@ -10,7 +10,7 @@ from headgate.pick.published import PROFILES
 from headgate.pick.standing import Standing
 
 Dice = Callable[[], float]
-Policy = Callable[[Ask, Standing, Dice], Decision]  # without an endpoint where a filter leaves nobody: it waits
+Policy = Callable[[Ask, Standing, Dice, float], Decision]  # without an endpoint where a filter leaves nobody: it waits
 Make = Callable[[], Policy]  # anew for each run: some remember what they did last
 
 _RANDOM = Profile("random", (), draw=at_random)
@@ -18,10 +18,11 @@ _NO_BASIS = Basis("pool", "round-robin", (), (), {})
 _LEAST = Profile("least-request", (("active-request-scorer", 1.0),))
 
 
-def by_profile(profile: Profile) -> Make:
-    """The very code that the gateway runs."""
+def by_profile(profile: Profile, tell: Callable[[float], None] = lambda now: None) -> Make:
+    """The very code that the gateway runs. `tell` hears what time it is, before each choice."""
 
-    def policy(ask: Ask, standing: Standing, dice: Dice) -> Decision:
+    def policy(ask: Ask, standing: Standing, dice: Dice, now: float) -> Decision:
+        tell(now)
         return choose(ask, standing, profile, dice)
 
     return lambda: policy
@@ -30,7 +31,7 @@ def by_profile(profile: Profile) -> Make:
 def round_robin() -> Policy:
     place = -1
 
-    def policy(ask: Ask, standing: Standing, dice: Dice) -> Decision:
+    def policy(ask: Ask, standing: Standing, dice: Dice, now: float) -> Decision:
         nonlocal place
         place = (place + 1) % len(standing.endpoints)
         return Decision(_NO_BASIS, standing.endpoints[place])

@@ -176,7 +176,7 @@ class _Run:
             ttft_slo=ttft,
             tpot_slo=tpot,
         )
-        decision = self._policy(ask, fleet.standing, self._dice)
+        decision = self._policy(ask, fleet.standing, self._dice, now)
         if decision.endpoint is None:
             return False
         name = decision.endpoint.name

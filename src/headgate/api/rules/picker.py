@@ -7,21 +7,24 @@ from msgspec.structs import replace
 
 from headgate.api.decode import decode
 from headgate.api.fault import Fault, Path
+from headgate.api.formats import seconds
 from headgate.api.meta import Meta
 from headgate.api.rules.flow import flow_rules
 from headgate.api.rules.plugins import dangling, meant
 from headgate.api.rules.sameness import repeated
 from headgate.api.tree import planted
 from headgate.api.written.flow import UNWRITTEN, DetectorRef, WrittenFlowControl
-from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, detector_ref, gated
+from headgate.api.written.picker import BESIDE, WrittenPickerConfig, WrittenPlugin, detector_ref, gated
 from headgate.api.written.plugins import (
     KNOWN,
+    PYTHON,
     UNSUPPORTED,
     Anything,
     Cap,
     Nothing,
     Precise,
     PredictedLatency,
+    Python,
     TokenProcessor,
 )
 
@@ -46,7 +49,7 @@ def picker_config(_: Meta, written: WrittenPickerConfig) -> Iterator[Fault]:
     names = [plugin.name or plugin.type for plugin in written.plugins]
     yield from repeated(names, ("plugins",), (), '"{value}" is the name of {first} too: give each plugin its own')
     types = {plugin.name or plugin.type: plugin.type for plugin in written.plugins}
-    yield from _profiles(written, types)
+    yield from _profiles(written, {plugin.name or plugin.type: plugin for plugin in written.plugins})
     yield from _references(written, types)
     yield from flow_rules(flow, types)
 
@@ -60,9 +63,10 @@ def _plugin(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
     if plugin.type not in KNOWN:
         yield Fault((*path, "type"), f'there is no plugin "{plugin.type}" here: write {meant(plugin.type, KNOWN)}')
         return
+    yield from _beside(plugin, path)
     shape = KNOWN[plugin.type].shape
     place = (*path, "parameters")
-    given = {} if plugin.parameters is None else plugin.parameters
+    given = plugin.given if plugin.type == PYTHON else {} if plugin.parameters is None else plugin.parameters
     if shape is Anything:
         if given:
             message = f"no effect: what {plugin.type} is for is done here without it"
@@ -78,6 +82,15 @@ def _plugin(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
         yield from _values(value, place)
 
 
+def _beside(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
+    for name in BESIDE:
+        value = getattr(plugin, name)
+        if value and plugin.type != PYTHON:
+            yield Fault((*path, name), f"it is for the type python alone: remove it, or write `type: {PYTHON}`")
+        elif value and isinstance(plugin.parameters, Mapping) and plugin.parameters.get(name, value) != value:
+            yield Fault((*path, name), "among the parameters it is written otherwise: keep one of them")
+
+
 def _values(value: Any, path: Path) -> Iterator[Fault]:
     """What no type can say."""
     if isinstance(value, Precise):
@@ -87,6 +100,11 @@ def _values(value: Any, path: Path) -> Iterator[Fault]:
         if cap.metric == "kv-cache-utilization" and cap.max_value > 1:
             yield Fault((*path, "conditions", i, "maxValue"), f"{cap.max_value:g} is out of range: write a number "
                                                               "from 0 to 1")  # fmt: skip
+    if isinstance(value, Python):
+        if not seconds(value.time_budget):
+            yield Fault((*path, "timeBudget"), f"{value.time_budget} is no time at all: write 1ms or more")
+        if value.function and not value.function.isidentifier():
+            yield Fault((*path, "function"), f'"{value.function}" can be no function: write the name of one')
     if getattr(value, "min_ceiling", 0.0) >= getattr(value, "max_ceiling", 1.0):
         yield Fault((*path, "minCeiling"), f"{value.min_ceiling:g} is not below maxCeiling ({value.max_ceiling:g}): "
                                            "write less")  # fmt: skip
@@ -150,7 +168,7 @@ def _events(value: Precise, path: Path) -> Iterator[Fault]:
             yield Fault(where, f"no effect: {why}", "warning")
 
 
-def _profiles(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterator[Fault]:
+def _profiles(written: WrittenPickerConfig, plugins: Mapping[str, WrittenPlugin]) -> Iterator[Fault]:
     for i, profile in enumerate(written.scheduling_profiles):
         path: Path = ("schedulingProfiles", i)
         if i:
@@ -159,11 +177,10 @@ def _profiles(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterato
         pickers = []
         for j, ref in enumerate(profile.plugins):
             place = (*path, "plugins", j)
-            kind = types.get(ref.plugin_ref)
-            if kind is None:
-                yield dangling(ref.plugin_ref, types, (*place, "pluginRef"))
-            elif kind in KNOWN:
-                roles = KNOWN[kind].roles
+            plugin = plugins.get(ref.plugin_ref)
+            if plugin is None:
+                yield dangling(ref.plugin_ref, plugins, (*place, "pluginRef"))
+            elif roles := plugin.roles:
                 if "picker" in roles:
                     pickers.append(place)
                 if not {"filter", "scorer", "picker"}.intersection(roles):

@@ -6,7 +6,7 @@ from headgate.api.advice import nearest
 from headgate.api.fault import Fault, Path
 
 
-def dangling(name: str, types: Mapping[str, str], path: Path) -> Fault:
+def dangling(name: str, types: Mapping[str, object], path: Path) -> Fault:
     if not types:
         return Fault(path, f'no plugin is called "{name}": write it under `plugins:` first')
     return Fault(path, f'no plugin is called "{name}": write {meant(name, types)}')

@@ -1,5 +1,6 @@
 """EndpointPickerConfig, in both of its groups."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -9,15 +10,37 @@ from headgate.api.meta import Meta
 from headgate.api.picker import PRECISE, PRECISE_SCORER, PickerConfig, Picking, Plugin, goes_by_events
 from headgate.api.tree import Tree
 from headgate.api.written.flow import WrittenFlowControl, flow_control
-from headgate.api.written.plugins import KNOWN, Role
+from headgate.api.written.plugins import KNOWN, PYTHON, Role
+
+BESIDE = ("module", "function")
 
 Weight = Annotated[float, msgspec.Meta(ge=0.0)]
 
 
 class WrittenPlugin(Struct, frozen=True):
+    """`module` and `function` are for `type: python` alone, and as good as the parameters of these names."""
+
     type: Annotated[str, msgspec.Meta(min_length=1)]
     name: str = ""
     parameters: Any = None
+    module: str = ""
+    function: str = ""
+
+    @property
+    def given(self) -> Any:
+        """Its parameters, wherever they are written."""
+        beside = {name: value for name in BESIDE if (value := getattr(self, name))}
+        if not beside or not isinstance(self.parameters, Mapping | None):
+            return {} if self.parameters is None else self.parameters
+        return {**(self.parameters or {}), **beside}
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """What a profile may use it as, none where nobody knows it."""
+        if self.type not in KNOWN:
+            return ()
+        kind = self.given.get("kind", "scorer") if self.type == PYTHON and isinstance(self.given, Mapping) else None
+        return tuple([role for role in KNOWN[self.type].roles if kind not in ("scorer", "filter") or role == kind])
 
 
 class PluginRef(Struct, frozen=True, rename="camel"):
@@ -75,7 +98,7 @@ def picking(written: WrittenPickerConfig) -> Picking:
     used = [(plugins[ref.plugin_ref], 1.0 if ref.weight is None else ref.weight) for ref in refs]
     roles: dict[Role, list[Plugin]] = {}
     for plugin, weight in used:
-        for role in KNOWN[plugin.type].roles:
+        for role in plugin.roles:
             roles.setdefault(role, []).append(_plugin(plugin, weight if role == "scorer" else 1.0))
     detector = detector_ref(written)
     beside: dict[Role, list[Plugin]] = {}  # those that count wherever they stand
@@ -125,4 +148,4 @@ def detector_ref(written: WrittenPickerConfig) -> str:
 
 def _plugin(plugin: WrittenPlugin, weight: float = 1.0) -> Plugin:
     name = plugin.name if plugin.name != plugin.type else ""
-    return Plugin(KNOWN[plugin.type].called or plugin.type, name, weight, plugin.parameters or {})
+    return Plugin(KNOWN[plugin.type].called or plugin.type, name, weight, plugin.given)

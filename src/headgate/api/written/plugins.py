@@ -150,6 +150,24 @@ class Picker(Struct, frozen=True, rename="camel", omit_defaults=True):
     max_num_of_endpoints: Some = 1
 
 
+class Python(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A function of the user's. `function` "" is the one that is called as its `kind` is. The budget is for one choice,
+    all endpoints together.
+    """
+
+    module: Annotated[str, msgspec.Meta(min_length=1)]
+    function: str = ""
+    kind: Literal["scorer", "filter"] = "scorer"
+    time_budget: Duration = "1ms"
+
+    @property
+    def called(self) -> str:
+        return self.function or self.kind
+
+
+PYTHON = "python"
+
+
 class LatencyScore(Struct, frozen=True, rename="camel", omit_defaults=True):
     ttft_weight: Weight = 0.8
     tpot_weight: Weight = 0.2
@@ -239,6 +257,7 @@ KNOWN: Mapping[str, Known] = {
     "utilization-filter": Known(("filter",), Caps),
     "utilization-detector": Known(("filter", "detector"), Utilization),
     "concurrency-detector": Known(("filter", "detector"), Concurrency),
+    PYTHON: Known(("filter", "scorer"), Python),
     "max-score-picker": Known(("picker",), Picker),
     "random-picker": Known(("picker",), Picker),
     "weighted-random-picker": Known(("picker",), Picker),

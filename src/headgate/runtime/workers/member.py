@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Mapping
 from itertools import count
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -22,6 +22,7 @@ from headgate.runtime.workers.messages import (
     Last,
     News,
     Passed,
+    Question,
     Said,
     Sockets,
     Stop,
@@ -72,14 +73,12 @@ class Member:
         self._sent = latest.version
         self._channel.send(encode(News(latest.version, list(put), list(gone))))
 
-    def ask(
-        self, what: Literal["explain", "latest", "page", "queues"], request_id: str = "", *, text: bool = False
-    ) -> asyncio.Future[msgspec.Raw | None]:
+    def ask(self, question: Question) -> asyncio.Future[msgspec.Raw | None]:
         """What it answers; None when it ends before."""
         number = next(_questions)
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(lambda _: self._asked.pop(number, None))
-        self._channel.send(encode(Ask(number, what, request_id, text)))
+        self._channel.send(encode(Ask(number, question)))
         return answer
 
     def stop(self, grace: float, idle: float) -> None:

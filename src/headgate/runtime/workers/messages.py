@@ -12,6 +12,7 @@ from headgate.plan.plan import Listener, Pool
 from headgate.plan.sealed import Sealed
 from headgate.runtime.exposition import Family
 from headgate.runtime.front import Options
+from headgate.runtime.suppose import Other
 from headgate.runtime.workers.latest import Fact, Key
 
 # The values that are handed over, by kind. `load` is a Load without its models, `models` are those, by endpoint;
@@ -79,11 +80,16 @@ class News(Struct, frozen=True, tag=True, array_like=True):
     gone: list[Key]
 
 
-class Ask(Struct, frozen=True, tag=True, array_like=True):
-    number: int
-    what: Literal["explain", "latest", "page", "queues"]
+class Question(Struct, frozen=True, array_like=True):
+    what: Literal["explain", "latest", "page", "queues", "shadow"]
     request_id: str = ""
     text: bool = False
+    other: Other | None = None
+
+
+class Ask(Struct, frozen=True, tag=True, array_like=True):
+    number: int
+    question: Question
 
 
 class Stop(Struct, frozen=True, tag=True, array_like=True):

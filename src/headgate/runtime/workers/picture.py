@@ -12,6 +12,7 @@ from headgate.fleet.endpoint import Load, Served
 from headgate.fleet.prefix import PrefixIndex
 from headgate.fleet.shared import SharedLedger
 from headgate.pick.profile import DEFAULT, Profile
+from headgate.pick.python import Functions, none_here
 from headgate.pick.room import Room
 from headgate.plan.plan import Plan
 from headgate.runtime.standings import Standings
@@ -88,6 +89,8 @@ class Picture:
         queueing: bool = False,
         share: int = 1,
         loaded: Callable[[str], None] = lambda pool: None,
+        shadow_share: float = 1.0,
+        functions: Functions = none_here,
     ) -> None:
         self.ledger = ledger
         self.judge = Witness(tell)
@@ -108,6 +111,8 @@ class Picture:
             slow_start_s=slow_start_s,
             room=room,
             profile=profile,
+            shadow_share=shadow_share,
+            functions=functions,
             queueing=queueing,
             share=share,
         )
@@ -201,5 +206,6 @@ class Picture:
             declared=fact.declared,
             ray=fact.ray,
             budget=self._standings.budget(fact.pool.name),
+            shadow=self._standings.shadow(fact.pool),
             control=self._standings.control(fact.pool, standing),
         )

@@ -17,6 +17,7 @@ from headgate.runtime.accesslog import AccessLog
 from headgate.runtime.exposition import Family
 from headgate.runtime.front import Front, Place
 from headgate.runtime.mistakes import Mistakes
+from headgate.runtime.policies import Policies
 from headgate.runtime.sockets import Binding
 from headgate.runtime.workers.channel import Channel
 from headgate.runtime.workers.counters import Counters
@@ -27,6 +28,7 @@ from headgate.runtime.workers.messages import (
     Hello,
     Last,
     News,
+    Question,
     Said,
     Sockets,
     Stop,
@@ -68,6 +70,7 @@ class Worker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._channel = Channel(end, self._hear, self._lose)
         self._mistakes = Mistakes(Path(options.directory), self._say)
+        policies = Policies(self._say)
         table = Counters(counters, begin.rows)
         self._picture = Picture(
             SharedLedger(table.rows, begin.row),
@@ -80,15 +83,18 @@ class Worker:
             options.flow_control,
             options.workers,
             self._loads_changed,
+            options.shadow_share,
+            policies.functions(),
         )
         log = AccessLog(options.access_log, self._say, table.file) if options.access_log else None
         # What is wrong with certificates the controller finds out too, and says.
         self._front = Front(
-            options, self._picture, tuple, tuple, log, self._want, lambda text: None, begin.started, self._say
+            options, self._picture, tuple, tuple, log, self._want, lambda text: None, begin.started, self._say, policies
         )
-        self._told: dict[str, Callable[[Ask], Awaitable[object]]] = {
-            "explain": lambda ask: self._front.explain(ask.request_id, text=ask.text),
+        self._told: dict[str, Callable[[Question], Awaitable[object]]] = {
+            "explain": lambda ask: self._front.explain(ask.request_id, text=ask.text, other=ask.other),
             "latest": lambda ask: self._front.latest(),
+            "shadow": lambda ask: self._front.shadow(),
             "page": lambda ask: self._families(),
             "queues": lambda ask: self._front.queues(),
         }
@@ -168,7 +174,7 @@ class Worker:
         self._begin(self._tell(ask))
 
     async def _tell(self, ask: Ask) -> None:
-        value = await self._told[ask.what](ask)
+        value = await self._told[ask.question.what](ask.question)
         self._send(Told(ask.number, msgspec.Raw(encode(value))))
 
     def _stop(self, stop: Stop) -> None:

@@ -6,10 +6,11 @@ import os
 import signal
 from collections.abc import Callable, Collection, Iterable, Sequence
 from time import monotonic
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from headgate.pick.shadow import Tally, merged
 from headgate.plan.tls import Certificate
 from headgate.runtime.accesslog import Line
 from headgate.runtime.contexts import Contexts
@@ -20,9 +21,10 @@ from headgate.runtime.metrics import Metrics
 from headgate.runtime.queueing import QueueRow, joined
 from headgate.runtime.recall import LATEST, Story
 from headgate.runtime.sockets import Binding
+from headgate.runtime.suppose import Other
 from headgate.runtime.workers.forkserver import ForkServer
 from headgate.runtime.workers.member import Heard, Member
-from headgate.runtime.workers.messages import Applied, Begin, Failed, Passed, Said
+from headgate.runtime.workers.messages import Applied, Begin, Failed, Passed, Question, Said
 from headgate.runtime.workers.publish import Publisher, Shared
 
 T = TypeVar("T")
@@ -196,16 +198,9 @@ class Workers:
 
     # What they know.
 
-    async def _ask(
-        self,
-        kind: type[T],
-        what: Literal["explain", "latest", "page", "queues"],
-        request_id: str = "",
-        *,
-        text: bool = False,
-    ) -> dict[int, T]:
+    async def _ask(self, kind: type[T], question: Question) -> dict[int, T]:
         """The answers, by row, of those that give one in time."""
-        asked = {row: member.ask(what, request_id, text=text) for row, member in self._members.items()}
+        asked = {row: member.ask(question) for row, member in self._members.items()}
         if asked:
             await asyncio.wait(asked.values(), timeout=_ASK_S)
         found: dict[int, T] = {}
@@ -216,21 +211,27 @@ class Workers:
                 found[row] = msgspec.msgpack.decode(raw, type=kind)
         return found
 
-    async def explain(self, request_id: str, *, text: bool) -> Story:
-        stories = (await self._ask(Story, "explain", request_id, text=text)).values()
+    async def explain(self, request_id: str, *, text: bool, other: Other | None = None) -> Story:
+        stories = (await self._ask(Story, Question("explain", request_id, text, other))).values()
         known = next((story for story in stories if story.body is not None), None)
         return known or Story(sum(story.of for story in stories))
 
     async def latest(self) -> list[Line]:
-        lines = [line for found in (await self._ask(list[Line], "latest")).values() for line in found]
+        lines = [line for found in (await self._ask(list[Line], Question("latest"))).values() for line in found]
         return sorted(lines, key=lambda line: line.time, reverse=True)[:LATEST]
 
     async def queues(self) -> list[QueueRow]:
-        return joined((await self._ask(list[QueueRow], "queues")).values())
+        return joined((await self._ask(list[QueueRow], Question("queues"))).values())
+
+    async def shadow(self) -> dict[str, Tally]:
+        found: dict[str, Tally] = {}
+        for told in (await self._ask(dict[str, Tally], Question("shadow"))).values():
+            merged(told, found)
+        return found
 
     async def page(self) -> Page:
         """The controller's, and the sum of the workers'. Of one that is slow counts what it told before."""
-        for row, families in (await self._ask(list[Family], "page")).items():
+        for row, families in (await self._ask(list[Family], Question("page"))).items():
             if row in self._members:
                 self._members[row].families = families
         page = self.metrics.page()
