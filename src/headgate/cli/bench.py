@@ -50,7 +50,8 @@ def add_flags(bench: argparse.ArgumentParser) -> None:
         metavar="A,B",
         help=f"of {', '.join(POLICIES)}, and files with an EndpointPickerConfig; when left out those with names",
     )
-    bench.add_argument("--server", choices=SERVERS, metavar="CARD", help=f"what serves: {', '.join(SERVERS)}")
+    what = f"what serves: {', '.join(SERVERS)}, or a card in a file, as `headgate sim --fit` writes it"
+    bench.add_argument("--server", metavar="CARD", help=what)
     bench.add_argument("--endpoints", type=_some, metavar="N", help="how many serve")
     bench.add_argument(
         "--rate", type=_above_0, metavar="R", help="requests a second in the mean, in place of the workload's own"

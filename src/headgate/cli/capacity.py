@@ -7,10 +7,9 @@ from random import Random
 from typing import NamedTuple
 
 from headgate.cli.rehearse import described
-from headgate.cli.staged import Unusable, hourly, policies, workloads
+from headgate.cli.staged import Unusable, hourly, policies, server, workloads
 from headgate.cli.tables import aligned
 from headgate.trial.capacity import Goal, fewest, highest, meets
-from headgate.trial.cards import SERVERS
 from headgate.trial.policies import Make
 from headgate.trial.workload import Workload
 
@@ -49,7 +48,7 @@ def find_capacity(arguments: argparse.Namespace) -> int:
 
 def _of(name: str, policy: str, make: Make, workload: Workload, arguments: argparse.Namespace) -> Found:
     goal = Goal(workload.ttft_s, workload.tpot_s, arguments.share)
-    price, config = hourly(arguments, workload), SERVERS[workload.card]
+    price, config = hourly(arguments, workload), server(workload.card)
 
     def does(rate: float, endpoints: int) -> bool:
         _say(f"{name}, {policy}: {rate:.4g} a second, {endpoints} endpoints")

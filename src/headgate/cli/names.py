@@ -12,7 +12,15 @@ WORKLOADS = (
     "diurnal",
     "criticality",
 )
-POLICIES = ("round-robin", "random", "least-request", "inference-extension-default", "default", "predicted-latency")
+POLICIES = (
+    "round-robin",
+    "random",
+    "least-request",
+    "inference-extension-default",
+    "default",
+    "flow-control",
+    "predicted-latency",
+)
 PROFILES = ("default", "inference-extension-default", "predicted-latency")
 SERVERS = ("l4-llama-3.1-8b", "a100-40g-llama-3.1-8b", "h100-llama-3.1-8b", "2xh100-qwen3-32b")
 TRACES = ("mooncake", "sharegpt", "guidellm", "access-log")

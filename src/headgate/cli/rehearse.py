@@ -8,10 +8,9 @@ from random import Random
 
 from msgspec import to_builtins
 
-from headgate.cli.staged import Unusable, hourly, policies, progress, workloads
+from headgate.cli.staged import Unusable, hourly, policies, progress, server, workloads
 from headgate.cli.tables import aligned
 from headgate.trial import Stuck, run
-from headgate.trial.cards import SERVERS
 from headgate.trial.plot import Band, page, picture
 from headgate.trial.policies import Make
 from headgate.trial.report import Report, report
@@ -72,7 +71,16 @@ def _one(
     dice, show = Random(seed + 1).random, progress(f"{name}, {policy}", len(requests))
     samples: list[Sample] = []
     try:
-        outcomes = run(requests, make(), SERVERS[workload.card], workload.endpoints, dice, show, samples.append)
+        outcomes = run(
+            requests,
+            make(),
+            server(workload.card),
+            workload.endpoints,
+            dice,
+            show,
+            samples.append,
+            queueing=make.queueing,
+        )
     except Stuck as error:
         raise Unusable(f"{policy}: {error} (simulated servers have no labels)") from None
     return report(policy, outcomes, workload.endpoints, workload.ttft_s, workload.tpot_s, samples, price)

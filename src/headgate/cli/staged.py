@@ -10,11 +10,15 @@ from time import monotonic
 from msgspec.structs import replace
 
 from headgate.api import Text, load
+from headgate.flow.discipline import configure as configure_flow
 from headgate.pick.configure import configure
+from headgate.runtime import cards
 from headgate.runtime.policies import Policies
+from headgate.sim.engine import Config
 from headgate.trial.cards import ACCELERATORS, SERVERS
 from headgate.trial.chance import Dice, Stage
 from headgate.trial.policies import POLICIES, Make, by_profile
+from headgate.trial.queueing import Queueing
 from headgate.trial.recorded import Broken
 from headgate.trial.request import Request
 from headgate.trial.trace import Trace, read
@@ -64,7 +68,20 @@ def _policy(name: str) -> Make:
     snapshot, unfit, _ = own.attached(snapshot)
     if unfit:
         raise Unusable("\n".join(map(str, unfit)))
-    return by_profile(configure(snapshot.picker_configs[0].picking, own.functions(clock.read)), clock.set)
+    picking = snapshot.picker_configs[0].picking
+    profile = configure(picking, own.functions(clock.read))
+    queueing = None if picking.flow is None else Queueing(configure_flow(picking.flow), profile.detector)
+    return by_profile(profile, clock.set, queueing)
+
+
+def server(name: str) -> Config:
+    """One of ours, or what a card in a file says. Raises Unusable."""
+    if name in SERVERS:
+        return SERVERS[name]
+    try:
+        return cards.read_card(name).config
+    except cards.Unusable as error:
+        raise Unusable(f"--server: {error}; or write one of {', '.join(SERVERS)}") from None
 
 
 def workloads(arguments: argparse.Namespace) -> dict[str, Workload]:
@@ -130,8 +147,8 @@ def _trace(arguments: argparse.Namespace) -> Workload:
 
 def _fitting(trace: Trace, arguments: argparse.Namespace) -> Trace:
     """Without what no server has room for."""
-    server = SERVERS[arguments.server or _TRACE.card]
-    room = server.num_blocks * server.block_size
+    config = server(arguments.server or _TRACE.card)
+    room = config.num_blocks * config.block_size
     fit = [one for one in trace.requests if one.prompt + one.output <= room]
     gone = len(trace.requests) - len(fit)
     if gone:

@@ -34,6 +34,11 @@ class Card(Struct, frozen=True, forbid_unknown_fields=True):
     ttft_error: float | None = None
     tpot_error: float | None = None
 
+    @property
+    def config(self) -> Config:
+        """A server of it; adapters share it as in vLLM where nothing else is said."""
+        return Config(**{name: getattr(self, name) for name in LIMITS}, max_loras=4, max_cpu_loras=64, cost=self.cost)
+
 
 class _Line(Struct):
     """Of the access log what is needed here."""

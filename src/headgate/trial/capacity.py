@@ -36,7 +36,7 @@ def meets(requests: Sequence[Request], make: Make, config: Config, endpoints: in
         return missed > may_miss + 1e-9
 
     try:
-        run(requests, make(), config, endpoints, dice, enough=enough)
+        run(requests, make(), config, endpoints, dice, enough=enough, queueing=make.queueing)
     except Stuck:
         return False
     return missed <= may_miss + 1e-9

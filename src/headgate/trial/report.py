@@ -72,26 +72,27 @@ def report(
     """`outcomes` are those of one run, at least one. `price` is of an endpoint for an hour."""
     lasted = max(one.ended for one in outcomes)
     kept = sum(keeps(one, ttft_s, tpot_s) for one in outcomes)
+    served = [one for one in outcomes if not one.refused]
     counts = [0] * endpoints
-    for one in outcomes:
+    for one in served:
         counts[one.endpoint] += 1
     made = sum(one.output for one in outcomes)
     return Report(
         policy=policy,
         requests=len(outcomes),
         lasted=lasted,
-        ttft=spread([one.ttft for one in outcomes]),
-        tpot=spread([one.tpot for one in outcomes]),
+        ttft=spread([one.ttft for one in served]),
+        tpot=spread([one.tpot for one in served]),
         output_tokens_per_s=made / lasted,
-        hit_rate=sum(one.cached for one in outcomes) / sum(one.prompt for one in outcomes),
+        hit_rate=sum(one.cached for one in served) / (sum(one.prompt for one in served) or 1),
         goodput=kept / lasted,
         kept=kept / len(outcomes),
         preemptions=sum(one.preemptions for one in outcomes),
-        busiest=max(counts) * endpoints / len(outcomes),
+        busiest=max(counts) * endpoints / (len(served) or 1),
         fairness=_fairness(outcomes, ttft_s, tpot_s),
         priorities=_classes(outcomes, ttft_s, tpot_s),
         over_time=_moments(outcomes, samples, ttft_s, tpot_s) if samples else (),
-        cost=None if price is None else price * endpoints * lasted / 3600 / made * 1e6,
+        cost=None if price is None else price * endpoints * lasted / 3600 / (made or 1) * 1e6,
     )
 
 
@@ -101,8 +102,8 @@ def keeps(one: Outcome, ttft_s: float, tpot_s: float) -> bool:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Percentiles by the nearest rank."""
-    ordered = sorted(values)
+    """Percentiles by the nearest rank; all 0 where there is nothing."""
+    ordered = sorted(values) or [0.0]
     return Spread(sum(ordered) / len(ordered), *(_rank(ordered, share) for share in (0.5, 0.9, 0.99)))
 
 
@@ -121,9 +122,9 @@ def _classes(outcomes: Sequence[Outcome], ttft_s: float, tpot_s: float) -> tuple
             Class(
                 priority,
                 len(some),
-                0,
-                spread([one.ttft for one in some]),
-                spread([one.tpot for one in some]),
+                sum(one.refused for one in some),
+                spread([one.ttft for one in some if not one.refused]),
+                spread([one.tpot for one in some if not one.refused]),
                 sum(keeps(one, ttft_s, tpot_s) for one in some) / len(some),
             )
             for priority, some in sorted(by_priority.items(), reverse=True)

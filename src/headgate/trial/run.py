@@ -16,6 +16,7 @@ from headgate.pick.standing import Standing
 from headgate.sim.engine import Config, Engine
 from headgate.sim.sequence import Output, Timeline, Work
 from headgate.trial.policies import Dice, Policy
+from headgate.trial.queueing import Queueing, Queues
 from headgate.trial.request import Request
 
 
@@ -27,7 +28,10 @@ def scrape_s(endpoints: int) -> float:
 
 
 class Outcome(Struct, frozen=True, gc=False):
-    """What became of a request, in seconds: the first token after it came, each further one after the one before."""
+    """What became of a request, in seconds: the first token after it came, each further one after the one before.
+
+    One that was refused has no endpoint (-1), and never had a token.
+    """
 
     at: float
     endpoint: int
@@ -40,6 +44,10 @@ class Outcome(Struct, frozen=True, gc=False):
     preemptions: int
     priority: int = 0
     flow: str = ""
+
+    @property
+    def refused(self) -> bool:
+        return self.endpoint < 0
 
 
 class Sample(Struct, frozen=True, gc=False):
@@ -97,14 +105,16 @@ def run(
     watch: Callable[[Sample], None] | None = None,
     enough: Callable[[Outcome], bool] | None = None,
     slos: tuple[float, float] = (0.0, 0.0),
+    queueing: Queueing | None = None,
 ) -> list[Outcome]:
     """What became of the requests (in the order of `at`), in the order in which they ended. All of them end, unless
     `enough` says of one that no more has to be known. `watch` is told of the servers each time that they are scraped.
 
     One that nobody may serve waits, and is tried anew when loads are read or a request ends. Raises Stuck where nothing
     is left that could change that. Each request asks for `slos`, seconds to the first token and for each further one.
+    With `queueing` requests queue before a full pool.
     """
-    return _Run(requests, policy, config, endpoints, dice, progress, watch, enough, slos).all()
+    return _Run(requests, policy, config, endpoints, dice, progress, watch, enough, slos, queueing).all()
 
 
 class _Run:
@@ -119,6 +129,7 @@ class _Run:
         watch: Callable[[Sample], None] | None = None,
         enough: Callable[[Outcome], bool] | None = None,
         slos: tuple[float, float] = (0.0, 0.0),
+        queueing: Queueing | None = None,
     ) -> None:
         self._slos = slos
         self._requests = requests
@@ -129,6 +140,9 @@ class _Run:
         self._enough = enough
         self._over = False
         self._fleet = _Fleet(config, endpoints)
+        self._queues = None if queueing is None else Queues(queueing, self._fleet.ledger)
+        if self._queues is not None:
+            self._queues.watch(self._fleet.standing, 0.0)
         self._outcomes: list[Outcome] = []
         self._steps: list[tuple[float, int]] = []  # when something may happen at a server; some are out of date
         self._under_way: dict[str, tuple[int, str]] = {}  # request → its place among all, and its endpoint
@@ -139,7 +153,7 @@ class _Run:
         requests, steps = self._requests, self._steps
         pause = scrape_s(len(self._fleet.engines))
         scrape_at, coming = pause, 0
-        while (coming < len(requests) or self._under_way or self._waiting) and not self._over:
+        while (coming < len(requests) or self._left()) and not self._over:
             arrives = requests[coming].at if coming < len(requests) else inf
             ends = steps[0][0] if steps else inf
             now = min(arrives, ends, scrape_at)
@@ -149,15 +163,41 @@ class _Run:
                 if self._watch is not None:
                     self._watch(self._fleet.sample(now))
                 self._try_again(now)
+                if self._queues is not None:
+                    self._queues.watch(self._fleet.standing, now)
+                    self._release(self._queues, now)
                 if self._waiting and not self._under_way and coming == len(requests):
                     raise Stuck(f"it lets nobody serve {len(self._waiting):,} of {len(requests):,} requests")
             elif now == arrives:
-                if not self._send(coming, now):
-                    self._waiting.append(coming)
+                self._arrive(coming, now)
                 coming += 1
             else:
                 self._step(heapq.heappop(steps)[1], now)
         return self._outcomes
+
+    def _left(self) -> bool:
+        """Whether any is left of those that came."""
+        return bool(self._under_way or self._waiting or (self._queues is not None and self._queues.waiting))
+
+    def _arrive(self, number: int, now: float) -> None:
+        queues = self._queues
+        if (queues is None or queues.admit(number, self._requests[number], now)) and not self._send(number, now):
+            self._waiting.append(number)
+        if queues is not None:
+            self._drop(queues.dropped(), now)
+
+    def _release(self, queues: Queues, now: float) -> None:
+        """From the queues, whoever may go or has to leave."""
+        for number in queues.ready(now):
+            if not self._send(number, now):
+                self._waiting.append(number)
+        self._drop(queues.dropped(), now)
+
+    def _drop(self, numbers: Sequence[int], now: float) -> None:
+        for number in numbers:
+            request = self._requests[number]
+            nothing = Outcome(request.at, -1, inf, inf, now, 0, 0, 0, 0, request.priority, request.flow)
+            self._outcomes.append(nothing)
 
     def _try_again(self, now: float) -> None:
         if self._waiting:
@@ -209,12 +249,16 @@ class _Run:
             self._fleet.ledger.give(name)
             outcome = _outcome(self._requests[number], place, timeline)
             self._outcomes.append(outcome)
+            if self._queues is not None:
+                self._queues.ended(self._requests[number], now)
             if self._enough is not None and self._enough(outcome):
                 self._over = True
             self._progress(len(self._outcomes))
         self._await_step(place)
         if ended:
             self._try_again(now)
+            if self._queues is not None:
+                self._release(self._queues, now)
 
     def _learn(self, outputs: Sequence[Output]) -> None:
         """All answers are streams."""
