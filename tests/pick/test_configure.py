@@ -6,54 +6,19 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from configured import FRESH, left, pool, profile, scores
 from pools import endpoint
 
-from headgate.api import Text, load
 from headgate.api.written.plugins import KNOWN, UNSUPPORTED
 from headgate.fleet.endpoint import Load
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex, ladder
 from headgate.pick.choose import choose
-from headgate.pick.configure import configure
 from headgate.pick.decision import Ask
-from headgate.pick.profile import Profile
 from headgate.pick.saturation import saturation
 from headgate.pick.standing import Standing
 
-FRESH = Load(waiting=0, running=0, kv_usage=0.0, at=0.0)
 PICKING = Path(__file__).parents[2] / "docs" / "picking.md"
-
-
-def profile(plugins: str, more: str = "") -> Profile:
-    """`plugins` as YAML in flow style, one a line."""
-    listed = "".join(f"- {line.strip()}\n" for line in plugins.strip().splitlines())
-    text = f"apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n{listed}{more}"
-    snapshot, problems = load([Text("in.yaml", text)])
-    assert not [one for one in problems if one.severity == "error"], problems
-    return configure(snapshot.picker_configs[0].picking)
-
-
-def pool(loads, labels=(), sent=(), index=None):
-    ledger = Ledger()
-    names = "abcdefgh"[: len(loads)]
-    for name, count in zip(names, sent, strict=False):
-        ledger.counts[name] = count
-    each = [endpoint(name, labels=dict(labels[at]) if at < len(labels) else {}) for at, name in enumerate(names)]
-    return Standing("p", each, dict(zip(names, loads, strict=True)), ledger, index or PrefixIndex())
-
-
-def scores(plugin, loads, ask=None, **more):
-    """What the one scorer of a profile gives each endpoint."""
-    decision = choose(ask or Ask("m"), pool(loads, **more), profile(plugin), lambda: 0.0)
-    (term,) = decision.terms
-    return [round(score, 6) for score in term.scores]
-
-
-def left(plugin, loads=None, labels=(), ask=None, sent=()):
-    """The endpoints that a filter leaves."""
-    loads = loads if loads is not None else [FRESH] * len(labels)
-    decision = choose(ask or Ask("m"), pool(loads, labels, sent), profile(plugin), lambda: 0.0)
-    return "".join(one.name for one in decision.candidates)
 
 
 # Scorers.
@@ -274,7 +239,7 @@ def test_the_table_of_plugins_has_them_all_and_a_test_for_each():
     text = PICKING.read_text()
     rows = {row[0]: row for row in re.findall(r"^\| `([a-z0-9-]+)` \|(.*)\|$", text, re.MULTILINE)}
     assert rows.keys() == KNOWN.keys() | UNSUPPORTED.keys()
-    here = Path(__file__).read_text()
+    here = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
     for name, row in rows.items():
         test = re.search(r"`(test_\w+)`", row[1])
         assert (test is not None) == (name in KNOWN and KNOWN[name].roles != ("beside",)), name

@@ -27,7 +27,7 @@ from headgate.exchange.site import Limits, PoolView, Site
 from headgate.fleet.endpoint import Endpoint, Load, Served
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
-from headgate.pick.profile import DEFAULT, SERVICE
+from headgate.pick.profile import DEFAULT, SERVICE, Profile
 from headgate.pick.room import Room
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Backend, Listener, Match, Pool, Route
@@ -95,6 +95,7 @@ class Rig:
         self.clients: list[Client] = []
         self.wait_s = route.pop("wait_s", 30.0)
         self.room: Room | None = route.pop("room", None)
+        self.profile: Profile | None = route.pop("profile", None)
         self.only: dict[str, tuple[str, ...]] = {}  # the models of backends that don't serve all
 
     async def start(self) -> None:
@@ -128,7 +129,7 @@ class Rig:
         self.views["p"] = PoolView(
             pool=self.pool,
             standing=Standing("p", endpoints, loads, self.ledger, self.prefixes, (), self.room),
-            profile=DEFAULT if self.kind == "inference" else SERVICE,
+            profile=self.profile or (DEFAULT if self.kind == "inference" else SERVICE),
             served=served if self.kind == "inference" and ready else {},
             listed=self.kind == "inference" and ready,
         )
@@ -178,6 +179,7 @@ class Rig:
         plane = self.plane
         await eventually(lambda: not plane.connections, f"client connections: {plane.connections}")
         assert self.ledger.total() == 0, f"in flight: {dict(self.ledger.counts)}"
+        assert self.ledger.tokens.total() == 0, f"tokens in flight: {dict(self.ledger.tokens.counts)}"
         assert not any(plane.parked.values()), f"parked: {plane.parked}"
         assert plane.held.total == 0, f"held: {plane.held.total} bytes"
         plane.upstreams.close()

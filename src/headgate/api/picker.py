@@ -24,13 +24,17 @@ class Plugin(Struct, frozen=True, omit_defaults=True):
 
 
 class Picking(Struct, frozen=True, omit_defaults=True):
-    """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them."""
+    """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them.
+
+    `producers` count for all of it, as far as they have parameters.
+    """
 
     profile: str = "default"
     filters: tuple[Plugin, ...] = ()
     scorers: tuple[Plugin, ...] = ()
     picker: Plugin | None = None
     detector: Plugin | None = None
+    producers: tuple[Plugin, ...] = ()
 
 
 class PickerConfig(Struct, frozen=True):

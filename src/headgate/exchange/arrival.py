@@ -13,6 +13,7 @@ from headgate.exchange.departure import model_lines, outward, request_line
 from headgate.exchange.edits import location, rewrite
 from headgate.exchange.events import Asked, Decode, Decoded, Respond
 from headgate.exchange.forwarded import asked_host
+from headgate.exchange.informed import informed
 from headgate.exchange.models import asks_for_models, list_models, unknown_model
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import refuse, sentence
@@ -243,10 +244,13 @@ def _for_pool(
     whole = route.timeout_s if route.timeout_s is not None else pool.timeout_s
     if whole is None:
         whole = site.limits.request_s
+    ask = Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority)
+    if view.profile.wants is not None:
+        ask = informed(ask, view.profile.wants, head, body, event.now)
     job = Job(
         way,
         start,
-        Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority),
+        ask,
         repeatable,
         event.now + whole if whole else None,
         asking is not None,

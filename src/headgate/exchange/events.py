@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from headgate.fleet.endpoint import Endpoint
+from headgate.pick.wants import Burden
 
 if TYPE_CHECKING:
     from headgate.exchange.answer import AnswerHead
@@ -100,7 +101,8 @@ class Forward(Struct, frozen=True, gc=False):
 
     With `repeat` it may be sent a second time when a kept connection turns out to be closed: doing it twice is no harm.
     `mirrors` get a copy each, and nobody waits for what they say. With `hold` a stream counts as answered from its
-    first byte on, not from its head: until then it can be asked for elsewhere.
+    first byte on, not from its head: until then it can be asked for elsewhere. `burden` are the tokens that it counts
+    for at the endpoint, None where nobody counts them.
     """
 
     endpoint: Endpoint
@@ -111,6 +113,7 @@ class Forward(Struct, frozen=True, gc=False):
     repeat: bool = True
     mirrors: tuple[Endpoint, ...] = ()
     hold: bool = False
+    burden: Burden | None = None
 
 
 class Wait(Struct, frozen=True, gc=False):

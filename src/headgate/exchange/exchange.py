@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any, cast
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from headgate.exchange.answer import AnswerHead
 from headgate.exchange.arrival import Job, receive
@@ -50,9 +51,10 @@ from headgate.exchange.request import wire
 from headgate.exchange.site import PoolView, Site, reachable
 from headgate.fleet.endpoint import Endpoint
 from headgate.pick.choose import choose
-from headgate.pick.decision import Ask, Decision
+from headgate.pick.decision import Decision
 from headgate.pick.hold import hold
 from headgate.pick.room import NO_ROOM
+from headgate.pick.wants import observe
 from headgate.plan.plan import Retry
 
 _AGAIN_S = 0.25  # how soon endpoints that refused are tried again while a request waits
@@ -146,19 +148,19 @@ class Exchange(Struct, eq=False):
             if view.profile.sifts(decision.emptied):  # what a configuration keeps out is not waited for
                 return self._respond(refuse(429, sentence(decision.why), code="saturated", headers=_SATURATED), now)
             return self._wait(now, view, sentence(decision.why), room=decision.emptied == NO_ROOM)
-        return self._forward(decision, now)
+        return self._forward(decision, now, view)
 
     def _choose(self, view: PoolView) -> Decision:
         job, ask = self._job, self._job.ask
         if self._excluded:
-            ask = Ask(ask.model, ask.prefix, ask.prompt_bytes, ask.priority, ask.subset, self._excluded)
+            ask = replace(ask, exclude=self._excluded)
         if not job.way.bare and job.caller.endpoint:
             held = hold(ask, view.standing, view.profile, job.caller.endpoint)
             if held is not None:
                 return held
         return choose(ask, view.standing, view.profile, self._site.dice)
 
-    def _forward(self, decision: Decision, now: float) -> Forward:
+    def _forward(self, decision: Decision, now: float, view: PoolView) -> Forward:
         record, job, endpoint = self.record, self._job, decision.endpoint
         assert endpoint is not None
         record.note(decision)
@@ -166,21 +168,23 @@ class Exchange(Struct, eq=False):
         record.tries += 1
         record.endpoint = endpoint.name
         way = job.way
-        if not way.bare:
-            return self._forward_with_care(endpoint, now)
+        if not way.bare or view.profile.wants is not None:
+            return self._forward_with_care(endpoint, decision, now, view)
         record.sent_at = now
         return Forward(endpoint, job.head, self._body, job.ask.prefix, job.ends, job.repeatable, (), way.inference)
 
-    def _forward_with_care(self, endpoint: Endpoint, now: float) -> Forward:
+    def _forward_with_care(self, endpoint: Endpoint, decision: Decision, now: float, view: PoolView) -> Forward:
         record, job, deadline = self.record, self._job, self._job.ends
+        wants, burden = view.profile.wants, None
+        if wants is not None:
+            burden = observe(wants, job.ask, decision, view.standing.index, now)
         if job.way.route.backend_timeout_s:
             ends = now + job.way.route.backend_timeout_s
             deadline = ends if deadline is None else min(ends, deadline)
         mirrors = () if record.sent_at else copied_to(job.way, job.ask, self._site)
         record.sent_at = now
-        return Forward(
-            endpoint, job.head, self._body, job.ask.prefix, deadline, job.repeatable, mirrors, job.way.inference
-        )
+        hold = job.way.inference
+        return Forward(endpoint, job.head, self._body, job.ask.prefix, deadline, job.repeatable, mirrors, hold, burden)
 
     def _wait(self, now: float, view: PoolView, why: str, *, room: bool = False) -> Command:
         ends = self._job.ends
@@ -273,7 +277,7 @@ class Exchange(Struct, eq=False):
         if view is None:
             return None
         decision = self._choose(view)
-        return None if decision.endpoint is None else self._forward(decision, now)
+        return None if decision.endpoint is None else self._forward(decision, now, view)
 
     def _may_repeat(self) -> bool:
         return self._job.repeatable and self.record.tries < self._site.limits.tries

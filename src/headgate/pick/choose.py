@@ -16,7 +16,7 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
     Where the standing bounds the requests in flight, of those that have room; with none, where nobody has.
     Nothing is recorded: the caller tells the ledger and the prefix index where the request really went.
     """
-    field = standing.field(ask, profile)
+    field = standing.field(ask, profile, dice)
     among, room = field.among, standing.room
     if room is not None and (crowded := full(room, standing.ledger.count, standing.endpoints, field.basis)):
         return crowded

@@ -4,6 +4,7 @@ Names, parameters and arithmetic are those that are published; docs/picking.md h
 its own, under which decisions tell of it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct, convert
@@ -15,20 +16,24 @@ from headgate.pick.detector import Detector
 from headgate.pick.draws import DRAWS
 from headgate.pick.filters import Sieve
 from headgate.pick.parameters import FILTERS_WITH, ROLES, SCORERS_WITH, in_role
+from headgate.pick.parts import part_of
 from headgate.pick.profile import Profile
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
+from headgate.pick.wants import Estimate, Part, Wants
 
 
 def configure(picking: Picking) -> Profile:
     """Raises nothing for what `headgate.api` lets through."""
-    made = {one.called: _scorer(one) for one in picking.scorers}
+    detector = Detector() if picking.detector is None else _detector(picking.detector)
+    parts = _parts(picking)
     return Profile(
         name=picking.profile,
         scorers=tuple([(one.called, one.weight) for one in picking.scorers]),
-        sieves=tuple([sieve for one in picking.filters for sieve in _sieves(one)]),
-        made=made,
+        sieves=tuple([sieve for one in picking.filters for sieve in _sieves(one, parts)]),
+        made={one.called: _scorer(one, parts) for one in picking.scorers},
         draw=None if picking.picker is None else DRAWS.get(picking.picker.type),
-        detector=Detector() if picking.detector is None else _detector(picking.detector),
+        detector=detector,
+        wants=_wants(picking, parts, detector),
     )
 
 
@@ -37,14 +42,45 @@ def _shape(plugin: Plugin) -> Any:
     return convert(dict(plugin.parameters), written.KNOWN[plugin.type].shape)
 
 
-def _scorer(plugin: Plugin) -> tuple[Scorer, bool]:
+def _parts(picking: Picking) -> Mapping[str, Part]:
+    """Of each plugin that is one, by its name: it may remember things, so there is one of each."""
+    made: dict[str, Part] = {}
+    for plugin in (*picking.filters, *picking.scorers):
+        if plugin.called not in made and (part := part_of(plugin.type, _shape(plugin))) is not None:
+            made[plugin.called] = part
+    return made
+
+
+def _wants(picking: Picking, parts: Mapping[str, Part], detector: Detector) -> Wants | None:
+    used = parts.values()
+    headers = tuple(sorted({header for part in used for header in part.headers}))
+    notes = tuple([part.note for part in used if part.note is not None])
+    estimate = _estimate(picking) if detector.tokens or any(part.counts for part in used) else None
+    return Wants(headers, notes, estimate) if headers or notes or estimate else None
+
+
+def _estimate(picking: Picking) -> Estimate:
+    for plugin in picking.producers:
+        shape = _shape(plugin)
+        if isinstance(shape, written.InFlight):
+            return Estimate(shape.add_estimated_output_tokens, shape.output_ratio, shape.max_estimated_output_tokens)
+    return Estimate()
+
+
+def _scorer(plugin: Plugin, parts: Mapping[str, Part]) -> tuple[Scorer, bool]:
+    part = parts.get(plugin.called)
+    if part is not None and part.scorer is not None:
+        return part.scorer, False
     if plugin.type in SCORERS_WITH:
         make, steady = SCORERS_WITH[plugin.type]
         return make(_shape(plugin)), steady
     return SCORERS[plugin.type], plugin.type in STEADY_SCORERS
 
 
-def _sieves(plugin: Plugin) -> tuple[Sieve, ...]:
+def _sieves(plugin: Plugin, parts: Mapping[str, Part]) -> tuple[Sieve, ...]:
+    part = parts.get(plugin.called)
+    if part is not None and part.sift is not None:
+        return (Sieve(plugin.called, steady=False, soft=part.soft, among=part.sift),)
     if plugin.type in ROLES:
         return (Sieve(plugin.called, in_role(*ROLES[plugin.type])),)
     shape: Struct = _shape(plugin)
@@ -57,7 +93,11 @@ def _sieves(plugin: Plugin) -> tuple[Sieve, ...]:
 def _detector(plugin: Plugin) -> Detector:
     shape = _shape(plugin)
     if isinstance(shape, written.Concurrency):
-        return Detector(concurrency=shape.max_concurrency)
+        mode = shape.concurrency_mode
+        return Detector(
+            concurrency=0 if mode == "tokens" else shape.max_concurrency,
+            tokens=0 if mode == "requests" else shape.max_token_concurrency,
+        )
     stale = shape.metrics_staleness_threshold
     return Detector(
         shape.queue_depth_threshold,

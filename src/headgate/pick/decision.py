@@ -6,6 +6,8 @@ from msgspec import Struct
 
 from headgate.fleet.endpoint import Endpoint, Load
 
+BYTES_PER_TOKEN = 4  # as the field's pickers reckon where nobody counts tokens
+
 
 class Ask(Struct, frozen=True, gc=False):
     """One request, as far as choosing an endpoint goes."""
@@ -16,6 +18,22 @@ class Ask(Struct, frozen=True, gc=False):
     priority: int = 0
     subset: frozenset[str] | None = None  # `ip` or `ip:port`; None the whole pool
     exclude: frozenset[str] = frozenset()  # endpoints (by name) that this request has failed on
+    # What follows is told where the profile wants it.
+    headers: tuple[tuple[str, str], ...] = ()  # those that came, by name in lower case
+    most_output: int | None = None  # tokens that the client takes
+    at: float = 0.0  # when it came
+
+    @property
+    def prompt_tokens(self) -> int:
+        """As far as the bytes tell."""
+        return self.prompt_bytes // BYTES_PER_TOKEN
+
+    def told(self, name: str) -> str:
+        """A header that the profile wants, "" where it did not come."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return ""
 
 
 class Term(Struct, frozen=True, gc=False):

@@ -7,21 +7,31 @@ from ipaddress import ip_address
 from msgspec import Struct
 
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
+from headgate.pick.draws import Dice
 
 Filter = Callable[[Ask, Endpoint, Load], bool]
 Count = Callable[[str], int]  # our own requests in flight at an endpoint, by its name
 
 
+Sift = Callable[[Ask, Candidates, Dice], Sequence[bool]]  # who stays, of all at once
+
+
+def anyone(ask: Ask, endpoint: Endpoint, load: Load, count: Count) -> bool:
+    return True
+
+
 class Sieve(Struct, frozen=True):
     """A filter that a configuration has made. `steady`: its answers hold until loads or endpoints change; `soft`: it
-    removes nobody where it would remove everybody.
+    removes nobody where it would remove everybody. `among` takes the place of `keep`, and is never steady.
     """
 
     name: str
-    keep: Callable[[Ask, Endpoint, Load, Count], bool]
+    keep: Callable[[Ask, Endpoint, Load, Count], bool] = anyone
     steady: bool = True
     soft: bool = False
+    among: Sift | None = None
 
 
 def ready(ask: Ask, endpoint: Endpoint, load: Load) -> bool:

@@ -17,7 +17,7 @@ from headgate.api.written.plugins import (
 )
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.pick.candidates import Candidates
-from headgate.pick.decision import Ask
+from headgate.pick.decision import BYTES_PER_TOKEN, Ask
 from headgate.pick.filters import Count
 from headgate.pick.scorers import Depths, Scorer, Scores, Sent, active, prefix
 
@@ -25,7 +25,6 @@ Keep = Callable[[Ask, Endpoint, Load, Count], bool]
 Kept = tuple[Keep, bool, bool]  # the filter; whether it is steady; whether it is soft
 
 ROLE_LABEL = "llm-d.ai/role"
-BYTES_PER_TOKEN = 4  # as the field's pickers reckon where nobody counts tokens
 
 # For each: the values of the role's label that are let in, and whether an endpoint without the label is.
 _ALL_THREE = "encode-prefill-decode"
@@ -84,7 +83,7 @@ def context_length(shape: ContextLength) -> Scorer:
     """
 
     def score(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
-        length = tokens(ask)
+        length = ask.prompt_tokens
         return [_fit(length, endpoint.labels.get(shape.label)) for endpoint in among.endpoints]
 
     return score
@@ -112,11 +111,6 @@ def _range(label: str) -> tuple[int, int] | None:
     if not (least.isdecimal() and most.isdecimal()) or int(least) > int(most):
         return None
     return int(least), int(most)
-
-
-def tokens(ask: Ask) -> int:
-    """Of the prompt, as far as its bytes tell."""
-    return ask.prompt_bytes // BYTES_PER_TOKEN
 
 
 SCORERS_WITH: Mapping[str, tuple[Callable[[Any], Scorer], bool]] = {  # and whether they are steady
@@ -176,7 +170,7 @@ def by_context_length(shape: ContextLength) -> Kept:
         if label is None:
             return True
         bounds = _range(label)
-        return bounds is not None and bounds[0] <= tokens(ask) <= bounds[1]
+        return bounds is not None and bounds[0] <= ask.prompt_tokens <= bounds[1]
 
     return keep, False, False
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from headgate.pick.detector import Detector
 from headgate.pick.draws import Draw
 from headgate.pick.filters import FILTERS, Sieve
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
+from headgate.pick.wants import Wants
 
 _ALL_FILTERS = tuple(FILTERS)
 
@@ -16,7 +18,8 @@ class Profile(Struct, frozen=True):
     """Names from FILTERS and SCORERS; the filters run in this order, then the `sieves`. Weights are ≥ 0.
 
     `made` are scorers of this profile's own, by name, and whether their scores hold until loads or endpoints change:
-    those with parameters. `draw` takes the place of choosing the best.
+    those with parameters. `draw` takes the place of choosing the best. `wants` is what its plugins want done beside the
+    choice, None for nothing. `apart`: what there is to choose from depends on more than the model.
     """
 
     name: str
@@ -26,6 +29,12 @@ class Profile(Struct, frozen=True):
     made: Mapping[str, tuple[Scorer, bool]] = {}
     draw: Draw | None = None
     detector: Detector = Detector()
+    wants: Wants | None = None
+    apart: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(sieve.steady for sieve in self.sieves):
+            force_setattr(self, "apart", True)
 
     def sifts(self, name: str) -> bool:
         """Whether it is one of the sieves that is called so."""

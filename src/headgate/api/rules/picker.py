@@ -33,6 +33,9 @@ def picker_config(_: Meta, written: WrittenPickerConfig) -> Iterator[Fault]:
     for i, plugin in enumerate(written.plugins):
         yield from _plugin(plugin, ("plugins", i))
     names = [plugin.name or plugin.type for plugin in written.plugins]
+    counting = [i for i, plugin in enumerate(written.plugins) if plugin.type == "inflight-load-producer"]
+    for i in counting[1:]:
+        yield Fault(("plugins", i), f"tokens are counted in one way here: keep plugins[{counting[0]}] or this one")
     yield from repeated(names, ("plugins",), (), '"{value}" is the name of {first} too: give each plugin its own')
     types = {plugin.name or plugin.type: plugin.type for plugin in written.plugins}
     yield from _profiles(written, types)
@@ -74,9 +77,6 @@ def _values(value: Any, path: Path) -> Iterator[Fault]:
         if cap.metric == "kv-cache-utilization" and cap.max_value > 1:
             yield Fault((*path, "conditions", i, "maxValue"), f"{cap.max_value:g} is out of range: write a number "
                                                               "from 0 to 1")  # fmt: skip
-    mode = getattr(value, "concurrency_mode", "requests")
-    if mode != "requests":
-        yield Fault((*path, "concurrencyMode"), f"{mode} is not supported: write requests, which counts those")
     valid = getattr(value, "valid_values", None)
     if valid == () and not value.allows_no_label:
         yield Fault((*path, "validValues"), "missing: write the values of the label that are let in")

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from headgate.api.formats import Duration, LabelKey
 
-Role = Literal["filter", "scorer", "picker", "handler", "detector", "beside"]
+Role = Literal["filter", "scorer", "picker", "handler", "detector", "producer", "beside"]
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Some = Annotated[int, msgspec.Meta(ge=1)]
@@ -41,6 +41,19 @@ class Active(Struct, frozen=True, rename="camel", omit_defaults=True):
     max_busy_score: Share = 1.0
     request_timeout: str = ""
     in_flight_load_producer_name: str = ""
+
+
+class TokenLoad(Struct, frozen=True, rename="camel", omit_defaults=True):
+    queue_threshold_tokens: Some = 4_194_304
+    in_flight_load_producer_name: str = ""
+
+
+class InFlight(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How many tokens of its answer a request counts for, beside those of its prompt."""
+
+    add_estimated_output_tokens: bool = False
+    output_ratio: Annotated[float, msgspec.Meta(ge=0.0)] = 1.5
+    max_estimated_output_tokens: Count | None = None
 
 
 class ContextLength(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -86,8 +99,6 @@ class Utilization(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Concurrency(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Of the modes only the first is had here: the others need to know the tokens that are under way."""
-
     concurrency_mode: Literal["requests", "tokens", "hybrid"] = "requests"
     max_concurrency: Some = 100
     max_token_concurrency: Some = 1_000_000
@@ -100,7 +111,7 @@ class Picker(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Known(Struct, frozen=True):
-    """`roles`: what a profile may use it as; `beside` it stands outside of profiles."""
+    """`roles`: what a profile may use it as; producers, detectors and what is `beside` them stand outside of it."""
 
     roles: tuple[Role, ...]
     shape: type[Struct] = Nothing
@@ -115,6 +126,7 @@ KNOWN: Mapping[str, Known] = {
     "prefix-cache-scorer": Known(("scorer",), Prefix),
     "load-aware-scorer": Known(("scorer",), LoadAware),
     "active-request-scorer": Known(("scorer",), Active),
+    "token-load-scorer": Known(("scorer",), TokenLoad),
     "context-length-aware": Known(("filter", "scorer"), ContextLength),
     "label-selector-filter": Known(("filter",), Selector),
     "by-label-selector": Known(("filter",), Selector, "label-selector-filter"),
@@ -129,6 +141,7 @@ KNOWN: Mapping[str, Known] = {
     "random-picker": Known(("picker",), Picker),
     "weighted-random-picker": Known(("picker",), Picker),
     "single-profile-handler": Known(("handler",)),
+    "inflight-load-producer": Known(("producer",), InFlight),
     # What another picker is told to do, and this one always does.
     "openai-parser": Known(("beside",)),
     "anthropic-parser": Known(("beside",)),
@@ -139,7 +152,6 @@ KNOWN: Mapping[str, Known] = {
     "core-metrics-extractor": Known(("beside",), Anything),
     "models-data-extractor": Known(("beside",), Anything),
     "approx-prefix-cache-producer": Known(("beside",), Anything),
-    "inflight-load-producer": Known(("beside",), Anything),
     "token-producer": Known(("beside",), Anything),
 }
 
@@ -164,7 +176,6 @@ UNSUPPORTED: Mapping[str, str] = {
     "precise-prefix-cache-producer": _PRECISE,
     "burst-prefix-cache-producer": "what was sent counts at once here, so a burst finds its prefix by itself",
     "no-hit-lru-scorer": "write active-request-scorer, which spreads what is new by what is under way",
-    "token-load-scorer": "write active-request-scorer, which counts requests",
     "session-affinity-scorer": "write `sessionPersistence:` in the HTTPRoute's rule",
     "session-affinity-filter": "write `sessionPersistence:` in the HTTPRoute's rule",
     "session-id-producer": "write `sessionPersistence:` in the HTTPRoute's rule",

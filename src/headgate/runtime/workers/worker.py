@@ -70,7 +70,7 @@ class Worker:
         self._mistakes = Mistakes(Path(options.directory), self._say)
         table = Counters(counters, begin.rows)
         self._picture = Picture(
-            SharedLedger(table.rows, begin.row),
+            SharedLedger(table.rows, begin.row, table.tokens),
             self._changed,
             self._send,
             asyncio.get_running_loop().call_later,
