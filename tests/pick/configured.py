@@ -32,7 +32,7 @@ def pool(loads, labels=(), sent=(), index=None, tokens=()):
     for name, count in zip(names, tokens, strict=False):
         ledger.tokens.add(name, count)
     each = [endpoint(name, labels=dict(labels[at]) if at < len(labels) else {}) for at, name in enumerate(names)]
-    return Standing("p", each, dict(zip(names, loads, strict=True)), ledger, index or PrefixIndex())
+    return Standing("p", each, dict(zip(names, loads, strict=True)), ledger, PrefixIndex() if index is None else index)
 
 
 def scores(plugin, loads, ask=None, **more):

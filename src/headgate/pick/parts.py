@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from headgate.api.written.plugins import Concurrency
+from headgate.pick.cold import no_hit_lru
 from headgate.pick.tokens import by_concurrency, token_load
 from headgate.pick.wants import Part
 
 _PARTS: Mapping[str, Callable[[Any], Part]] = {
     "token-load-scorer": token_load,
+    "no-hit-lru-scorer": no_hit_lru,
     "concurrency-detector": by_concurrency,
 }
 

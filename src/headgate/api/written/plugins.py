@@ -48,6 +48,13 @@ class TokenLoad(Struct, frozen=True, rename="camel", omit_defaults=True):
     in_flight_load_producer_name: str = ""
 
 
+class NoHitLru(Struct, frozen=True, rename="camel", omit_defaults=True):
+    lru_size: Some = 1024
+    prefix_plugin_type: str = ""  # the first two of these names were never used
+    prefix_plugin_name: str = ""
+    prefix_match_info_producer_name: str = ""
+
+
 class InFlight(Struct, frozen=True, rename="camel", omit_defaults=True):
     """How many tokens of its answer a request counts for, beside those of its prompt."""
 
@@ -127,6 +134,7 @@ KNOWN: Mapping[str, Known] = {
     "load-aware-scorer": Known(("scorer",), LoadAware),
     "active-request-scorer": Known(("scorer",), Active),
     "token-load-scorer": Known(("scorer",), TokenLoad),
+    "no-hit-lru-scorer": Known(("scorer",), NoHitLru),
     "context-length-aware": Known(("filter", "scorer"), ContextLength),
     "label-selector-filter": Known(("filter",), Selector),
     "by-label-selector": Known(("filter",), Selector, "label-selector-filter"),
@@ -175,7 +183,6 @@ UNSUPPORTED: Mapping[str, str] = {
     "precise-prefix-cache-scorer": _PRECISE,
     "precise-prefix-cache-producer": _PRECISE,
     "burst-prefix-cache-producer": "what was sent counts at once here, so a burst finds its prefix by itself",
-    "no-hit-lru-scorer": "write active-request-scorer, which spreads what is new by what is under way",
     "session-affinity-scorer": "write `sessionPersistence:` in the HTTPRoute's rule",
     "session-affinity-filter": "write `sessionPersistence:` in the HTTPRoute's rule",
     "session-id-producer": "write `sessionPersistence:` in the HTTPRoute's rule",
