@@ -5,11 +5,13 @@ from typing import Any
 
 from headgate.api.written.plugins import Concurrency
 from headgate.pick.cold import no_hit_lru
+from headgate.pick.sticky import prefix_affinity
 from headgate.pick.tokens import by_concurrency, token_load
 from headgate.pick.wants import Part
 
 _PARTS: Mapping[str, Callable[[Any], Part]] = {
     "token-load-scorer": token_load,
+    "prefix-cache-affinity-filter": prefix_affinity,
     "no-hit-lru-scorer": no_hit_lru,
     "concurrency-detector": by_concurrency,
 }

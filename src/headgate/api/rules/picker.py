@@ -10,7 +10,7 @@ from headgate.api.meta import Meta
 from headgate.api.rules.sameness import repeated
 from headgate.api.tree import planted
 from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, detector_ref
-from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing
+from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing, PrefixAffinity
 
 _GATES = ("flowControl", "populate-non-leader-datastore", "dataLayer", "enableLegacyMetrics")
 
@@ -77,6 +77,8 @@ def _values(value: Any, path: Path) -> Iterator[Fault]:
         if cap.metric == "kv-cache-utilization" and cap.max_value > 1:
             yield Fault((*path, "conditions", i, "maxValue"), f"{cap.max_value:g} is out of range: write a number "
                                                               "from 0 to 1")  # fmt: skip
+    if isinstance(value, PrefixAffinity):
+        yield from _prefix_affinity(value, path)
     valid = getattr(value, "valid_values", None)
     if valid == () and not value.allows_no_label:
         yield Fault((*path, "validValues"), "missing: write the values of the label that are let in")
@@ -84,6 +86,15 @@ def _values(value: Any, path: Path) -> Iterator[Fault]:
         if (one.operator in ("In", "NotIn")) != bool(one.values):
             wanted = "write at least one" if one.operator in ("In", "NotIn") else "remove them"
             yield Fault((*path, "matchExpressions", i, "values"), f"with the operator {one.operator}: {wanted}")
+
+
+def _prefix_affinity(shape: PrefixAffinity, path: Path) -> Iterator[Fault]:
+    if shape.ttft_source != "prefillThroughput":
+        told = f"{shape.ttft_source} is not supported, there is no predicted latency here: write prefillThroughput"
+        yield Fault((*path, "ttftSource"), told)
+    elif shape.max_ttft_penalty_ms and not shape.peak_prefill_throughput:
+        told = "0 is out of range: write a number above 0, or `maxTTFTPenaltyMs: 0`, with which it does not count"
+        yield Fault((*path, "peakPrefillThroughput"), told)
 
 
 def _profiles(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterator[Fault]:

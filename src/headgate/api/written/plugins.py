@@ -14,6 +14,7 @@ from headgate.api.formats import Duration, LabelKey
 Role = Literal["filter", "scorer", "picker", "handler", "detector", "producer", "beside"]
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Positive = Annotated[float, msgspec.Meta(ge=0.0)]  # or 0
 Some = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -55,11 +56,24 @@ class NoHitLru(Struct, frozen=True, rename="camel", omit_defaults=True):
     prefix_match_info_producer_name: str = ""
 
 
+class PrefixAffinity(Struct, frozen=True, rename="camel", omit_defaults=True):
+    affinity_threshold: Annotated[float, msgspec.Meta(le=1.0)] = 0.8
+    exploration_probability: Share = 0.0
+    max_ttft_penalty_ms: Positive = msgspec.field(default=18_000.0, name="maxTTFTPenaltyMs")
+    ttft_source: Literal["prefillThroughput", "latencyPredictor"] = msgspec.field(
+        default="prefillThroughput", name="ttftSource"
+    )
+    peak_prefill_throughput: Positive = 15_928.0  # tokens per second
+    prefix_match_info_producer_name: str = ""
+    latency_prediction_info_producer_name: str = ""
+    in_flight_load_producer_name: str = ""
+
+
 class InFlight(Struct, frozen=True, rename="camel", omit_defaults=True):
     """How many tokens of its answer a request counts for, beside those of its prompt."""
 
     add_estimated_output_tokens: bool = False
-    output_ratio: Annotated[float, msgspec.Meta(ge=0.0)] = 1.5
+    output_ratio: Positive = 1.5
     max_estimated_output_tokens: Count | None = None
 
 
@@ -142,6 +156,7 @@ KNOWN: Mapping[str, Known] = {
     "decode-filter": Known(("filter",)),
     "prefill-filter": Known(("filter",)),
     "encode-filter": Known(("filter",)),
+    "prefix-cache-affinity-filter": Known(("filter",), PrefixAffinity),
     "utilization-filter": Known(("filter",), Caps),
     "utilization-detector": Known(("filter", "detector"), Utilization),
     "concurrency-detector": Known(("filter", "detector"), Concurrency),
@@ -186,7 +201,6 @@ UNSUPPORTED: Mapping[str, str] = {
     "session-affinity-scorer": "write `sessionPersistence:` in the HTTPRoute's rule",
     "session-affinity-filter": "write `sessionPersistence:` in the HTTPRoute's rule",
     "session-id-producer": "write `sessionPersistence:` in the HTTPRoute's rule",
-    "prefix-cache-affinity-filter": "write prefix-cache-scorer with a larger weight",
     "latency-scorer": _PREDICTED,
     "predicted-latency-producer": _PREDICTED,
     "latency-slo-admitter": _PREDICTED,
