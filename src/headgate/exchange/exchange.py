@@ -35,6 +35,7 @@ from headgate.exchange.events import (
     Failed,
     Forward,
     Gone,
+    Headers,
     Relay,
     Reply,
     Respond,
@@ -43,6 +44,7 @@ from headgate.exchange.events import (
     Whole,
     Woken,
 )
+from headgate.exchange.informed import stamps
 from headgate.exchange.models import unknown_model
 from headgate.exchange.passage import Passage, pass_whole, passage
 from headgate.exchange.record import Record
@@ -91,6 +93,7 @@ class Exchange(Struct, eq=False):
     _spent: int = 0  # of the pool's budget of retries
     _passage: Passage | None = None
     _sse: bool = False
+    _stamps: Headers | None = None  # of the answer, as plugins want them
 
     @property
     def held(self) -> int:
@@ -178,6 +181,7 @@ class Exchange(Struct, eq=False):
         wants, burden = view.profile.wants, None
         if wants is not None:
             burden = observe(wants, job.ask, decision, view.standing.index, now)
+            self._stamps = stamps(wants, decision)
         if job.way.route.backend_timeout_s:
             ends = now + job.way.route.backend_timeout_s
             deadline = ends if deadline is None else min(ends, deadline)
@@ -244,8 +248,9 @@ class Exchange(Struct, eq=False):
         record.streamed = self._sse = head.streamed
         if way.counted:
             record.base = self._site.base_models.get(record.target, "")
-        if way.dressed:
-            lines = wire(dress(head.headers, self._job, record.decisions[-1].endpoint, now + self._site.epoch))
+        if way.dressed or self._stamps:
+            endpoint, wall = record.decisions[-1].endpoint, now + self._site.epoch
+            lines = wire(dress(head.headers, self._job, endpoint, wall, self._stamps))
         if self._site.limits.debug_headers:
             lines += b"x-gateway-destination-endpoint-served: %b\r\n" % record.address.encode()
         return b"%bx-request-id: %b\r\n" % (lines, record.id.encode("latin-1"))

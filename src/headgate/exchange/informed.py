@@ -1,11 +1,13 @@
-"""`informed`: an Ask with what the plugins of the pool's profile want to know besides."""
+"""`informed`: an Ask with what the plugins of the pool's profile want to know; `stamps`: what they tell the client."""
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from headgate.exchange.events import Headers
 from headgate.exchange.request import RequestHead
-from headgate.pick.decision import Ask
+from headgate.pick.affinity import token
+from headgate.pick.decision import Ask, Decision
 from headgate.pick.wants import Wants
 
 
@@ -38,3 +40,13 @@ def _most(body: bytes) -> int | None:
         return None  # the server will say what is wrong with it
     given = [one for one in (most.max_tokens, most.max_completion_tokens, most.max_output_tokens) if one is not None]
     return max(0, min(given)) if given else None
+
+
+def stamps(wants: Wants, decision: Decision) -> Headers:
+    """Headers of the answer: the tokens of endpoints that were chosen, for the client to bring them back."""
+    found = []
+    for header, profile in wants.stamps:
+        of_profile = decision.of(profile)
+        if of_profile is not None and of_profile.endpoint is not None:
+            found.append((header.encode("latin-1"), token(of_profile.endpoint.name).encode()))
+    return found

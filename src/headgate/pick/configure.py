@@ -45,8 +45,9 @@ def _shape(plugin: Plugin) -> Any:
 def _parts(picking: Picking) -> Mapping[str, Part]:
     """Of each plugin that is one, by its name: it may remember things, so there is one of each."""
     made: dict[str, Part] = {}
+    producers = {plugin.called: _shape(plugin) for plugin in picking.producers}
     for plugin in (*picking.filters, *picking.scorers):
-        if plugin.called not in made and (part := part_of(plugin.type, _shape(plugin))) is not None:
+        if plugin.called not in made and (part := part_of(plugin.type, _shape(plugin), producers)) is not None:
             made[plugin.called] = part
     return made
 
@@ -56,7 +57,8 @@ def _wants(picking: Picking, parts: Mapping[str, Part], detector: Detector) -> W
     headers = tuple(sorted({header for part in used for header in part.headers}))
     notes = tuple([part.note for part in used if part.note is not None])
     estimate = _estimate(picking) if detector.tokens or any(part.counts for part in used) else None
-    return Wants(headers, notes, estimate) if headers or notes or estimate else None
+    stamps = tuple([part.stamp for part in used if part.stamp is not None])
+    return Wants(headers, notes, estimate, stamps) if headers or notes or estimate else None
 
 
 def _estimate(picking: Picking) -> Estimate:

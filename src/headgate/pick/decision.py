@@ -76,6 +76,13 @@ class Decision(Struct, frozen=True, gc=False):
     tied: int = 1  # how many shared the best total: the dice chose among them
     why: str = ""
     emptied: str = ""
+    stages: tuple["Decision", ...] = ()  # what else was decided for it, by other profiles
+
+    def of(self, profile: str) -> "Decision | None":
+        """What that profile decided, "" for the one that counts."""
+        if profile in ("", self.basis.profile):
+            return self
+        return next((stage for stage in self.stages if stage.basis.profile == profile), None)
 
     @property
     def candidates(self) -> Sequence[Endpoint]:

@@ -1,6 +1,6 @@
 """Filters: which endpoints may serve a request at all. Each is a predicate; they run in the profile's order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
 
@@ -57,8 +57,7 @@ def subset(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
     """Endpoint Picker Protocol: the proxy may say which endpoints it can reach, as `ip` or `ip:port`."""
     if ask.subset is None:
         return True
-    address = _canonical(endpoint.address)
-    return any(_place(entry) in ((address, None), (address, endpoint.port)) for entry in ask.subset)
+    return named_by(ask.subset, endpoint)
 
 
 def not_tried(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
@@ -83,6 +82,12 @@ SOFT_FILTERS = frozenset({"not-ejected"})
 
 # Those that look at nothing of the request but its model: their answers hold until loads or endpoints change.
 STEADY_FILTERS = frozenset({"ready", "not-draining", "serves-model", "not-ejected"})
+
+
+def named_by(entries: Iterable[str], endpoint: Endpoint) -> bool:
+    """Whether one of them, as `ip` or `ip:port`, is the endpoint's."""
+    address = _canonical(endpoint.address)
+    return any(_place(entry) in ((address, None), (address, endpoint.port)) for entry in entries)
 
 
 @lru_cache(maxsize=4096)

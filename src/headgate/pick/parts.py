@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from headgate.api.written.plugins import Concurrency
+from headgate.pick.affinity import Producers, session_filter, session_scorer
+from headgate.pick.asked import header_label, header_testing
 from headgate.pick.cold import no_hit_lru
 from headgate.pick.sticky import prefix_affinity
 from headgate.pick.tokens import by_concurrency, token_load
@@ -14,11 +16,20 @@ _PARTS: Mapping[str, Callable[[Any], Part]] = {
     "prefix-cache-affinity-filter": prefix_affinity,
     "no-hit-lru-scorer": no_hit_lru,
     "concurrency-detector": by_concurrency,
+    "header-label-affinity-scorer": header_label,
+    "header-based-testing-filter": header_testing,
+}
+
+_WITH_PRODUCERS: Mapping[str, Callable[[Any, Producers], Part]] = {
+    "session-affinity-scorer": session_scorer,
+    "session-affinity-filter": session_filter,
 }
 
 
-def part_of(kind: str, shape: Any) -> Part | None:
+def part_of(kind: str, shape: Any, producers: Producers) -> Part | None:
     """None for one that wants nothing: it is a scorer or a filter, and that is all."""
+    if kind in _WITH_PRODUCERS:
+        return _WITH_PRODUCERS[kind](shape, producers)
     if kind not in _PARTS or (isinstance(shape, Concurrency) and shape.concurrency_mode == "requests"):
         return None
     return _PARTS[kind](shape)

@@ -11,6 +11,9 @@ from headgate.pick.scorers import Scorer
 
 Note = Callable[[Ask, Decision, PrefixIndex, float], None]  # at that time, before the index knows of the request
 
+# A header of the answer that names an endpoint, and the profile that chose it; "" the one that counts.
+Stamp = tuple[str, str]
+
 
 class Estimate(Struct, frozen=True):
     """How many tokens a request counts for while it is under way: of its prompt those that are not cached.
@@ -32,7 +35,8 @@ class Burden(Struct, frozen=True, gc=False):
 
 
 class Wants(Struct, frozen=True):
-    """`headers` of the request, in lower case, are told in its Ask; `notes` are called for each that is sent.
+    """`headers` of the request, in lower case, are told in its Ask; `notes` are called for each that is sent; `stamps`
+    are headers of its answer.
 
     Without an `estimate` no tokens are counted.
     """
@@ -40,6 +44,7 @@ class Wants(Struct, frozen=True):
     headers: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
     estimate: Estimate | None = None
+    stamps: tuple[Stamp, ...] = ()
 
 
 class Part(Struct, frozen=True):
@@ -51,6 +56,7 @@ class Part(Struct, frozen=True):
     headers: tuple[str, ...] = ()
     note: Note | None = None
     counts: bool = False
+    stamp: Stamp | None = None
 
 
 def burden(ask: Ask, endpoint: str, index: PrefixIndex, estimate: Estimate) -> Burden:

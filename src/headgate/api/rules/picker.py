@@ -8,6 +8,7 @@ from headgate.api.decode import decode
 from headgate.api.fault import Fault, Path
 from headgate.api.meta import Meta
 from headgate.api.rules.sameness import repeated
+from headgate.api.rules.sessions import sessions, sources
 from headgate.api.tree import planted
 from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, detector_ref
 from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing, PrefixAffinity
@@ -32,6 +33,7 @@ def picker_config(_: Meta, written: WrittenPickerConfig) -> Iterator[Fault]:
         yield Fault(("flowControl",), "without the feature gate it does nothing: remove it", "warning")
     for i, plugin in enumerate(written.plugins):
         yield from _plugin(plugin, ("plugins", i))
+    yield from sources(written)
     names = [plugin.name or plugin.type for plugin in written.plugins]
     counting = [i for i, plugin in enumerate(written.plugins) if plugin.type == "inflight-load-producer"]
     for i in counting[1:]:
@@ -77,6 +79,7 @@ def _values(value: Any, path: Path) -> Iterator[Fault]:
         if cap.metric == "kv-cache-utilization" and cap.max_value > 1:
             yield Fault((*path, "conditions", i, "maxValue"), f"{cap.max_value:g} is out of range: write a number "
                                                               "from 0 to 1")  # fmt: skip
+    yield from sessions(value, path)
     if isinstance(value, PrefixAffinity):
         yield from _prefix_affinity(value, path)
     valid = getattr(value, "valid_values", None)

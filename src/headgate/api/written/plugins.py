@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Struct
 
-from headgate.api.formats import Duration, LabelKey
+from headgate.api.formats import Duration, HeaderName, LabelKey
 
 Role = Literal["filter", "scorer", "picker", "handler", "detector", "producer", "beside"]
 
@@ -67,6 +67,45 @@ class PrefixAffinity(Struct, frozen=True, rename="camel", omit_defaults=True):
     prefix_match_info_producer_name: str = ""
     latency_prediction_info_producer_name: str = ""
     in_flight_load_producer_name: str = ""
+
+
+class EncodedEndpoint(Struct, frozen=True, omit_defaults=True):
+    header: HeaderName = "x-session-token"
+
+
+class SessionSource(Struct, frozen=True, omit_defaults=True):
+    """A header, or an attribute that another plugin has made."""
+
+    header: HeaderName | None = None
+    attribute: str = ""
+    producer: str = ""
+
+
+class SessionId(Struct, frozen=True, rename="camel", omit_defaults=True):
+    sources: tuple[SessionSource, ...] = ()  # () the header x-session-id
+    eviction_ttl_seconds: Positive = 300.0  # also with 0
+    eviction_sweep_seconds: Positive = 10.0
+
+
+class SessionAffinity(Struct, frozen=True, rename="camel", omit_defaults=True):
+    strategy: Literal["encoded_endpoint_header", "session_id"] = "encoded_endpoint_header"
+    encoded_endpoint_header_config: EncodedEndpoint = EncodedEndpoint()
+    session_id_config: SessionId = SessionId()
+    profile_name: str = ""
+
+
+class SessionIdProducer(Struct, frozen=True, rename="camel", omit_defaults=True):
+    header_name: HeaderName | None = None
+    cookie_name: str = ""
+
+
+class AgentIdentity(Struct, frozen=True, rename="camel", omit_defaults=True):
+    additional_session_headers: tuple[HeaderName, ...] = ()
+
+
+class HeaderLabel(Struct, frozen=True, rename="camel", omit_defaults=True):
+    header_name: HeaderName
+    label_key: LabelKey
 
 
 class InFlight(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -149,6 +188,8 @@ KNOWN: Mapping[str, Known] = {
     "active-request-scorer": Known(("scorer",), Active),
     "token-load-scorer": Known(("scorer",), TokenLoad),
     "no-hit-lru-scorer": Known(("scorer",), NoHitLru),
+    "session-affinity-scorer": Known(("scorer",), SessionAffinity),
+    "header-label-affinity-scorer": Known(("scorer",), HeaderLabel),
     "context-length-aware": Known(("filter", "scorer"), ContextLength),
     "label-selector-filter": Known(("filter",), Selector),
     "by-label-selector": Known(("filter",), Selector, "label-selector-filter"),
@@ -157,6 +198,8 @@ KNOWN: Mapping[str, Known] = {
     "prefill-filter": Known(("filter",)),
     "encode-filter": Known(("filter",)),
     "prefix-cache-affinity-filter": Known(("filter",), PrefixAffinity),
+    "session-affinity-filter": Known(("filter",), SessionAffinity),
+    "header-based-testing-filter": Known(("filter",)),
     "utilization-filter": Known(("filter",), Caps),
     "utilization-detector": Known(("filter", "detector"), Utilization),
     "concurrency-detector": Known(("filter", "detector"), Concurrency),
@@ -164,6 +207,8 @@ KNOWN: Mapping[str, Known] = {
     "random-picker": Known(("picker",), Picker),
     "weighted-random-picker": Known(("picker",), Picker),
     "single-profile-handler": Known(("handler",)),
+    "session-id-producer": Known(("producer",), SessionIdProducer),
+    "agent-identity": Known(("producer",), AgentIdentity),
     "inflight-load-producer": Known(("producer",), InFlight),
     # What another picker is told to do, and this one always does.
     "openai-parser": Known(("beside",)),
@@ -198,15 +243,11 @@ UNSUPPORTED: Mapping[str, str] = {
     "precise-prefix-cache-scorer": _PRECISE,
     "precise-prefix-cache-producer": _PRECISE,
     "burst-prefix-cache-producer": "what was sent counts at once here, so a burst finds its prefix by itself",
-    "session-affinity-scorer": "write `sessionPersistence:` in the HTTPRoute's rule",
-    "session-affinity-filter": "write `sessionPersistence:` in the HTTPRoute's rule",
-    "session-id-producer": "write `sessionPersistence:` in the HTTPRoute's rule",
     "latency-scorer": _PREDICTED,
     "predicted-latency-producer": _PREDICTED,
     "latency-slo-admitter": _PREDICTED,
     "slo-headroom-tier-filter": _PREDICTED,
     "probabilistic-admitter": "what may be shed is shed where the pool is saturated",
-    "header-based-testing-filter": "it is for tests of other gateways",
     "mm-embeddings-cache-scorer": "images are not looked into here",
     "mm-embeddings-cache-producer": "images are not looked into here",
     "multicluster-queue-scorer": _ONE_CLUSTER,
@@ -224,14 +265,12 @@ UNSUPPORTED: Mapping[str, str] = {
     "soft-reflective-ceiling-policy": _FLOW,
     **dict.fromkeys(
         (
-            "agent-identity",
             "dcgm-data-source",
             "dcgm-extractor",
             "disaggregatedset-rollout-screener",
             "endpoint-attribute-filter",
             "endpoint-attribute-scorer",
             "endpoint-notification-source",
-            "header-label-affinity-scorer",
             "k8s-notification-source",
             "p2p-source-producer",
             "request-attribute-reporter",

@@ -1,0 +1,76 @@
+"""What plugins of a profile read in a request, and write into its answer."""
+
+from playbook import JSON, Play, error, header, service, serving, to
+
+from headgate.api import Text, load
+from headgate.exchange.events import Forward, Reply
+from headgate.pick.affinity import token
+from headgate.pick.configure import configure
+
+HEAD = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n"
+
+
+def picks(play: Play, *plugins: str, more: str = "", pool: str = "p") -> Play:
+    """The pool picks so from now on."""
+    text = HEAD + "".join(f"- {{type: {plugin}}}\n" for plugin in plugins) + more
+    snapshot, problems = load([Text("in.yaml", text)])
+    assert not problems, problems
+    play.views[pool].profile = configure(snapshot.picker_configs[0].picking)
+    return play
+
+
+def play(*plugins: str, endpoints: int = 3, more: str = "") -> Play:
+    return picks(Play(to("p"), p=serving("m", endpoints=endpoints)), *plugins, more=more)
+
+
+def test_an_answer_tells_its_session_and_the_next_request_finds_it():
+    one = play("session-affinity-filter", "random-picker")
+    one.dice = [0.5]
+    assert one.ask(model="m").endpoint.name == "ns/p-1"
+    answer = one.answers_whole(b"{}", headers=[*JSON, (b"x-session-token", b"of-the-server")])
+    assert isinstance(answer, Reply)
+    assert header(answer, "x-session-token") == token("ns/p-1")
+    again = play("session-affinity-filter", "random-picker")
+    sent = again.ask(model="m", headers={"x-session-token": token("ns/p-2")})
+    assert sent.endpoint.name == "ns/p-2"
+    assert header(again.answers(200), "x-session-token") == token("ns/p-2")
+
+
+def test_the_token_is_that_of_who_answered_in_the_end():
+    one = play("session-affinity-scorer", "queue-scorer")
+    first = one.ask(model="m", headers={"x-session-token": token("ns/p-1")})
+    assert first.endpoint.name == "ns/p-1"
+    second = one.fails("refused")
+    assert isinstance(second, Forward)
+    assert second.endpoint.name != "ns/p-1"
+    assert header(one.answers_whole(b"{}"), "x-session-token") == token(second.endpoint.name)
+
+
+def test_a_pool_that_wants_nothing_of_it_reads_and_tells_nothing():
+    one = Play(to("p"), p=serving("m"))
+    sent = one.ask(model="m", headers={"x-session-token": token("ns/p-1")})
+    assert sent.burden is None
+    assert header(one.answers_whole(b"{}"), "x-session-token") is None
+    services = Play(to("s"), s=service())
+    assert services.ask("GET /", headers={"x-session-token": token("ns/s-1")}).endpoint.name == "ns/s-0"
+
+
+def test_who_names_no_endpoint_in_a_test_gets_429():
+    one = play("header-based-testing-filter")
+    refused = error(one.ask(model="m"), 429)
+    assert refused["message"] == "Filter header-based-testing-filter left no endpoint of pool p."
+    other = play("header-based-testing-filter")
+    assert other.ask(model="m", headers={"test-epp-endpoint-selection": "10.0.0.3"}).endpoint.name == "ns/p-2"
+
+
+def test_what_the_client_takes_bounds_the_tokens_that_it_counts_for():
+    counted = (
+        "token-load-scorer",
+        "inflight-load-producer, parameters: {addEstimatedOutputTokens: true, outputRatio: 100}",
+    )
+    prompt = {"model": "m", "prompt": "x" * 398}
+    for more, output in (({}, 10_000), ({"max_tokens": 7}, 7), ({"max_completion_tokens": 9, "max_tokens": 20}, 9)):
+        burden = play(*counted).ask("POST /v1/completions", body={**prompt, **more}).burden
+        assert (burden.prompt, burden.output) == (100, output)
+    assert play("token-load-scorer").ask("POST /v1/completions", body=prompt).burden.output == 0
+    assert play(*counted).ask("POST /v1/completions", body={**prompt, "max_tokens": "many"}).burden.output == 10_000
