@@ -74,3 +74,18 @@ def test_what_the_client_takes_bounds_the_tokens_that_it_counts_for():
         assert (burden.prompt, burden.output) == (100, output)
     assert play("token-load-scorer").ask("POST /v1/completions", body=prompt).burden.output == 0
     assert play(*counted).ask("POST /v1/completions", body={**prompt, "max_tokens": "many"}).burden.output == 10_000
+
+
+def test_an_admitter_keeps_out_what_may_be_shed_and_nothing_else():
+    batch = {"pool": {"objectives": {"batch": -1, "chat": 0}}}
+    for objective, dice, status in (("batch", 0.09, 429), ("batch", 0.1, 200), ("chat", 0.0, 200)):
+        one = picks(Play(to("p"), p={**serving("m", endpoints=1), **batch}), "probabilistic-admitter")
+        one.load("ns/p-0", waiting=1, kv_usage=0.0)  # 0.2: 9.6 %
+        one.dice = [dice]
+        command = one.ask(model="m", headers={"x-llm-d-inference-objective": objective})
+        if status == 200:
+            assert isinstance(command, Forward)
+            continue
+        assert "keeps out 10% of what may be shed" in error(command, 429)["message"]
+        assert header(command, "x-llm-d-request-dropped-reason") == "rejected-saturated"
+        assert header(command, "retry-after") == "1"

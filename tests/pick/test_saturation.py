@@ -1,10 +1,11 @@
 """How full a pool is."""
 
 import pytest
+from configured import pool, profile
 from pools import standing
 
 from headgate.fleet.endpoint import Load
-from headgate.pick.saturation import saturation
+from headgate.pick.saturation import denied, saturation
 
 
 def full(*loads, now=10.0, **more):
@@ -41,3 +42,20 @@ def test_endpoints_that_take_no_requests_do_not_count():
 def test_a_gauge_that_the_engine_does_not_have_does_not_fill_it():
     assert full(Load(waiting=2, at=10.0)) == pytest.approx(0.4)
     assert full(Load(at=10.0)) == 0.0
+
+
+def test_the_admitter_keeps_out_a_share_of_what_may_be_shed():
+    chosen = profile("{type: probabilistic-admitter}")
+    (admission,) = chosen.admissions
+    for waiting, usage, share in ((0, 0.0, 0.0), (1, 0.0, 0.2**5 * 300), (0, 0.2, 0.25**5 * 300), (2, 0.1, 1.0)):
+        standing = pool([Load(waiting=waiting, kv_usage=usage, at=0.0)])
+        assert admission.share(saturation(standing, 1000.0, admission.detector)) == pytest.approx(share)
+    quarter = pool([Load(waiting=0, kv_usage=0.2, at=0.0), Load(waiting=1, kv_usage=0.24, at=0.0)])  # 0.25 and 0.3
+    share = 0.275**5 * 300
+    assert denied(quarter, 0.0, chosen.admissions, lambda: share + 1e-9) == ""
+    why = "probabilistic-admitter keeps out 47% of what may be shed where pool p is 28% full"
+    assert denied(quarter, 0.0, chosen.admissions, lambda: share - 1e-9) == why
+    own = "queueDepthThreshold: 2, kvCacheUtilThreshold: 0.4, power: 1, k: 0.5"
+    (admission,) = profile(f"{{type: probabilistic-admitter, parameters: {{{own}}}}}").admissions
+    standing = pool([Load(waiting=1, kv_usage=0.3, at=0.0)])
+    assert admission.share(saturation(standing, 0.0, admission.detector)) == 0.5 * 0.3 / 0.4

@@ -26,7 +26,7 @@ class Plugin(Struct, frozen=True, omit_defaults=True):
 class Picking(Struct, frozen=True, omit_defaults=True):
     """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them.
 
-    `producers` count for all of it, as far as they have parameters.
+    `producers` count for all of it, as far as they have parameters; `admitters` keep out what may be shed.
     """
 
     profile: str = "default"
@@ -35,6 +35,7 @@ class Picking(Struct, frozen=True, omit_defaults=True):
     picker: Plugin | None = None
     detector: Plugin | None = None
     producers: tuple[Plugin, ...] = ()
+    admitters: tuple[Plugin, ...] = ()
 
 
 class PickerConfig(Struct, frozen=True):

@@ -142,6 +142,8 @@ class Exchange(Struct, eq=False):
         if ask.priority < 0 and view.saturated(now):
             message = f"The pool {record.pool} is saturated, and this request's priority ({ask.priority}) is below 0."
             return self._respond(refuse(429, message, code="saturated", headers=_SATURATED), now)
+        if ask.priority < 0 and not record.waited and (why := view.denied(now, site.dice)):
+            return self._respond(refuse(429, sentence(why), code="saturated", headers=_SATURATED), now)
         if job.way.bare and not self._excluded:
             decision = choose(ask, view.standing, view.profile, site.dice)
         else:

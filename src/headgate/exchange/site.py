@@ -17,7 +17,7 @@ from headgate.exchange.resolve import Resolution
 from headgate.exchange.router import Asking, CompiledRoute, Router, Routes, find_route
 from headgate.fleet.endpoint import Served
 from headgate.pick.profile import Profile
-from headgate.pick.saturation import saturation
+from headgate.pick.saturation import denied, saturation
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Backend, Cors, Mirror, Pool, Route
 
@@ -50,6 +50,12 @@ class PoolView(Struct):
     def saturated(self, now: float) -> bool:
         """Whether what may be shed is shed now."""
         return bool(self.standing.endpoints) and saturation(self.standing, now, self.profile.detector) >= 1.0
+
+    def denied(self, now: float, dice: Callable[[], float]) -> str:
+        """Why what may be shed is not let in, though the pool is not saturated; "" where it is."""
+        if not self.profile.admissions or not self.standing.endpoints:
+            return ""
+        return denied(self.standing, now, self.profile.admissions, dice)
 
     def lacks(self, model: str) -> bool:
         """Whether no endpoint serves `model` now, as far as is known."""

@@ -5,6 +5,7 @@ its own, under which decisions tell of it.
 """
 
 from collections.abc import Mapping
+from math import inf
 from typing import Any
 
 from msgspec import Struct, convert
@@ -12,7 +13,7 @@ from msgspec import Struct, convert
 from headgate.api.formats import seconds
 from headgate.api.picker import Picking, Plugin
 from headgate.api.written import plugins as written
-from headgate.pick.detector import Detector
+from headgate.pick.detector import Admission, Detector
 from headgate.pick.draws import DRAWS
 from headgate.pick.filters import Sieve
 from headgate.pick.parameters import FILTERS_WITH, ROLES, SCORERS_WITH, in_role
@@ -33,6 +34,7 @@ def configure(picking: Picking) -> Profile:
         made={one.called: _scorer(one, parts) for one in picking.scorers},
         draw=None if picking.picker is None else DRAWS.get(picking.picker.type),
         detector=detector,
+        admissions=tuple([_admission(one) for one in picking.admitters]),
         wants=_wants(picking, parts, detector),
     )
 
@@ -90,6 +92,13 @@ def _sieves(plugin: Plugin, parts: Mapping[str, Part]) -> tuple[Sieve, ...]:
         return ()
     keep, steady, soft = FILTERS_WITH[type(shape)](shape)
     return (Sieve(plugin.called, keep, steady, soft),)
+
+
+def _admission(plugin: Plugin) -> Admission:
+    shape: written.Probabilistic = _shape(plugin)
+    # Loads are as old as they are: what has stopped to report is not kept out for that.
+    detector = Detector(shape.queue_depth_threshold, shape.kv_cache_util_threshold, inf)
+    return Admission(plugin.called, detector, shape.power, shape.k)
 
 
 def _detector(plugin: Plugin) -> Detector:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from headgate.pick.detector import Detector
+from headgate.pick.detector import Admission, Detector
 from headgate.pick.draws import Draw
 from headgate.pick.filters import FILTERS, Sieve
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
@@ -18,8 +18,9 @@ class Profile(Struct, frozen=True):
     """Names from FILTERS and SCORERS; the filters run in this order, then the `sieves`. Weights are ≥ 0.
 
     `made` are scorers of this profile's own, by name, and whether their scores hold until loads or endpoints change:
-    those with parameters. `draw` takes the place of choosing the best. `wants` is what its plugins want done beside the
-    choice, None for nothing. `apart`: what there is to choose from depends on more than the model.
+    those with parameters. `draw` takes the place of choosing the best. `admissions` keep out some of what may be shed.
+    `wants` is what its plugins want done beside the choice, None for nothing. `apart`: what there is to choose from
+    depends on more than the model.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Profile(Struct, frozen=True):
     made: Mapping[str, tuple[Scorer, bool]] = {}
     draw: Draw | None = None
     detector: Detector = Detector()
+    admissions: tuple[Admission, ...] = ()
     wants: Wants | None = None
     apart: bool = False
 

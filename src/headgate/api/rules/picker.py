@@ -11,7 +11,7 @@ from headgate.api.rules.sameness import repeated
 from headgate.api.rules.sessions import sessions, sources
 from headgate.api.tree import planted
 from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, detector_ref
-from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing, PrefixAffinity
+from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing, PrefixAffinity, Probabilistic
 
 _GATES = ("flowControl", "populate-non-leader-datastore", "dataLayer", "enableLegacyMetrics")
 
@@ -80,6 +80,10 @@ def _values(value: Any, path: Path) -> Iterator[Fault]:
             yield Fault((*path, "conditions", i, "maxValue"), f"{cap.max_value:g} is out of range: write a number "
                                                               "from 0 to 1")  # fmt: skip
     yield from sessions(value, path)
+    if isinstance(value, Probabilistic):
+        given = {"kvCacheUtilThreshold": value.kv_cache_util_threshold, "power": value.power, "k": value.k}
+        for name in [name for name, number in given.items() if not number]:
+            yield Fault((*path, name), "0 is out of range: write a number above 0")
     if isinstance(value, PrefixAffinity):
         yield from _prefix_affinity(value, path)
     valid = getattr(value, "valid_values", None)

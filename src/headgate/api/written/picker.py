@@ -86,13 +86,14 @@ def picking(written: WrittenPickerConfig) -> Picking:
         scorers=tuple(roles.get("scorer", ())),
         picker=next(iter(roles.get("picker", ())), None),
         detector=_plugin(plugins[detector]) if detector in plugins else None,
-        producers=_beside(written, "producer"),
+        producers=tuple([one for one in _beside(written, "producer") if one.parameters]),
+        admitters=_beside(written, "admitter"),
     )
 
 
 def _beside(written: WrittenPickerConfig, role: Role) -> tuple[Plugin, ...]:
     """Those that count by standing there."""
-    return tuple([_plugin(one) for one in written.plugins if role in KNOWN[one.type].roles and one.parameters])
+    return tuple([_plugin(one) for one in written.plugins if role in KNOWN[one.type].roles])
 
 
 def detector_ref(written: WrittenPickerConfig) -> str:

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from headgate.api.formats import Duration, HeaderName, LabelKey
 
-Role = Literal["filter", "scorer", "picker", "handler", "detector", "producer", "beside"]
+Role = Literal["filter", "scorer", "picker", "handler", "detector", "producer", "admitter", "beside"]
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(ge=0.0)]  # or 0
@@ -106,6 +106,13 @@ class AgentIdentity(Struct, frozen=True, rename="camel", omit_defaults=True):
 class HeaderLabel(Struct, frozen=True, rename="camel", omit_defaults=True):
     header_name: HeaderName
     label_key: LabelKey
+
+
+class Probabilistic(Struct, frozen=True, rename="camel", omit_defaults=True):
+    queue_depth_threshold: Some = 5
+    kv_cache_util_threshold: Positive = 0.8  # above 0, as what follows
+    power: Positive = 5.0
+    k: Positive = 300.0
 
 
 class InFlight(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -207,6 +214,7 @@ KNOWN: Mapping[str, Known] = {
     "random-picker": Known(("picker",), Picker),
     "weighted-random-picker": Known(("picker",), Picker),
     "single-profile-handler": Known(("handler",)),
+    "probabilistic-admitter": Known(("admitter",), Probabilistic),
     "session-id-producer": Known(("producer",), SessionIdProducer),
     "agent-identity": Known(("producer",), AgentIdentity),
     "inflight-load-producer": Known(("producer",), InFlight),
@@ -247,7 +255,6 @@ UNSUPPORTED: Mapping[str, str] = {
     "predicted-latency-producer": _PREDICTED,
     "latency-slo-admitter": _PREDICTED,
     "slo-headroom-tier-filter": _PREDICTED,
-    "probabilistic-admitter": "what may be shed is shed where the pool is saturated",
     "mm-embeddings-cache-scorer": "images are not looked into here",
     "mm-embeddings-cache-producer": "images are not looked into here",
     "multicluster-queue-scorer": _ONE_CLUSTER,
