@@ -89,3 +89,19 @@ def test_an_admitter_keeps_out_what_may_be_shed_and_nothing_else():
         assert "keeps out 10% of what may be shed" in error(command, 429)["message"]
         assert header(command, "x-llm-d-request-dropped-reason") == "rejected-saturated"
         assert header(command, "retry-after") == "1"
+
+
+def test_a_header_names_the_profile_and_a_name_that_there_is_not_gets_400():
+    profiles = """schedulingProfiles:
+- {name: decode, plugins: [{pluginRef: queue-scorer}]}
+- {name: prefill, plugins: [{pluginRef: header-based-testing-filter}]}
+"""
+    plugins = "queue-scorer", "header-based-testing-filter", "header-profile-handler"
+    assert play(*plugins, more=profiles).ask(model="m").endpoint.name == "ns/p-0"
+    by_hand = {"epp-profile": "prefill", "test-epp-endpoint-selection": "10.0.0.2"}
+    one = play(*plugins, more=profiles)
+    assert one.ask(model="m", headers=by_hand).endpoint.name == "ns/p-1"
+    assert one.record.decisions[0].basis.profile == "prefill"
+    refused = error(play(*plugins, more=profiles).ask(model="m", headers={"epp-profile": "encode"}), 400)
+    assert refused["code"] == "no_profile"
+    assert "has to name one of decode, prefill" in refused["message"]

@@ -49,7 +49,7 @@ def test_the_filter_keeps_a_session_where_its_token_says_as_long_as_that_is_ther
 
 def test_a_profile_wants_the_headers_that_its_plugins_read_and_stamps_the_answer():
     wants = profile("{type: session-affinity-filter}\n{type: queue-scorer}").wants
-    assert (wants.headers, wants.stamps) == (("x-session-token",), (("x-session-token", ""),))
+    assert (wants.headers, wants.stamps) == (("x-session-token",), (("default", ("x-session-token", "")),))
     assert profile(BY_NAME.format("filter", "")).wants.stamps == ()
     assert profile(BY_NAME.format("filter", "")).wants.headers == ("x-session-id",)
     assert profile("{type: queue-scorer}").wants is None

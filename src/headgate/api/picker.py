@@ -1,4 +1,4 @@
-"""How a pool's endpoints are picked, as an EndpointPickerConfig says it, for the one profile that there is here."""
+"""How a pool's endpoints are picked, as an EndpointPickerConfig says it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,9 @@ class Plugin(Struct, frozen=True, omit_defaults=True):
 
 
 class Picking(Struct, frozen=True, omit_defaults=True):
-    """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them.
+    """One profile, and with a `handler` the `others` that it chooses from too.
+
+    Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them.
 
     `producers` count for all of it, as far as they have parameters; `admitters` keep out what may be shed.
     """
@@ -36,6 +38,8 @@ class Picking(Struct, frozen=True, omit_defaults=True):
     detector: Plugin | None = None
     producers: tuple[Plugin, ...] = ()
     admitters: tuple[Plugin, ...] = ()
+    handler: Plugin | None = None
+    others: tuple["Picking", ...] = ()
 
 
 class PickerConfig(Struct, frozen=True):

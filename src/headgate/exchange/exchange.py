@@ -54,7 +54,7 @@ from headgate.exchange.site import PoolView, Site, reachable
 from headgate.fleet.endpoint import Endpoint
 from headgate.pick.choose import choose
 from headgate.pick.decision import Decision
-from headgate.pick.hold import hold
+from headgate.pick.handler import NO_PROFILE, decide
 from headgate.pick.room import NO_ROOM
 from headgate.pick.wants import observe
 from headgate.plan.plan import Retry
@@ -144,12 +144,14 @@ class Exchange(Struct, eq=False):
             return self._respond(refuse(429, message, code="saturated", headers=_SATURATED), now)
         if ask.priority < 0 and not record.waited and (why := view.denied(now, site.dice)):
             return self._respond(refuse(429, sentence(why), code="saturated", headers=_SATURATED), now)
-        if job.way.bare and not self._excluded:
+        if view.profile.wants is None and job.way.bare and not self._excluded:
             decision = choose(ask, view.standing, view.profile, site.dice)
         else:
             decision = self._choose(view)
         if decision.endpoint is None:
             record.note(decision)
+            if decision.emptied == NO_PROFILE:
+                return self._respond(refuse(400, sentence(decision.why), code="no_profile"), now)
             if view.profile.sifts(decision.emptied):  # what a configuration keeps out is not waited for
                 return self._respond(refuse(429, sentence(decision.why), code="saturated", headers=_SATURATED), now)
             return self._wait(now, view, sentence(decision.why), room=decision.emptied == NO_ROOM)
@@ -159,11 +161,8 @@ class Exchange(Struct, eq=False):
         job, ask = self._job, self._job.ask
         if self._excluded:
             ask = replace(ask, exclude=self._excluded)
-        if not job.way.bare and job.caller.endpoint:
-            held = hold(ask, view.standing, view.profile, job.caller.endpoint)
-            if held is not None:
-                return held
-        return choose(ask, view.standing, view.profile, self._site.dice)
+        held = "" if job.way.bare else job.caller.endpoint
+        return decide(ask, view.standing, view.profile, self._site.dice, held)
 
     def _forward(self, decision: Decision, now: float, view: PoolView) -> Forward:
         record, job, endpoint = self.record, self._job, decision.endpoint

@@ -45,8 +45,8 @@ def _most(body: bytes) -> int | None:
 def stamps(wants: Wants, decision: Decision) -> Headers:
     """Headers of the answer: the tokens of endpoints that were chosen, for the client to bring them back."""
     found = []
-    for header, profile in wants.stamps:
-        of_profile = decision.of(profile)
+    for owner, (header, profile) in wants.stamps:
+        of_profile = decision.of(profile) if decision.of(owner) is not None else None
         if of_profile is not None and of_profile.endpoint is not None:
             found.append((header.encode("latin-1"), token(of_profile.endpoint.name).encode()))
     return found

@@ -98,7 +98,7 @@ def _strategy(shape: SessionAffinity, producers: Producers) -> tuple[Find, Part]
         session = read(ask)
         return sessions.find(session, ask.at) if session else ""
 
-    def note(ask: Ask, decision: Decision, index: PrefixIndex, now: float) -> None:
+    def note(ask: Ask, decision: Decision, own: Decision, index: PrefixIndex, now: float) -> None:
         session, of_profile = read(ask), decision.of(profile)
         if session and of_profile is not None and of_profile.endpoint is not None:
             sessions.use(session, of_profile.endpoint.name, [one.name for one in of_profile.candidates], now)

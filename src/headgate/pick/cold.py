@@ -30,14 +30,14 @@ def no_hit_lru(shape: NoHitLru) -> Part:
         ranks = {name: never + place for place, name in enumerate(used)}
         return [1.0 - ranks.get(name, 0) / most for name in among.names]
 
-    def note(ask: Ask, decision: Decision, index: PrefixIndex, now: float) -> None:
+    def note(ask: Ask, decision: Decision, own: Decision, index: PrefixIndex, now: float) -> None:
         nonlocal count
         known = index.match(ask.prefix)
-        if decision.endpoint is None or any(one.name in known for one in decision.candidates):
+        if own.endpoint is None or any(one.name in known for one in own.candidates):
             return
         count += 1
-        last[decision.endpoint.name] = count
-        last.move_to_end(decision.endpoint.name)
+        last[own.endpoint.name] = count
+        last.move_to_end(own.endpoint.name)
         if len(last) > shape.lru_size:
             last.popitem(last=False)
 

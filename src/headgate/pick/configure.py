@@ -4,11 +4,12 @@ Names, parameters and arithmetic are those that are published; docs/picking.md h
 its own, under which decisions tell of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
 from msgspec import Struct, convert
+from msgspec.structs import replace
 
 from headgate.api.formats import seconds
 from headgate.api.picker import Picking, Plugin
@@ -16,6 +17,7 @@ from headgate.api.written import plugins as written
 from headgate.pick.detector import Admission, Detector
 from headgate.pick.draws import DRAWS
 from headgate.pick.filters import Sieve
+from headgate.pick.handler import ByHeader
 from headgate.pick.parameters import FILTERS_WITH, ROLES, SCORERS_WITH, in_role
 from headgate.pick.parts import part_of
 from headgate.pick.profile import Profile
@@ -26,17 +28,33 @@ from headgate.pick.wants import Estimate, Part, Wants
 def configure(picking: Picking) -> Profile:
     """Raises nothing for what `headgate.api` lets through."""
     detector = Detector() if picking.detector is None else _detector(picking.detector)
-    parts = _parts(picking)
+    every = (picking, *picking.others)
+    parts = _parts(picking, every)
+    main, *others = [_profile(one, parts, apart=len(every) > 1) for one in every]
+    handler = None if picking.handler is None else _handler(picking.handler, others)
+    return replace(
+        main,
+        detector=detector,
+        admissions=tuple([_admission(one) for one in picking.admitters]),
+        wants=_wants(picking, parts, detector, handler),
+        handler=handler,
+    )
+
+
+def _profile(picking: Picking, parts: Mapping[str, Part], *, apart: bool) -> Profile:
     return Profile(
         name=picking.profile,
         scorers=tuple([(one.called, one.weight) for one in picking.scorers]),
         sieves=tuple([sieve for one in picking.filters for sieve in _sieves(one, parts)]),
         made={one.called: _scorer(one, parts) for one in picking.scorers},
         draw=None if picking.picker is None else DRAWS.get(picking.picker.type),
-        detector=detector,
-        admissions=tuple([_admission(one) for one in picking.admitters]),
-        wants=_wants(picking, parts, detector),
+        apart=apart,
     )
+
+
+def _handler(plugin: Plugin, others: Sequence[Profile]) -> ByHeader:
+    shape: written.HeaderProfile = _shape(plugin)
+    return ByHeader(shape.header_name.lower(), shape.default_profile, {one.name: one for one in others})
 
 
 def _shape(plugin: Plugin) -> Any:
@@ -44,23 +62,32 @@ def _shape(plugin: Plugin) -> Any:
     return convert(dict(plugin.parameters), written.KNOWN[plugin.type].shape)
 
 
-def _parts(picking: Picking) -> Mapping[str, Part]:
+def _parts(picking: Picking, every: Sequence[Picking]) -> Mapping[str, Part]:
     """Of each plugin that is one, by its name: it may remember things, so there is one of each."""
     made: dict[str, Part] = {}
     producers = {plugin.called: _shape(plugin) for plugin in picking.producers}
-    for plugin in (*picking.filters, *picking.scorers):
+    for plugin in [plugin for one in every for plugin in (*one.filters, *one.scorers)]:
         if plugin.called not in made and (part := part_of(plugin.type, _shape(plugin), producers)) is not None:
             made[plugin.called] = part
     return made
 
 
-def _wants(picking: Picking, parts: Mapping[str, Part], detector: Detector) -> Wants | None:
+def _wants(picking: Picking, parts: Mapping[str, Part], detector: Detector, handler: ByHeader | None) -> Wants | None:
+    """Of all profiles together."""
     used = parts.values()
-    headers = tuple(sorted({header for part in used for header in part.headers}))
-    notes = tuple([part.note for part in used if part.note is not None])
+    headers = {header for part in used for header in part.headers}
+    if handler is not None:
+        headers.add(handler.header)
+    owned = [
+        (one.profile, parts[name])
+        for one in (picking, *picking.others)
+        for name in dict.fromkeys(plugin.called for plugin in (*one.filters, *one.scorers))
+        if name in parts
+    ]
+    notes = tuple([(profile, part.note) for profile, part in owned if part.note is not None])
+    stamps = tuple([(profile, part.stamp) for profile, part in owned if part.stamp is not None])
     estimate = _estimate(picking) if detector.tokens or any(part.counts for part in used) else None
-    stamps = tuple([part.stamp for part in used if part.stamp is not None])
-    return Wants(headers, notes, estimate, stamps) if headers or notes or estimate else None
+    return Wants(tuple(sorted(headers)), notes, estimate, stamps) if headers or notes or estimate else None
 
 
 def _estimate(picking: Picking) -> Estimate:

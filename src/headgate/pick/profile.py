@@ -1,6 +1,7 @@
 """A profile is how a pool chooses: which filters, which scorers, and what each scorer weighs."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -11,6 +12,9 @@ from headgate.pick.filters import FILTERS, Sieve
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
 from headgate.pick.wants import Wants
 
+if TYPE_CHECKING:
+    from headgate.pick.handler import ByHeader
+
 _ALL_FILTERS = tuple(FILTERS)
 
 
@@ -20,7 +24,7 @@ class Profile(Struct, frozen=True):
     `made` are scorers of this profile's own, by name, and whether their scores hold until loads or endpoints change:
     those with parameters. `draw` takes the place of choosing the best. `admissions` keep out some of what may be shed.
     `wants` is what its plugins want done beside the choice, None for nothing. `apart`: what there is to choose from
-    depends on more than the model.
+    depends on more than the model. `handler` chooses another profile in place of this one, or beside it.
     """
 
     name: str
@@ -33,14 +37,17 @@ class Profile(Struct, frozen=True):
     admissions: tuple[Admission, ...] = ()
     wants: Wants | None = None
     apart: bool = False
+    handler: "ByHeader | None" = None
 
     def __post_init__(self) -> None:
         if not all(sieve.steady for sieve in self.sieves):
             force_setattr(self, "apart", True)
 
     def sifts(self, name: str) -> bool:
-        """Whether it is one of the sieves that is called so."""
-        return any(sieve.name == name for sieve in self.sieves)
+        """Whether it is one of the sieves that is called so, also of the other profiles of its set."""
+        if any(sieve.name == name for sieve in self.sieves):
+            return True
+        return self.handler is not None and any(one.sifts(name) for one in self.handler.profiles.values())
 
     def scorer(self, name: str) -> tuple[Scorer, bool]:
         """The scorer of this name, and whether its scores are steady."""

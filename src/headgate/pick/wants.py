@@ -9,7 +9,8 @@ from headgate.pick.decision import BYTES_PER_TOKEN, Ask, Decision
 from headgate.pick.filters import Sift
 from headgate.pick.scorers import Scorer
 
-Note = Callable[[Ask, Decision, PrefixIndex, float], None]  # at that time, before the index knows of the request
+# Of the request, what was decided, what of that by the plugin's own profile, the index before it knows, and when.
+Note = Callable[[Ask, Decision, Decision, PrefixIndex, float], None]
 
 # A header of the answer that names an endpoint, and the profile that chose it; "" the one that counts.
 Stamp = tuple[str, str]
@@ -36,15 +37,15 @@ class Burden(Struct, frozen=True, gc=False):
 
 class Wants(Struct, frozen=True):
     """`headers` of the request, in lower case, are told in its Ask; `notes` are called for each that is sent; `stamps`
-    are headers of its answer.
+    are headers of its answer. Of both it is told which profile wants them: they are for what that has decided.
 
     Without an `estimate` no tokens are counted.
     """
 
     headers: tuple[str, ...] = ()
-    notes: tuple[Note, ...] = ()
+    notes: tuple[tuple[str, Note], ...] = ()
     estimate: Estimate | None = None
-    stamps: tuple[Stamp, ...] = ()
+    stamps: tuple[tuple[str, Stamp], ...] = ()
 
 
 class Part(Struct, frozen=True):
@@ -73,8 +74,10 @@ def burden(ask: Ask, endpoint: str, index: PrefixIndex, estimate: Estimate) -> B
 
 def observe(wants: Wants, ask: Ask, decision: Decision, index: PrefixIndex, now: float) -> Burden | None:
     """A request is sent where the decision says. What it counts for there, None where nobody counts."""
-    for note in wants.notes:
-        note(ask, decision, index, now)
+    for profile, note in wants.notes:
+        own = decision.of(profile)
+        if own is not None:
+            note(ask, decision, own, index, now)
     if wants.estimate is None or decision.endpoint is None:
         return None
     return burden(ask, decision.endpoint.name, index, wants.estimate)

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from headgate.fleet.endpoint import Endpoint
-from headgate.pick.choose import choose
 from headgate.pick.decision import Ask
 from headgate.pick.draws import at_random
+from headgate.pick.handler import decide
 from headgate.pick.profile import Profile
 from headgate.pick.published import PROFILES
 from headgate.pick.standing import Standing
@@ -22,7 +22,7 @@ def by_profile(profile: Profile) -> Make:
     """The very code that the gateway runs."""
 
     def policy(ask: Ask, standing: Standing, dice: Dice) -> Endpoint | None:
-        return choose(ask, standing, profile, dice).endpoint
+        return decide(ask, standing, profile, dice).endpoint
 
     return lambda: policy
 

@@ -7,11 +7,12 @@ from headgate.api.advice import nearest
 from headgate.api.decode import decode
 from headgate.api.fault import Fault, Path
 from headgate.api.meta import Meta
+from headgate.api.rules.handlers import handled
 from headgate.api.rules.sameness import repeated
 from headgate.api.rules.sessions import sessions, sources
 from headgate.api.tree import planted
-from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, detector_ref
-from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing, PrefixAffinity, Probabilistic
+from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, WrittenProfile, detector_ref, handler_of
+from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing, PrefixAffinity, Probabilistic, Role
 
 _GATES = ("flowControl", "populate-non-leader-datastore", "dataLayer", "enableLegacyMetrics")
 
@@ -106,27 +107,46 @@ def _prefix_affinity(shape: PrefixAffinity, path: Path) -> Iterator[Fault]:
 
 def _profiles(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterator[Fault]:
     for i, profile in enumerate(written.scheduling_profiles):
-        path: Path = ("schedulingProfiles", i)
-        if i:
-            yield Fault(path, "a pool has one profile here: remove the others (prefill and decode are not split)")
+        yield from _refs(profile, types, ("schedulingProfiles", i))
+    names = [profile.name for profile in written.scheduling_profiles]
+    told = '"{value}" is the name of {first} too: write another'
+    yield from repeated(names, ("schedulingProfiles",), ("name",), told)
+    handlers = [i for i, plugin in enumerate(written.plugins) if "handler" in _roles(plugin.type)]
+    for i in handlers[1:]:
+        yield Fault(("plugins", i), f"there is one handler of profiles: keep plugins[{handlers[0]}] or this one")
+    if any(plugin.type in UNSUPPORTED and plugin.type.endswith("-profile-handler") for plugin in written.plugins):
+        return  # that is told
+    handler = handler_of(written)
+    if handler is None:
+        for i in range(1, len(names)):
+            told = "what chooses among several profiles is missing: write header-profile-handler, or keep one of them"
+            yield Fault(("schedulingProfiles", i), told)
+    elif len(names) > 1:
+        yield from handled(handler, written)
+
+
+def _refs(profile: WrittenProfile, types: Mapping[str, str], path: Path) -> Iterator[Fault]:
+    pickers = []
+    for j, ref in enumerate(profile.plugins):
+        place = (*path, "plugins", j)
+        kind = types.get(ref.plugin_ref)
+        if kind is None:
+            yield _dangling(ref.plugin_ref, types, (*place, "pluginRef"))
             continue
-        pickers = []
-        for j, ref in enumerate(profile.plugins):
-            place = (*path, "plugins", j)
-            kind = types.get(ref.plugin_ref)
-            if kind is None:
-                yield _dangling(ref.plugin_ref, types, (*place, "pluginRef"))
-            elif kind in KNOWN:
-                roles = KNOWN[kind].roles
-                if "picker" in roles:
-                    pickers.append(place)
-                if not {"filter", "scorer", "picker"}.intersection(roles):
-                    message = f"{ref.plugin_ref} is none that a profile uses: remove it, it counts by standing above"
-                    yield Fault((*place, "pluginRef"), message)
-                if ref.weight is not None and "scorer" not in roles:
-                    yield Fault((*place, "weight"), f"{ref.plugin_ref} scores nothing: remove it", "warning")
-        for place in pickers[1:]:
-            yield Fault((*place, "pluginRef"), "a profile has one picker: keep one of them")
+        roles = _roles(kind)
+        if "picker" in roles:
+            pickers.append(place)
+        if roles and not {"filter", "scorer", "picker"}.intersection(roles):
+            message = f"{ref.plugin_ref} is none that a profile uses: remove it, it counts by standing above"
+            yield Fault((*place, "pluginRef"), message)
+        if ref.weight is not None and roles and "scorer" not in roles:
+            yield Fault((*place, "weight"), f"{ref.plugin_ref} scores nothing: remove it", "warning")
+    for place in pickers[1:]:
+        yield Fault((*place, "pluginRef"), "a profile has one picker: keep one of them")
+
+
+def _roles(kind: str) -> tuple[Role, ...]:
+    return KNOWN[kind].roles if kind in KNOWN else ()
 
 
 def _references(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterator[Fault]:

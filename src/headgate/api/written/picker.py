@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headgate.api.meta import Meta
 from headgate.api.picker import PickerConfig, Picking, Plugin
 from headgate.api.tree import Tree
-from headgate.api.written.plugins import KNOWN, Role
+from headgate.api.written.plugins import KNOWN, HeaderProfile, Role
 
 Weight = Annotated[float, msgspec.Meta(ge=0.0)]
 
@@ -72,22 +73,45 @@ def picker_config(meta: Meta, written: WrittenPickerConfig, _: Tree) -> PickerCo
 def picking(written: WrittenPickerConfig) -> Picking:
     """What it comes to, where the rules have found nothing wrong with it. Defaults are those that are published."""
     plugins = {plugin.name or plugin.type: plugin for plugin in written.plugins}
-    profile = next(iter(written.scheduling_profiles), None)
-    refs = profile.plugins if profile else tuple(PluginRef(name) for name in plugins)
-    used = [(plugins[ref.plugin_ref], 1.0 if ref.weight is None else ref.weight) for ref in refs]
+    implied = WrittenProfile("default", tuple([PluginRef(name) for name in plugins]))
+    profiles = {one.name: _profile(one, plugins) for one in written.scheduling_profiles or (implied,)}
+    handler = handler_of(written) if len(profiles) > 1 else None
+    named = main_profile(handler) if handler is not None else ""
+    main = profiles.pop(named) if named in profiles else profiles.pop(next(iter(profiles)))
+    detector = detector_ref(written)
+    return replace(
+        main,
+        detector=_plugin(plugins[detector]) if detector in plugins else None,
+        producers=tuple([one for one in _beside(written, "producer") if one.parameters]),
+        admitters=_beside(written, "admitter"),
+        handler=None if handler is None else _plugin(handler),
+        others=tuple(profiles.values()),
+    )
+
+
+def handler_of(written: WrittenPickerConfig) -> WrittenPlugin | None:
+    """What chooses among several profiles; None where nothing of the sort is written."""
+    handlers = [one for one in written.plugins if one.type in KNOWN and "handler" in KNOWN[one.type].roles]
+    return next((one for one in handlers if one.type != "single-profile-handler"), None)
+
+
+def main_profile(handler: WrittenPlugin) -> str:
+    """The name of the profile that counts where the handler does not choose another one."""
+    shape = msgspec.convert(handler.parameters or {}, KNOWN[handler.type].shape)
+    return shape.default_profile if isinstance(shape, HeaderProfile) else ""
+
+
+def _profile(profile: WrittenProfile, plugins: Mapping[str, WrittenPlugin]) -> Picking:
+    used = [(plugins[ref.plugin_ref], 1.0 if ref.weight is None else ref.weight) for ref in profile.plugins]
     roles: dict[Role, list[Plugin]] = {}
     for plugin, weight in used:
         for role in KNOWN[plugin.type].roles:
             roles.setdefault(role, []).append(_plugin(plugin, weight if role == "scorer" else 1.0))
-    detector = detector_ref(written)
     return Picking(
-        profile=profile.name if profile else "default",
+        profile=profile.name,
         filters=tuple(roles.get("filter", ())),
         scorers=tuple(roles.get("scorer", ())),
         picker=next(iter(roles.get("picker", ())), None),
-        detector=_plugin(plugins[detector]) if detector in plugins else None,
-        producers=tuple([one for one in _beside(written, "producer") if one.parameters]),
-        admitters=_beside(written, "admitter"),
     )
 
 

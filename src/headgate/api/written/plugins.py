@@ -115,6 +115,11 @@ class Probabilistic(Struct, frozen=True, rename="camel", omit_defaults=True):
     k: Positive = 300.0
 
 
+class HeaderProfile(Struct, frozen=True, rename="camel", omit_defaults=True):
+    header_name: HeaderName = "EPP-Profile"
+    default_profile: str = "decode"
+
+
 class InFlight(Struct, frozen=True, rename="camel", omit_defaults=True):
     """How many tokens of its answer a request counts for, beside those of its prompt."""
 
@@ -214,6 +219,7 @@ KNOWN: Mapping[str, Known] = {
     "random-picker": Known(("picker",), Picker),
     "weighted-random-picker": Known(("picker",), Picker),
     "single-profile-handler": Known(("handler",)),
+    "header-profile-handler": Known(("handler",), HeaderProfile),
     "probabilistic-admitter": Known(("admitter",), Probabilistic),
     "session-id-producer": Known(("producer",), SessionIdProducer),
     "agent-identity": Known(("producer",), AgentIdentity),
@@ -247,7 +253,6 @@ UNSUPPORTED: Mapping[str, str] = {
     "always-disagg-pd-decider": _SPLIT,
     "always-disagg-multimodal-decider": _SPLIT,
     "data-parallel-profile-handler": "write all ports of the ranks in the pool's `targetPorts`; each is an endpoint",
-    "header-profile-handler": "a pool has one profile here",
     "precise-prefix-cache-scorer": _PRECISE,
     "precise-prefix-cache-producer": _PRECISE,
     "burst-prefix-cache-producer": "what was sent counts at once here, so a burst finds its prefix by itself",
