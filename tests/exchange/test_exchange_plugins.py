@@ -1,6 +1,6 @@
 """What plugins of a profile read in a request, and write into its answer."""
 
-from playbook import JSON, Play, error, header, service, serving, to
+from playbook import JSON, Play, error, header, read, service, serving, to
 
 from headgate.api import Text, load
 from headgate.exchange.events import Forward, Reply
@@ -105,3 +105,55 @@ def test_a_header_names_the_profile_and_a_name_that_there_is_not_gets_400():
     refused = error(play(*plugins, more=profiles).ask(model="m", headers={"epp-profile": "encode"}), 400)
     assert refused["code"] == "no_profile"
     assert "has to name one of decode, prefill" in refused["message"]
+
+
+ROLES = """schedulingProfiles:
+- {name: prefill, plugins: [{pluginRef: header-based-testing-filter}]}
+- {name: decode, plugins: [{pluginRef: queue-scorer}]}
+"""
+SPLIT = (
+    "queue-scorer",
+    "header-based-testing-filter",
+    "always-disagg-pd-decider",
+    "disagg-profile-handler, parameters: {deciders: {prefill: always-disagg-pd-decider}}",
+)
+
+
+def test_who_decodes_is_told_who_prefills():
+    one = play(*SPLIT, more=ROLES)
+    by_hand = {"test-epp-endpoint-selection": "10.0.0.3", "x-prefiller-host-port": "192.0.2.1:1"}
+    sent = one.ask(model="m", headers=by_hand)
+    assert sent.endpoint.name == "ns/p-0"
+    assert read(sent).headers["x-prefiller-host-port"] == "10.0.0.3:8000"
+    assert [(helper.endpoint, helper.prefills) for helper in sent.helpers] == [("ns/p-2", True)]
+    again = one.fails("refused")
+    assert again.endpoint.name == "ns/p-1"
+    assert read(again).headers["x-prefiller-host-port"] == "10.0.0.3:8000"
+
+
+def test_nobody_is_told_to_prefill_for_itself_or_by_nobody():
+    for selection in ("10.0.0.1", "10.0.0.9"):
+        sent = play(*SPLIT, more=ROLES).ask(model="m", headers={"test-epp-endpoint-selection": selection})
+        assert sent.endpoint.name == "ns/p-0"
+        assert "x-prefiller-host-port" not in read(sent).headers
+        assert sent.helpers == ()
+
+
+def test_images_are_encoded_where_there_is_somebody_for_it():
+    encoded = (
+        "queue-scorer",
+        "random-picker",
+        "always-disagg-multimodal-decider",
+        "disagg-profile-handler, parameters: {deciders: {encode: always-disagg-multimodal-decider}}",
+    )
+    profiles = """schedulingProfiles:
+- {name: encode, plugins: [{pluginRef: random-picker}]}
+- {name: decode, plugins: [{pluginRef: queue-scorer}]}
+"""
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    for content, told in (([picture], "10.0.0.2:8000"), ('say "image_url"', None)):
+        one = play(*encoded, more=profiles)
+        one.dice = [0.0, 0.4]
+        sent = one.ask(body={"model": "m", "messages": [{"role": "user", "content": content}]})
+        assert read(sent).headers.get("x-encoder-hosts-ports") == told
+        assert [helper.prefills for helper in sent.helpers] == ([False] if told else [])

@@ -24,7 +24,7 @@ class Plugin(Struct, frozen=True, omit_defaults=True):
 
 
 class Picking(Struct, frozen=True, omit_defaults=True):
-    """One profile, and with a `handler` the `others` that it chooses from too.
+    """One profile, and with a `handler` the `others` that it chooses from too, as the `deciders` say.
 
     Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them.
 
@@ -39,6 +39,7 @@ class Picking(Struct, frozen=True, omit_defaults=True):
     producers: tuple[Plugin, ...] = ()
     admitters: tuple[Plugin, ...] = ()
     handler: Plugin | None = None
+    deciders: tuple[Plugin, ...] = ()
     others: tuple["Picking", ...] = ()
 
 

@@ -96,6 +96,14 @@ class Decode(Struct, frozen=True, gc=False):
     body: bytes
 
 
+class Helper(Struct, frozen=True, gc=False):
+    """An endpoint that works on a request for the one that it is sent to, which asks it, until that answers."""
+
+    endpoint: str
+    burden: Burden | None = None
+    prefills: bool = False  # it will know the prompt
+
+
 class Forward(Struct, frozen=True, gc=False):
     """Send this request to this endpoint. `deadline` is a time or None; `rungs` are for the prefix index.
 
@@ -114,6 +122,7 @@ class Forward(Struct, frozen=True, gc=False):
     mirrors: tuple[Endpoint, ...] = ()
     hold: bool = False
     burden: Burden | None = None
+    helpers: tuple[Helper, ...] = ()
 
 
 class Wait(Struct, frozen=True, gc=False):

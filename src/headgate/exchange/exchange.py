@@ -44,6 +44,7 @@ from headgate.exchange.events import (
     Whole,
     Woken,
 )
+from headgate.exchange.helped import NO_HELPERS, helped
 from headgate.exchange.informed import stamps
 from headgate.exchange.models import unknown_model
 from headgate.exchange.passage import Passage, pass_whole, passage
@@ -178,18 +179,20 @@ class Exchange(Struct, eq=False):
         return Forward(endpoint, job.head, self._body, job.ask.prefix, job.ends, job.repeatable, (), way.inference)
 
     def _forward_with_care(self, endpoint: Endpoint, decision: Decision, now: float, view: PoolView) -> Forward:
-        record, job, deadline = self.record, self._job, self._job.ends
-        wants, burden = view.profile.wants, None
-        if wants is not None:
-            burden = observe(wants, job.ask, decision, view.standing.index, now)
-            self._stamps = stamps(wants, decision)
+        record, job, deadline, profile = self.record, self._job, self._job.ends, view.profile
+        head, ask, burden, helpers = job.head, job.ask, None, NO_HELPERS
+        if profile.wants is not None:
+            burden = observe(profile.wants, ask, decision, view.standing.index, now)
+            self._stamps = stamps(profile.wants, decision)
+        if decision.stages:
+            head, helpers = helped(head, decision, profile, ask, view.standing.index)
         if job.way.route.backend_timeout_s:
             ends = now + job.way.route.backend_timeout_s
             deadline = ends if deadline is None else min(ends, deadline)
-        mirrors = () if record.sent_at else copied_to(job.way, job.ask, self._site)
+        mirrors = () if record.sent_at else copied_to(job.way, ask, self._site)
         record.sent_at = now
-        hold = job.way.inference
-        return Forward(endpoint, job.head, self._body, job.ask.prefix, deadline, job.repeatable, mirrors, hold, burden)
+        hold, body, repeat = job.way.inference, self._body, job.repeatable
+        return Forward(endpoint, head, body, ask.prefix, deadline, repeat, mirrors, hold, burden, helpers)
 
     def _wait(self, now: float, view: PoolView, why: str, *, room: bool = False) -> Command:
         ends = self._job.ends

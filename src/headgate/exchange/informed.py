@@ -19,6 +19,7 @@ class _Most(Struct, gc=False):
     max_output_tokens: int | None = None
 
 
+_MEDIA = (b'"image_url"', b'"video_url"', b'"input_audio"')  # as OpenAI's chat names the parts of a message
 _decode = msgspec.json.Decoder(_Most).decode
 
 
@@ -30,7 +31,8 @@ def informed(ask: Ask, wants: Wants, head: RequestHead, body: bytes, now: float)
         if value:
             headers.append((name, value.decode("latin-1").strip()))
     counted = wants.estimate is not None and wants.estimate.output
-    return replace(ask, headers=tuple(headers), most_output=_most(body) if counted else None, at=now)
+    most, media = _most(body) if counted else None, wants.media and any(kind in body for kind in _MEDIA)
+    return replace(ask, headers=tuple(headers), most_output=most, at=now, media=media)
 
 
 def _most(body: bytes) -> int | None:

@@ -14,14 +14,17 @@ from msgspec.structs import replace
 from headgate.api.formats import seconds
 from headgate.api.picker import Picking, Plugin
 from headgate.api.written import plugins as written
+from headgate.api.written.plugins import HeaderProfile
+from headgate.api.written.stages import Disaggregation, PrefixDecider, staged
 from headgate.pick.detector import Admission, Detector
 from headgate.pick.draws import DRAWS
 from headgate.pick.filters import Sieve
-from headgate.pick.handler import ByHeader
+from headgate.pick.handler import ByHeader, Handler
 from headgate.pick.parameters import FILTERS_WITH, ROLES, SCORERS_WITH, in_role
 from headgate.pick.parts import part_of
 from headgate.pick.profile import Profile
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
+from headgate.pick.stages import Decider, Stages
 from headgate.pick.wants import Estimate, Part, Wants
 
 
@@ -31,7 +34,7 @@ def configure(picking: Picking) -> Profile:
     every = (picking, *picking.others)
     parts = _parts(picking, every)
     main, *others = [_profile(one, parts, apart=len(every) > 1) for one in every]
-    handler = None if picking.handler is None else _handler(picking.handler, others)
+    handler = _handler(picking, others)
     return replace(
         main,
         detector=detector,
@@ -52,9 +55,30 @@ def _profile(picking: Picking, parts: Mapping[str, Part], *, apart: bool) -> Pro
     )
 
 
-def _handler(plugin: Plugin, others: Sequence[Profile]) -> ByHeader:
-    shape: written.HeaderProfile = _shape(plugin)
-    return ByHeader(shape.header_name.lower(), shape.default_profile, {one.name: one for one in others})
+def _handler(picking: Picking, others: Sequence[Profile]) -> Handler | None:
+    profiles = {one.name: one for one in others}
+    shape = None if picking.handler is None else _shape(picking.handler)
+    if isinstance(shape, HeaderProfile):
+        return ByHeader(shape.header_name.lower(), shape.default_profile, profiles)
+    if not isinstance(shape, Disaggregation):
+        return None
+    stages, deciders = staged(shape), {one.called: _decider(one) for one in picking.deciders}
+    return Stages(
+        profiles,
+        stages.profiles.prefill,
+        stages.profiles.encode,
+        deciders.get(stages.deciders.prefill),
+        deciders.get(stages.deciders.encode),
+        stages.prefill_first,
+    )
+
+
+def _decider(plugin: Plugin) -> Decider | None:
+    """None for one that never wants a stage."""
+    shape = _shape(plugin)
+    if isinstance(shape, PrefixDecider):
+        return Decider(shape.non_cached_tokens, shape.prompt_tokens) if shape.non_cached_tokens else None
+    return Decider(media=plugin.type == "always-disagg-multimodal-decider")
 
 
 def _shape(plugin: Plugin) -> Any:
@@ -72,12 +96,15 @@ def _parts(picking: Picking, every: Sequence[Picking]) -> Mapping[str, Part]:
     return made
 
 
-def _wants(picking: Picking, parts: Mapping[str, Part], detector: Detector, handler: ByHeader | None) -> Wants | None:
+def _wants(
+    picking: Picking, parts: Mapping[str, Part], detector: Detector, handler: ByHeader | Stages | None
+) -> Wants | None:
     """Of all profiles together."""
     used = parts.values()
     headers = {header for part in used for header in part.headers}
-    if handler is not None:
+    if isinstance(handler, ByHeader):
         headers.add(handler.header)
+    media = isinstance(handler, Stages) and any(one and one.media for one in (handler.splits, handler.encodes))
     owned = [
         (one.profile, parts[name])
         for one in (picking, *picking.others)
@@ -87,7 +114,9 @@ def _wants(picking: Picking, parts: Mapping[str, Part], detector: Detector, hand
     notes = tuple([(profile, part.note) for profile, part in owned if part.note is not None])
     stamps = tuple([(profile, part.stamp) for profile, part in owned if part.stamp is not None])
     estimate = _estimate(picking) if detector.tokens or any(part.counts for part in used) else None
-    return Wants(tuple(sorted(headers)), notes, estimate, stamps) if headers or notes or estimate else None
+    if not (headers or notes or estimate or handler):
+        return None
+    return Wants(tuple(sorted(headers)), notes, estimate, stamps, media)
 
 
 def _estimate(picking: Picking) -> Estimate:

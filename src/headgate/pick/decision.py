@@ -22,6 +22,8 @@ class Ask(Struct, frozen=True, gc=False):
     headers: tuple[tuple[str, str], ...] = ()  # those that came, by name in lower case
     most_output: int | None = None  # tokens that the client takes
     at: float = 0.0  # when it came
+    media: bool = False  # it has images, video or audio
+    peer: Endpoint | None = None  # chosen for another stage of it
 
     @property
     def prompt_tokens(self) -> int:

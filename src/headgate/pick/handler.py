@@ -9,6 +9,7 @@ from headgate.pick.decision import Ask, Basis, Decision
 from headgate.pick.draws import Dice
 from headgate.pick.hold import hold
 from headgate.pick.profile import Profile
+from headgate.pick.stages import Stages, in_stages
 from headgate.pick.standing import Standing
 
 NO_PROFILE = "profile"  # what a Decision without an endpoint was `emptied` by
@@ -22,9 +23,14 @@ class ByHeader(Struct, frozen=True):
     profiles: Mapping[str, Profile]  # but for the one that the handler belongs to
 
 
+Handler = ByHeader | Stages
+
+
 def decide(ask: Ask, standing: Standing, profile: Profile, dice: Dice, held: str = "") -> Decision:
     """As `choose`, with what handles the profile's set. `held` is the name of the endpoint where a session is."""
     handler = profile.handler
+    if isinstance(handler, Stages):
+        return in_stages(ask, standing, profile, handler, dice, held)
     if handler is None:
         return _one(ask, standing, profile, dice, held)
     name = ask.told(handler.header) or handler.default

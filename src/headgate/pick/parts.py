@@ -7,6 +7,7 @@ from headgate.api.written.plugins import Concurrency
 from headgate.pick.affinity import Producers, session_filter, session_scorer
 from headgate.pick.asked import header_label, header_testing
 from headgate.pick.cold import no_hit_lru
+from headgate.pick.near import near_filter, near_scorer
 from headgate.pick.sticky import prefix_affinity
 from headgate.pick.tokens import by_concurrency, token_load
 from headgate.pick.wants import Part
@@ -23,6 +24,8 @@ _PARTS: Mapping[str, Callable[[Any], Part]] = {
 _WITH_PRODUCERS: Mapping[str, Callable[[Any, Producers], Part]] = {
     "session-affinity-scorer": session_scorer,
     "session-affinity-filter": session_filter,
+    "topology-affinity-scorer": near_scorer,
+    "topology-affinity-filter": near_filter,
 }
 
 

@@ -14,6 +14,7 @@ from headgate.pick.wants import Wants
 
 if TYPE_CHECKING:
     from headgate.pick.handler import ByHeader
+    from headgate.pick.stages import Stages
 
 _ALL_FILTERS = tuple(FILTERS)
 
@@ -37,7 +38,7 @@ class Profile(Struct, frozen=True):
     admissions: tuple[Admission, ...] = ()
     wants: Wants | None = None
     apart: bool = False
-    handler: "ByHeader | None" = None
+    handler: "ByHeader | Stages | None" = None
 
     def __post_init__(self) -> None:
         if not all(sieve.steady for sieve in self.sieves):

@@ -46,6 +46,7 @@ class Wants(Struct, frozen=True):
     notes: tuple[tuple[str, Note], ...] = ()
     estimate: Estimate | None = None
     stamps: tuple[tuple[str, Stamp], ...] = ()
+    media: bool = False  # whether it has images, video or audio
 
 
 class Part(Struct, frozen=True):

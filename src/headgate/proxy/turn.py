@@ -33,8 +33,8 @@ from headgate.exchange.events import (
 from headgate.exchange.exchange import Exchange
 from headgate.exchange.request import RequestHead
 from headgate.exchange.trailers import end, passed_on
-from headgate.pick.wants import Burden
 from headgate.proxy.answer import LAST_CHUNK, STATUS_LINES, SWITCHED, bodiless, connection, status_line, whole
+from headgate.proxy.engaged import Engaged, engage
 from headgate.proxy.sending import Reason, Sending
 from headgate.proxy.tail import Tail
 from headgate.proxy.tunnel import Tunnel
@@ -61,7 +61,7 @@ class Turn(Struct, eq=False):
     _touched: float  # when anything last moved
     _sending: Sending | None = None
     _in_flight_at: str = ""  # the endpoint that the ledger counts this request for
-    _burden: Burden | None = None  # the tokens that it counts for there
+    _engaged: Engaged | None = None  # what else it counts for
     _pool: str = ""  # the pool that it waits for
     ticket: int = 0  # its place among those that wait, once it did
     queued: bool = False  # it stands in a queue
@@ -114,9 +114,8 @@ class Turn(Struct, eq=False):
         self._deadline, self._touched = command.deadline, plane.now
         self._in_flight_at = name = endpoint.name
         plane.ledger.take(name)
-        if command.burden is not None:
-            self._burden = command.burden
-            plane.ledger.tokens.add(name, command.burden.prompt + command.burden.output)
+        if command.burden is not None or command.helpers:
+            self._engaged = engage(command, plane.ledger, plane.prefixes)
         plane.prefixes.record(command.rungs, name)
         no_body = self._head.method == b"HEAD"
         self._sending = plane.upstreams.send(
@@ -177,8 +176,8 @@ class Turn(Struct, eq=False):
             self._let_go()
             self.do(command)
             return
-        if self._burden is not None and answer.streamed:  # its first token is here
-            self._unburden(prompt_alone=True)
+        if self._engaged is not None and answer.streamed:
+            self._engaged.answered()
         self._edit = command.edit
         self._length = command.length
         self._tail = Tail() if answer.streamed else None
@@ -316,20 +315,11 @@ class Turn(Struct, eq=False):
         if self._in_flight_at:
             plane = self._plane
             plane.ledger.give(self._in_flight_at)
-            if self._burden is not None:
-                self._unburden()
+            if self._engaged is not None:
+                self._engaged.over()
             self._in_flight_at = ""
             if plane.waiting.crowded:
                 plane.waiting.freed(self._exchange.record.pool)
-
-    def _unburden(self, *, prompt_alone: bool = False) -> None:
-        """The tokens of the prompt are done with, or all of them."""
-        burden, self._burden = self._burden, None
-        assert burden is not None
-        if prompt_alone and burden.output:
-            self._burden = Burden(0, burden.output)
-        done = burden.prompt if prompt_alone else burden.prompt + burden.output
-        self._plane.ledger.tokens.remove(self._in_flight_at, done)
 
     def _let_go(self) -> None:
         """Of what runs at a server; it must notice, so that it can free what it holds."""

@@ -11,6 +11,7 @@ from headgate.api.meta import Meta
 from headgate.api.picker import PickerConfig, Picking, Plugin
 from headgate.api.tree import Tree
 from headgate.api.written.plugins import KNOWN, HeaderProfile, Role
+from headgate.api.written.stages import Disaggregation, staged
 
 Weight = Annotated[float, msgspec.Meta(ge=0.0)]
 
@@ -85,6 +86,7 @@ def picking(written: WrittenPickerConfig) -> Picking:
         producers=tuple([one for one in _beside(written, "producer") if one.parameters]),
         admitters=_beside(written, "admitter"),
         handler=None if handler is None else _plugin(handler),
+        deciders=() if handler is None else _beside(written, "decider"),
         others=tuple(profiles.values()),
     )
 
@@ -98,7 +100,9 @@ def handler_of(written: WrittenPickerConfig) -> WrittenPlugin | None:
 def main_profile(handler: WrittenPlugin) -> str:
     """The name of the profile that counts where the handler does not choose another one."""
     shape = msgspec.convert(handler.parameters or {}, KNOWN[handler.type].shape)
-    return shape.default_profile if isinstance(shape, HeaderProfile) else ""
+    if isinstance(shape, HeaderProfile):
+        return shape.default_profile
+    return staged(shape).profiles.decode if isinstance(shape, Disaggregation) else ""
 
 
 def _profile(profile: WrittenProfile, plugins: Mapping[str, WrittenPlugin]) -> Picking:

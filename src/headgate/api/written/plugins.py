@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from headgate.api.formats import Duration, HeaderName, LabelKey
+from headgate.api.written.stages import Disaggregation, PrefillDecode, PrefixDecider
 
-Role = Literal["filter", "scorer", "picker", "handler", "detector", "producer", "admitter", "beside"]
+Role = Literal["filter", "scorer", "picker", "handler", "detector", "producer", "admitter", "decider", "beside"]
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(ge=0.0)]  # or 0
@@ -120,6 +121,24 @@ class HeaderProfile(Struct, frozen=True, rename="camel", omit_defaults=True):
     default_profile: str = "decode"
 
 
+class Topology(Struct, frozen=True, omit_defaults=True):
+    """Labels of endpoints that say where they are, the nearest first."""
+
+    hostname: LabelKey = "kubernetes.io/hostname"
+    rack: LabelKey = "topology.kubernetes.io/rack"
+    zone: LabelKey = "topology.kubernetes.io/zone"
+    region: LabelKey = "topology.kubernetes.io/region"
+
+
+class Near(Struct, frozen=True, rename="camel", omit_defaults=True):
+    min_affinity: Literal["host", "rack", "zone", "region"] = "host"
+    topology_producer_name: str = ""
+
+
+class NearScorer(Struct, frozen=True, rename="camel", omit_defaults=True):
+    topology_producer_name: str = ""
+
+
 class InFlight(Struct, frozen=True, rename="camel", omit_defaults=True):
     """How many tokens of its answer a request counts for, beside those of its prompt."""
 
@@ -201,6 +220,7 @@ KNOWN: Mapping[str, Known] = {
     "token-load-scorer": Known(("scorer",), TokenLoad),
     "no-hit-lru-scorer": Known(("scorer",), NoHitLru),
     "session-affinity-scorer": Known(("scorer",), SessionAffinity),
+    "topology-affinity-scorer": Known(("scorer",), NearScorer),
     "header-label-affinity-scorer": Known(("scorer",), HeaderLabel),
     "context-length-aware": Known(("filter", "scorer"), ContextLength),
     "label-selector-filter": Known(("filter",), Selector),
@@ -211,6 +231,7 @@ KNOWN: Mapping[str, Known] = {
     "encode-filter": Known(("filter",)),
     "prefix-cache-affinity-filter": Known(("filter",), PrefixAffinity),
     "session-affinity-filter": Known(("filter",), SessionAffinity),
+    "topology-affinity-filter": Known(("filter",), Near),
     "header-based-testing-filter": Known(("filter",)),
     "utilization-filter": Known(("filter",), Caps),
     "utilization-detector": Known(("filter", "detector"), Utilization),
@@ -219,6 +240,12 @@ KNOWN: Mapping[str, Known] = {
     "random-picker": Known(("picker",), Picker),
     "weighted-random-picker": Known(("picker",), Picker),
     "single-profile-handler": Known(("handler",)),
+    "disagg-profile-handler": Known(("handler",), Disaggregation),
+    "pd-profile-handler": Known(("handler",), PrefillDecode),
+    "prefix-based-pd-decider": Known(("decider",), PrefixDecider),
+    "always-disagg-pd-decider": Known(("decider",)),
+    "always-disagg-multimodal-decider": Known(("decider",)),
+    "topology-extractor": Known(("producer",), Topology),
     "header-profile-handler": Known(("handler",), HeaderProfile),
     "probabilistic-admitter": Known(("admitter",), Probabilistic),
     "session-id-producer": Known(("producer",), SessionIdProducer),
@@ -234,10 +261,11 @@ KNOWN: Mapping[str, Known] = {
     "core-metrics-extractor": Known(("beside",), Anything),
     "models-data-extractor": Known(("beside",), Anything),
     "approx-prefix-cache-producer": Known(("beside",), Anything),
+    "disagg-headers-handler": Known(("beside",), Anything),
+    "prefill-header-handler": Known(("beside",), Anything),
     "token-producer": Known(("beside",), Anything),
 }
 
-_SPLIT = "prefill and decode are not split here"
 _PREDICTED = "there is no predicted latency here"
 _PRECISE = "KV events are not read here; write prefix-cache-scorer, which works by what was sent where"
 _ONE_CLUSTER = "there is one cluster here"
@@ -245,13 +273,6 @@ _FLOW = "there is no flow control here"
 
 # Published ones that are not had, and why, or what to write instead.
 UNSUPPORTED: Mapping[str, str] = {
-    "disagg-profile-handler": _SPLIT,
-    "pd-profile-handler": _SPLIT,
-    "disagg-headers-handler": _SPLIT,
-    "prefill-header-handler": _SPLIT,
-    "prefix-based-pd-decider": _SPLIT,
-    "always-disagg-pd-decider": _SPLIT,
-    "always-disagg-multimodal-decider": _SPLIT,
     "data-parallel-profile-handler": "write all ports of the ranks in the pool's `targetPorts`; each is an endpoint",
     "precise-prefix-cache-scorer": _PRECISE,
     "precise-prefix-cache-producer": _PRECISE,
@@ -287,9 +308,6 @@ UNSUPPORTED: Mapping[str, str] = {
             "p2p-source-producer",
             "request-attribute-reporter",
             "sglanghttp-parser",
-            "topology-affinity-filter",
-            "topology-affinity-scorer",
-            "topology-extractor",
             "vertexai-parser",
             "vllmgrpc-parser",
         ),
