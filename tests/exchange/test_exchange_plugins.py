@@ -4,6 +4,7 @@ from playbook import JSON, Play, error, header, read, service, serving, to
 
 from headgate.api import Text, load
 from headgate.exchange.events import Forward, Reply
+from headgate.exchange.helped import alone
 from headgate.pick.affinity import token
 from headgate.pick.configure import configure
 
@@ -126,6 +127,7 @@ def test_who_decodes_is_told_who_prefills():
     assert sent.endpoint.name == "ns/p-0"
     assert read(sent).headers["x-prefiller-host-port"] == "10.0.0.3:8000"
     assert [(helper.endpoint, helper.prefills) for helper in sent.helpers] == [("ns/p-2", True)]
+    assert alone(sent.head) == sent.head.replace(b"x-prefiller-host-port: 10.0.0.3:8000\r\n", b"")
     again = one.fails("refused")
     assert again.endpoint.name == "ns/p-1"
     assert read(again).headers["x-prefiller-host-port"] == "10.0.0.3:8000"

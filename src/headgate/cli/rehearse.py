@@ -12,10 +12,9 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 from headgate.api import Text, load
-from headgate.pick.configure import configure
 from headgate.trial import Stuck, run
 from headgate.trial.cards import SERVERS
-from headgate.trial.policies import POLICIES, Make, by_profile
+from headgate.trial.policies import POLICIES, Make, by_picking
 from headgate.trial.report import Report, report
 from headgate.trial.workload import WORKLOADS, Request, Workload
 
@@ -58,7 +57,7 @@ def _policy(name: str) -> Make:
         raise Unusable("\n".join(wrong))
     if not snapshot.picker_configs:
         raise Unusable(f"{name} holds no EndpointPickerConfig")
-    return by_profile(configure(snapshot.picker_configs[0].picking))
+    return by_picking(snapshot.picker_configs[0].picking)
 
 
 def _workload(name: str, arguments: argparse.Namespace) -> Workload:

@@ -7,6 +7,8 @@ from headgate.pick.profile import Profile
 from headgate.pick.stages import Stages
 from headgate.pick.wants import burden
 
+_PREFILLER, _ENCODER = b"x-prefiller-host-port", b"x-encoder-hosts-ports"
+
 NO_HELPERS: tuple[Helper, ...] = ()
 
 
@@ -21,7 +23,7 @@ def helped(
     if not isinstance(stages, Stages):  # the profile is another one since
         return head, ()
     lines, helpers = b"", []
-    for name, header in ((stages.prefill, b"x-prefiller-host-port"), (stages.encode, b"x-encoder-hosts-ports")):
+    for name, header in ((stages.prefill, _PREFILLER), (stages.encode, _ENCODER)):
         stage = decision.of(name)
         if stage is None or stage is decision or stage.endpoint is None or stage.endpoint == decision.endpoint:
             continue
@@ -30,3 +32,8 @@ def helped(
         lines += b"%b: %b\r\n" % (header, stage.endpoint.hostport.encode("latin-1"))
         helpers.append(Helper(stage.endpoint.name, load, prefills))
     return (head[:-2] + lines + b"\r\n" if lines else head), tuple(helpers)
+
+
+def alone(head: bytes) -> bytes:
+    """The head without those: a copy for another pool has nothing to do with who helps here."""
+    return b"\r\n".join([line for line in head.split(b"\r\n") if not line.startswith((_PREFILLER, _ENCODER))])

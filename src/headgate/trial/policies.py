@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Mapping
 
+from headgate.api.picker import Picking
 from headgate.fleet.endpoint import Endpoint
+from headgate.pick.configure import configure
 from headgate.pick.decision import Ask
 from headgate.pick.draws import at_random
 from headgate.pick.handler import decide
 from headgate.pick.profile import Profile
 from headgate.pick.published import PROFILES
 from headgate.pick.standing import Standing
+from headgate.pick.wants import Burden, observe
 
 Dice = Callable[[], float]
-Policy = Callable[[Ask, Standing, Dice], Endpoint | None]  # None where a filter leaves nobody: the request waits
+Sent = tuple[Endpoint, Burden | None]  # where to, and the tokens that it counts for there, where they are counted
+Policy = Callable[[Ask, Standing, Dice], Sent | None]  # None where a filter leaves nobody: the request waits
 Make = Callable[[], Policy]  # anew for each run: some remember what they did last
 
 _RANDOM = Profile("random", (), draw=at_random)
@@ -19,21 +23,33 @@ _LEAST = Profile("least-request", (("active-request-scorer", 1.0),))
 
 
 def by_profile(profile: Profile) -> Make:
-    """The very code that the gateway runs."""
+    """The very code that the gateway runs, for a profile that remembers nothing of its own."""
+    return lambda: _by(profile)
 
-    def policy(ask: Ask, standing: Standing, dice: Dice) -> Endpoint | None:
-        return decide(ask, standing, profile, dice).endpoint
 
-    return lambda: policy
+def by_picking(picking: Picking) -> Make:
+    """The same for one that may: each run begins with a new one."""
+    return lambda: _by(configure(picking))
+
+
+def _by(profile: Profile) -> Policy:
+    def policy(ask: Ask, standing: Standing, dice: Dice) -> Sent | None:
+        decision = decide(ask, standing, profile, dice)
+        if decision.endpoint is None:
+            return None
+        wants = profile.wants
+        return decision.endpoint, None if wants is None else observe(wants, ask, decision, standing.index, ask.at)
+
+    return policy
 
 
 def round_robin() -> Policy:
     place = -1
 
-    def policy(ask: Ask, standing: Standing, dice: Dice) -> Endpoint:
+    def policy(ask: Ask, standing: Standing, dice: Dice) -> Sent:
         nonlocal place
         place = (place + 1) % len(standing.endpoints)
-        return standing.endpoints[place]
+        return standing.endpoints[place], None
 
     return policy
 

@@ -11,7 +11,8 @@ from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.decision import Ask
 from headgate.pick.standing import Standing
-from headgate.sim.engine import Config, Engine, Timeline, Work
+from headgate.pick.wants import Burden
+from headgate.sim.engine import Config, Engine, Output, Timeline, Work
 from headgate.trial.policies import Dice, Policy
 from headgate.trial.workload import BYTES_PER_TOKEN, Request
 
@@ -91,6 +92,7 @@ class _Run:
         self._steps: list[tuple[float, int]] = []  # when each server's step ends; what is out of date is passed over
         self._under_way: dict[str, tuple[int, str]] = {}  # request → its place among all, and its endpoint
         self._waiting: list[int] = []
+        self._burdens: dict[str, Burden] = {}  # of requests, where the policy counts tokens
 
     def all(self) -> list[Outcome]:
         requests, steps = self._requests, self._steps
@@ -121,12 +123,15 @@ class _Run:
         """Whether there was somebody to send it to."""
         request, fleet = self._requests[number], self._fleet
         rungs = request.rungs()
-        ask = Ask(request.adapter or "base", rungs, request.prompt * BYTES_PER_TOKEN)
-        endpoint = self._policy(ask, fleet.standing, self._dice)
-        if endpoint is None:
+        ask = Ask(request.adapter or "base", rungs, request.prompt * BYTES_PER_TOKEN, at=now)
+        sent = self._policy(ask, fleet.standing, self._dice)
+        if sent is None:
             return False
-        name = endpoint.name
+        name, burden = sent[0].name, sent[1]
         fleet.ledger.take(name)
+        if burden is not None:
+            fleet.ledger.tokens.add(name, burden.prompt + burden.output)
+            self._burdens[str(number)] = burden
         fleet.index.record(rungs, name)
         place = fleet.places[name]
         engine = fleet.engines[place]
@@ -141,7 +146,10 @@ class _Run:
         engine = self._fleet.engines[place]
         if engine.next_at is None or engine.next_at > now:
             return
-        ended = [(output.id, output.timeline) for output in engine.step(now) if output.timeline is not None]
+        outputs = engine.step(now)
+        if self._burdens:
+            self._unburden(outputs)
+        ended = [(output.id, output.timeline) for output in outputs if output.timeline is not None]
         for identity, timeline in ended:
             number, name = self._under_way.pop(identity)
             self._fleet.ledger.give(name)
@@ -150,6 +158,19 @@ class _Run:
         self._await_step(place)
         if ended:
             self._try_again(now)
+
+    def _unburden(self, outputs: Sequence[Output]) -> None:
+        """Tokens of prompts count until the first one comes out, those of answers until the last has."""
+        tokens = self._fleet.ledger.tokens
+        for output in outputs:
+            burden, name = self._burdens.get(output.id), self._under_way[output.id][1]
+            if burden is None:
+                continue
+            if output.tokens == 1:
+                tokens.remove(name, burden.prompt)
+            if output.timeline is not None:
+                tokens.remove(name, burden.output)
+                del self._burdens[output.id]
 
     def _await_step(self, place: int) -> None:
         ends = self._fleet.engines[place].next_at

@@ -269,6 +269,7 @@ KNOWN: Mapping[str, Known] = {
 _PREDICTED = "there is no predicted latency here"
 _PRECISE = "KV events are not read here; write prefix-cache-scorer, which works by what was sent where"
 _ONE_CLUSTER = "there is one cluster here"
+_CUSTOM = "custom metrics are not read here; write utilization-filter, or the scorer of the metric that you mean"
 _FLOW = "there is no flow control here"
 
 # Published ones that are not had, and why, or what to write instead.
@@ -286,6 +287,8 @@ UNSUPPORTED: Mapping[str, str] = {
     "multicluster-queue-scorer": _ONE_CLUSTER,
     "multicluster-kv-cache-utilization-scorer": _ONE_CLUSTER,
     "multicluster-prefix-cache-scorer": _ONE_CLUSTER,
+    "endpoint-attribute-filter": _CUSTOM,
+    "endpoint-attribute-scorer": _CUSTOM,
     "file-discovery": "write Pods with the annotation headgate.dev/address",
     "fcfs-ordering-policy": _FLOW,
     "edf-ordering-policy": _FLOW,
@@ -301,8 +304,6 @@ UNSUPPORTED: Mapping[str, str] = {
             "dcgm-data-source",
             "dcgm-extractor",
             "disaggregatedset-rollout-screener",
-            "endpoint-attribute-filter",
-            "endpoint-attribute-scorer",
             "endpoint-notification-source",
             "k8s-notification-source",
             "p2p-source-producer",
