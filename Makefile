@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ENGINES_VENV ?= .venv-engines
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check golden test-engines bench bench-scheduling chaos fuzz clean lock
+.PHONY: help up test check golden test-engines bench bench-scheduling bench-sockets chaos fuzz clean lock
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ bench: $(VENV)/.dev  ## CPU per request, with the peers beside it, installed as 
 
 bench-scheduling: $(VENV)/.core  ## what policies do, rehearsed; writes docs/scheduling.md
 	@$(BIN)/python -m bench.scheduling
+
+bench-sockets: $(VENV)/.dev  ## pickers side by side over real sockets, before simulated servers; writes docs/scheduling-sockets.md
+	@$(BIN)/python -m bench.sockets $(BENCH_ARGS)
 
 chaos: $(VENV)/.core  ## everything at once, while all around the gateway breaks: ten minutes (SECONDS=60 for one)
 	@$(BIN)/python -m chaos --seconds $(or $(SECONDS),600) $(CHAOS_ARGS)

@@ -172,6 +172,16 @@ def metric(hostport: str, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name + "{"))
 
 
+def test_a_real_server_gives_the_part_of_its_metrics_that_is_asked_for(gate: Running) -> None:
+    name = "vllm:num_requests_running"
+    for row in gate.get("endpoints"):
+        url = f"http://{row['address']}/metrics/?name%5B%5D={name}&name%5B%5D=nothing"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            lines = answer.read().decode().splitlines()
+        assert [line.split(" ")[:3] for line in lines[:2]] == [["#", "HELP", name], ["#", "TYPE", name]]
+        assert [line.partition("{")[0] for line in lines[2:]] == [name]
+
+
 def test_explain_tells_what_the_choice_was_made_of(gate: Running, client: OpenAI) -> None:
     asked = client.chat.completions.with_raw_response.create(model="reviews", messages=HELLO, max_tokens=4)
     told = json.loads(gate.run("explain", asked.headers["x-request-id"], "-o", "json").stdout)

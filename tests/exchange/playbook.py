@@ -6,6 +6,7 @@ play.answers(200, JSON)        → the next …
 """
 
 import json
+from copy import copy
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from headgate.exchange.events import (
     Command,
     Decoded,
     Ended,
+    Evicted,
     Failed,
     Forward,
     Gone,
@@ -36,6 +38,10 @@ from headgate.exchange.site import Limits, PoolView, Site
 from headgate.fleet.endpoint import Endpoint, Load, Served
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
+from headgate.flow.control import Control
+from headgate.flow.discipline import Discipline
+from headgate.flow.gauge import Gauge
+from headgate.pick.detector import Detector
 from headgate.pick.profile import DEFAULT, SERVICE
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Backend, Listener, Match, Pool, Route, TextMatch
@@ -175,6 +181,20 @@ class Play:
         old = view.standing
         view.standing = Standing(old.pool, old.endpoints, self.loads, self.ledger, self.index)
 
+    def queue(self, name: str, discipline: Discipline | None = None, concurrency: int = 1) -> Control:
+        """From now on requests queue at this pool: so many may be under way at an endpoint, in the mean."""
+        view = self.views[name]
+        gauge = Gauge(Detector(concurrency=concurrency), self.ledger)
+        view.control = Control(discipline or Discipline(), gauge)
+        view.control.watch(view.standing.endpoints, view.standing.loads, self.now)
+        return view.control
+
+    def beside(self) -> "Play":
+        """Another request to the same gateway."""
+        other = copy(self)
+        other.exchange = Exchange(self.site)
+        return other
+
     # Events.
 
     def after(self, seconds: float) -> "Play":
@@ -236,6 +256,9 @@ class Play:
 
     def wakes(self) -> Command:
         return self.exchange.feed(Woken(self.now))
+
+    def is_evicted(self) -> Command:
+        return self.exchange.feed(Evicted(self.now))
 
     def leaves(self) -> Command:
         return self.exchange.feed(Gone(self.now))

@@ -87,7 +87,9 @@ def test_an_admitter_keeps_out_what_may_be_shed_and_nothing_else():
         if status == 200:
             assert isinstance(command, Forward)
             continue
-        assert "keeps out 10% of what may be shed" in error(command, 429)["message"]
+        told = error(command, 429)["message"]
+        assert told.startswith("Not admitted by probabilistic-admitter: 10% of what may be shed is kept out where")
+        assert one.record.decisions[0].emptied == "probabilistic-admitter"
         assert header(command, "x-llm-d-request-dropped-reason") == "rejected-saturated"
         assert header(command, "retry-after") == "1"
 

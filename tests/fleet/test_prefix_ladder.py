@@ -1,6 +1,7 @@
 """The prefix ladder, and the index of who has seen what."""
 
 import random
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -133,3 +134,87 @@ def test_what_the_index_says_is_the_longest_rung_that_was_recorded(records, seed
         for rung in set(rungs) & set(asked):
             expected[endpoint] = max(expected.get(endpoint, 0), rung[0])
     assert index.match(asked) == expected
+
+
+def numbered(number: int, rungs: int = 30) -> tuple[tuple[int, int], ...]:
+    """The rungs of a prompt that is equal to no other."""
+    return tuple((LENGTHS[place], number << 8 | place) for place in range(rungs))
+
+
+def test_an_endpoint_is_known_to_hold_no_more_than_its_cache_does():
+    index = PrefixIndex()
+    first = numbered(0, 9)
+    index.fit("small", 4 * first[-1][0])
+    index.fit("large", 400 * first[-1][0])
+    for number in range(40):
+        for name in ("small", "large"):
+            index.record(numbered(number, 9), name)
+    assert index.match(first) == {"large": first[-1][0]}
+    assert [number for number in range(40) if "small" in index.match(numbered(number, 9))] == [36, 37, 38, 39]
+
+
+def test_what_is_sent_again_and_again_outlives_what_was_sent_once():
+    index, system = PrefixIndex(), numbered(0, 6)
+    index.fit("a", 4 * numbered(1, 9)[-1][0])
+    for number in range(1, 60):
+        index.record(system, "a")
+        index.record(numbered(number, 9), "a")
+        assert index.match(system) == {"a": system[-1][0]}
+
+
+def test_a_cache_that_turns_out_smaller_loses_the_rest_with_the_next_prompt():
+    index = PrefixIndex()
+    for number in range(20):
+        index.record(numbered(number, 9), "a")
+    index.fit("a", 2 * numbered(0, 9)[-1][0])
+    index.record(numbered(20, 9), "a")
+    assert [number for number in range(21) if index.match(numbered(number, 9))] == [19, 20]
+    index.fit("a", None)
+    index.record(numbered(21, 9), "a")
+    assert [number for number in range(22) if index.match(numbered(number, 9))] == [19, 20, 21]
+
+
+SENT = st.lists(st.tuples(st.integers(0, 12), st.integers(1, 12), st.sampled_from("abc")), max_size=120)
+
+
+@given(SENT, st.integers(1, 40_000), st.integers(1, 120), st.integers(0, 119))
+def test_the_index_never_tells_of_more_than_caches_hold_nor_of_what_was_never_sent(sent, capacity, limit, leaves):
+    index = PrefixIndex(limit)
+    for name in "abc":
+        index.fit(name, capacity)
+    known: set[tuple[str, int]] = set()
+    for step, (number, rungs, name) in enumerate(sent):
+        if step == leaves:
+            index.forget("b")
+            index.fit("b", capacity)
+            known = {(other, digest) for other, digest in known if other != "b"}
+        asked = numbered(number, rungs)
+        index.record(asked, name)
+        known |= {(name, digest) for _, digest in asked}
+        assert index.size <= limit
+    every = [numbered(number, 12) for number in range(13)]
+    held: dict[str, int] = {}
+    for prompt in every:
+        below = 0
+        for place, (length, _) in enumerate(prompt):
+            for name, found in index.match(prompt[place : place + 1]).items():
+                assert (name, prompt[place][1]) in known
+                assert found == length
+                held[name] = held.get(name, 0) + length - below
+            below = length
+    assert all(size <= capacity for size in held.values())
+
+
+def test_a_rung_takes_so_little_memory_that_a_million_stay_under_300_mb():
+    index = PrefixIndex(limit=50_000)
+    for name in range(100):
+        index.fit(f"pod-{name}", 1 << 40)
+    tracemalloc.start()
+    try:
+        for number in range(1, 4000):
+            index.record(ladder("m", number.to_bytes(8, "little") * 50_000), f"pod-{number % 100}")
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 49_000 < index.size <= 50_000
+    assert used / 50_000 * 1_000_000 < 300e6

@@ -180,8 +180,11 @@ def escape(text: str) -> str:
 
 
 @st.composite
-def sample_lines(draw, name):
+def sample_lines(draw, name, plain):
     pairs = draw(LABELS).items()
+    if plain:
+        inside = ",".join(f'{key}="{escape(value)}"' for key, value in pairs)
+        return f"{name}{{{inside}}} {draw(NUMBER)}"
     comma = draw(st.sampled_from([",", ", ", " ,"]))
     inside = comma.join(f'{key}{draw(BLANK)}={draw(BLANK)}"{escape(value)}"' for key, value in pairs)
     labels = (
@@ -194,12 +197,13 @@ def sample_lines(draw, name):
 @st.composite
 def pages(draw):
     lines = []
+    plain = draw(st.booleans())  # as client libraries write them
     for name in draw(st.lists(st.sampled_from(NAMES + DECOYS), unique=True)):
-        if draw(st.booleans()):
+        if plain or draw(st.booleans()):
             lines += [f"# HELP {name} about {name} {draw(NUMBER)}", f"# TYPE {name} gauge"]
         for _ in range(draw(st.integers(0, 4))):
-            lines.append(draw(sample_lines(name)))
-            lines += draw(st.sampled_from([[], [], [""], ["# a remark about " + name]]))
+            lines.append(draw(sample_lines(name, plain)))
+            lines += [] if plain else draw(st.sampled_from([[], [], [""], ["# a remark about " + name]]))
     end = draw(st.sampled_from(["\n", "\n", ""]))
     return ("\n".join(lines) + end).encode()
 

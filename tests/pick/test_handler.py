@@ -67,3 +67,24 @@ def test_what_a_filter_of_any_profile_keeps_out_is_known_as_a_sieves():
     chosen = profile(PLUGINS + "{type: header-profile-handler}", PROFILES)
     assert all(chosen.sifts(name) for name in ("decode-filter", "prefill-filter"))
     assert not chosen.sifts("encode-filter")
+
+
+def test_latencies_are_predicted_for_all_profiles_of_a_set_or_for_none():
+    header = "{type: header-profile-handler}"
+    assert profile(PLUGINS + header, PROFILES).foresight is None
+    producer = "{type: predicted-latency-producer, parameters: {sloBufferFactor: 0.5}}\n"
+    one_of_them = PROFILES.replace(
+        "{pluginRef: prefill-filter}", "{pluginRef: prefill-filter}, {pluginRef: latency-scorer}"
+    )
+    for plugins, profiles, buffer in (
+        (producer, PROFILES, 0.5),
+        ("{type: latency-slo-admitter}\n", PROFILES, 1.0),
+        ("{type: latency-scorer}\n", one_of_them, 1.0),
+    ):
+        chosen = profile(PLUGINS + plugins + header, profiles)
+        standing = pool([FRESH] * 3, ROLES)
+        for value in ("prefill", "decode"):
+            decision = decide(asked(value), standing, chosen, lambda: 0.0)
+            assert decision.forecast is not None
+            assert decision.forecast.rule.buffer == buffer
+            assert decision.basis.profile in render(decision)

@@ -2,6 +2,8 @@
 
 from configured import FRESH, left, pool, profile
 
+from headgate.fleet.endpoint import Load
+from headgate.fleet.latency import ENOUGH, Latency
 from headgate.fleet.prefix import PrefixIndex, ladder
 from headgate.pick.choose import choose
 from headgate.pick.decision import Ask
@@ -46,6 +48,41 @@ def test_the_prefix_affinity_filter_keeps_who_has_it_cached_while_that_pays():
 def test_where_nobody_has_it_all_may_serve_it():
     assert left(PLAIN, [FRESH] * 3, ask=ASK, index=PrefixIndex()) == "abc"
     assert left(PLAIN, [FRESH] * 3, ask=Ask("m", prompt_bytes=40), index=seen(a=len(RUNGS))) == "abc"
+
+
+PREDICTED = "ttftSource: latencyPredictor, affinityThreshold: 0.75, peakPrefillThroughput: 0"
+
+
+def predicted(waiting, given="", *, known=True, dice=lambda: 0.5):
+    """The decision where each request that waits takes 0.1 s, and each token of a prompt 1 ms."""
+    loads = [Load(waiting=count, running=9, kv_usage=0.1, at=0.0) for count in waiting]
+    standing = pool(loads, index=seen(a=len(RUNGS), b=len(RUNGS) - 1), sent=[9 + count for count in waiting])
+    standing.latency = Latency()
+    if known:
+        model = standing.latency.ttft
+        model.weights, model.observations, model.error = (0.0, 0.001, 0.0, 0.0, 0.1, 0.0, 0.0), ENOUGH, 0.1
+    chosen = profile(GIVEN.format(PREDICTED + given) + "\n{type: queue-scorer}")
+    return choose(ASK, standing, chosen, dice)
+
+
+def test_what_it_costs_may_be_predicted():
+    def kept(*waiting, given="", **more):
+        return "".join(one.name for one in predicted(waiting, given, **more).candidates)
+
+    # Of the 1,024 tokens of the prompt a has next to nothing left to do, b some 200; c and d all of it.
+    assert kept(0, 0, 0, 0) == "ab"
+    assert kept(9, 9, 0, 0, given=", maxTTFTPenaltyMs: 100") == "ab"  # some 0.9 s against 1.02
+    assert kept(12, 12, 0, 0, given=", maxTTFTPenaltyMs: 100") == "abcd"  # more than 1.2
+    assert kept(12, 0, 0, 0, given=", maxTTFTPenaltyMs: 100") == "ab"  # the best of them counts
+    assert kept(12, 12, 0, 0, given=", maxTTFTPenaltyMs: 300") == "ab"
+    assert kept(99, 99, 0, 0, given=", maxTTFTPenaltyMs: 0") == "ab"
+    assert kept(99, 99, 0, 0, given=", maxTTFTPenaltyMs: 100", known=False) == "ab"
+    assert kept(0, 0, 0, 0, given=", explorationProbability: 0.6") == "abcd"
+    decision = predicted((0, 1, 0, 0))
+    assert decision.removed == {"prefix-cache-affinity-filter": ("c", "d")}
+    assert decision.endpoint.name == "a"
+    assert decision.forecast is not None
+    assert profile(GIVEN.format(PREDICTED)).wants is None  # tokens need not be counted
 
 
 def test_tokens_are_counted_where_they_may_matter():

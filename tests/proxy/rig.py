@@ -27,6 +27,10 @@ from headgate.exchange.site import Limits, PoolView, Site
 from headgate.fleet.endpoint import Endpoint, Load, Served
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
+from headgate.flow.control import Control
+from headgate.flow.discipline import Discipline
+from headgate.flow.gauge import Gauge
+from headgate.pick.detector import Detector
 from headgate.pick.profile import DEFAULT, SERVICE, Profile
 from headgate.pick.room import Room
 from headgate.pick.standing import Standing
@@ -87,7 +91,15 @@ class Rig:
         self.records: list[Record] = []
         self.ledger, self.prefixes = Ledger(), PrefixIndex()
         self.waited_for: list[str] = []  # pools that a request waits for
-        self.plane = Plane(self.ledger, self.prefixes, self.records.append, bounds or Bounds(), self.waited_for.append)
+        self.controls: dict[str, Control] = {}
+        self.plane = Plane(
+            self.ledger,
+            self.prefixes,
+            self.records.append,
+            bounds or Bounds(),
+            self.waited_for.append,
+            controls=self.controls,
+        )
         self.kind, self.models, self.route = kind, models, route
         self.pool = Pool("p", "ns", {"app": "p"}, (8000,), kind=kind, **route.pop("pool", {}))  # type: ignore[arg-type]
         self.views: dict[str, PoolView] = {}
@@ -96,6 +108,7 @@ class Rig:
         self.wait_s = route.pop("wait_s", 30.0)
         self.room: Room | None = route.pop("room", None)
         self.profile: Profile | None = route.pop("profile", None)
+        self.queueing: Discipline | None = route.pop("queueing", None)  # one request at a time for each backend
         self.only: dict[str, tuple[str, ...]] = {}  # the models of backends that don't serve all
 
     async def start(self) -> None:
@@ -132,7 +145,15 @@ class Rig:
             profile=self.profile or (DEFAULT if self.kind == "inference" else SERVICE),
             served=served if self.kind == "inference" and ready else {},
             listed=self.kind == "inference" and ready,
+            control=self._control(),
         )
+        if self.queueing is not None:
+            self.controls["p"].watch(endpoints, self.views["p"].standing.loads, monotonic())
+
+    def _control(self) -> Control | None:
+        if self.queueing is not None and "p" not in self.controls:
+            self.controls["p"] = Control(self.queueing, Gauge(Detector(concurrency=1), self.ledger))
+        return self.controls.get("p")
 
     async def backend(self, answer: "Answer") -> "Server":
         backend = Server(f"ns/b{len(self.backends)}", answer)
@@ -178,6 +199,7 @@ class Rig:
     async def nothing_is_left(self) -> None:
         plane = self.plane
         await eventually(lambda: not plane.connections, f"client connections: {plane.connections}")
+        assert not any(control.queued or control.under_way for control in self.controls.values()), "queued"
         assert self.ledger.total() == 0, f"in flight: {dict(self.ledger.counts)}"
         assert self.ledger.tokens.total() == 0, f"tokens in flight: {dict(self.ledger.tokens.counts)}"
         assert not any(plane.parked.values()), f"parked: {plane.parked}"

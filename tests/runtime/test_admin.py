@@ -8,6 +8,7 @@ from headgate.exchange.record import Record
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
+from headgate.flow.ticket import DISPATCHED, EVICTED, EXPIRED, SATURATED, Stay
 from headgate.pick.choose import choose
 from headgate.pick.decision import Ask, Decision
 from headgate.pick.profile import DEFAULT
@@ -16,7 +17,7 @@ from headgate.runtime.admin import Admin
 from headgate.runtime.front import Front
 from headgate.runtime.gateway import Gateway, Options
 from headgate.runtime.recall import told
-from headgate.runtime.rows import ROWS, Seen
+from headgate.runtime.rows import QUEUES, ROWS, Seen
 from headgate.runtime.server import Answer, Request
 
 _A, _B = Endpoint("default/a-rank-0", "10.0.0.1", 8000), Endpoint("default/b-rank-0", "10.0.0.2", 8000)
@@ -83,6 +84,16 @@ def test_a_request_that_waited_and_one_that_did_so_in_vain() -> None:
     assert "waited    30.00 s for an endpoint or an adapter, in vain\n" in vain
 
 
+def test_a_request_that_came_to_the_queues_of_its_pool() -> None:
+    assert "queue     went at once in band 0 as flow f\n" in told(_record(stay=Stay("f", DISPATCHED)))
+    text = told(_record(stay=Stay("f", DISPATCHED, 1.5, 3), priority=-1))
+    assert "queue     queued for 1.50 s in band -1 as flow f, 3 of its priority or a higher one before it\n" in text
+    assert "queue     rejected-saturated at once in band 0 as flow f\n" in told(_record(stay=Stay("f", SATURATED)))
+    assert "before it, then rejected-ttl-expired\n" in told(_record(stay=Stay("f", EXPIRED, 60.0, 3)))
+    assert "queue     went at once in band 0 as flow f, then evicted\n" in told(_record(stay=Stay("f", EVICTED)))
+    assert "queue" not in told(_record())
+
+
 def test_a_request_that_was_sent_again() -> None:
     decisions = (_decision(_A, _B), _decision(_A, _B, exclude=frozenset({"default/a-rank-0"})))
     text = told(_record(tries=2, decisions=decisions))
@@ -111,7 +122,7 @@ def test_what_is_not_known_is_said() -> None:
         {"error": "no request 'two' among the last 1; its id is in the answer's x-request-id header"},
     )
     status, found = _get("/get/nodes")
-    assert (status, found) == (404, {"error": f"there is no 'nodes' to get, but {', '.join(ROWS)}"})
+    assert (status, found) == (404, {"error": f"there is no 'nodes' to get, but {', '.join((*ROWS, QUEUES))}"})
     assert _get("/elsewhere")[0] == 404
 
 
@@ -128,7 +139,7 @@ def test_the_latest_requests_come_first() -> None:
 
 
 def test_every_kind_is_a_list_of_rows_and_the_metrics_are_there_too() -> None:
-    for kind in ROWS:
+    for kind in (*ROWS, QUEUES):
         assert _get(f"/get/{kind}") == (200, [])
     assert "headgate_build_info" in str(_get("/metrics")[1])
     assert _get("/healthz") == (200, "ok\n")
@@ -138,5 +149,5 @@ def test_every_kind_is_a_list_of_rows_and_the_metrics_are_there_too() -> None:
 def test_the_documented_kinds_are_those_that_there_are() -> None:
     from headgate.cli.verbs import KINDS
 
-    assert tuple(ROWS) == KINDS
+    assert (*ROWS, QUEUES) == KINDS
     assert "4,096" in (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()

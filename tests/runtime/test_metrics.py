@@ -1,5 +1,6 @@
 """The metrics page: valid to the letter, bounded, and true."""
 
+import asyncio
 import math
 import re
 import timeit
@@ -12,14 +13,26 @@ from hypothesis import strategies as st
 from headgate.exchange.record import Record
 from headgate.exchange.site import PoolView
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.held_blocks import HeldBlocks
+from headgate.fleet.latency import Foresight, Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
+from headgate.flow.control import Control
+from headgate.flow.discipline import Discipline
+from headgate.flow.gauge import Gauge
+from headgate.pick.detector import Detector
+from headgate.pick.expectation import Expectation
 from headgate.pick.profile import DEFAULT
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Pool
 from headgate.proxy.plane import Plane
+from headgate.runtime.client import Client
+from headgate.runtime.exposition import Page
 from headgate.runtime.front import describe_load
+from headgate.runtime.kv_events import Follower
+from headgate.runtime.learner import Learner
 from headgate.runtime.metrics import Metrics
+from headgate.runtime.queueing import Queueing
 from headgate.runtime.watchdog import Watchdog
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -98,7 +111,9 @@ class _World:
         view = PoolView(Pool("default/pool", "default", {}, (8000,)), standing, DEFAULT)
         self.parked = {"default/pool": [1, 2, 3]}
         self.plane = Plane(self.ledger, PrefixIndex(), lambda record: None)
-        also = (partial(describe_load, self.plane), Watchdog(None).describe)
+        control = Control(Discipline(max_requests=9, max_bytes=9), Gauge(Detector(), self.ledger))
+        self.queueing = Queueing({"default/pool": control})
+        also = (partial(describe_load, self.plane), Watchdog(None).describe, self.queueing.describe)
         self.metrics = Metrics(self.ledger, lambda: [view], lambda: 5, self.parked, lambda: 7, lambda: 9, also=also)
 
     def read(self) -> dict[Sample, float]:
@@ -299,10 +314,68 @@ def test_what_is_held_and_turned_away_is_told() -> None:
     assert world.of("headgate_turned_away_connections_total") == 3
 
 
+def _expected(latency: Latency, **fields: float) -> Expectation:
+    given = {
+        "ttft": 0.2,
+        "tpot": 0.01,
+        "ttft_slo": 0.0,
+        "tpot_slo": 0.0,
+        "seen_ttft": 0.3,
+        "seen_tpot": 0.02,
+        "sure": True,
+    }
+    return Expectation(latency=latency, rule=Foresight(), endpoint="a", columns=(0.0,) * 7, **(given | fields))  # type: ignore[arg-type]
+
+
+def test_what_was_predicted_stands_beside_what_came() -> None:
+    world, latency = _World(), Latency()
+    for _ in range(3):
+        latency.ttft.learn((1.0,) * 7, 0.5)
+    latency.ttft.error = 0.25
+    at = {"asked_at": 10.0, "sent_at": 10.1}
+    world.metrics.count(_record(**at, expected=_expected(latency, ttft_slo=0.35, tpot_slo=0.02)))
+    world.metrics.count(_record(**at, expected=_expected(latency, ttft_slo=0.5, sure=False)))
+    world.metrics.count(_record(**at, expected=_expected(latency, ttft_slo=0.5, seen_ttft=0.0, seen_tpot=0.0)))
+    world.metrics.count(_record())
+    label = {"pool": "default/pool", "target_model": "t"}
+    assert world.of("headgate_observed_ttft_seconds_count", **label) == 2
+    assert world.of("headgate_observed_ttft_seconds_sum", **label) == 0.6
+    assert world.of("headgate_predicted_ttft_seconds_count", **label) == 1
+    assert world.of("headgate_predicted_ttft_seconds_sum", **label) == 0.2
+    assert world.of("headgate_observed_tpot_seconds_count", **label) == 2
+    assert world.of("headgate_predicted_tpot_seconds_sum", **label) == 0.01
+    # The client waited 0.1 s longer than the server took.
+    assert world.of("headgate_slo_requests_total", kind="ttft", **label) == 2
+    assert world.of("headgate_slo_violations_total", kind="ttft", **label) == 1
+    assert world.of("headgate_slo_requests_total", kind="tpot", **label) == 1
+    assert world.of("headgate_slo_violations_total", kind="tpot", **label) == 0
+    assert world.of("headgate_prediction_error", pool="default/pool", kind="ttft") == 0.25
+    assert world.of("headgate_prediction_observations_total", pool="default/pool", kind="ttft") == 3
+
+
+def test_predictions_of_models_that_clients_invent_are_bounded() -> None:
+    world, latency = _World(), Latency()
+    for number in range(1100):
+        world.metrics.count(_record(target=f"t{number}", expected=_expected(latency)))
+    families = [name for name, _ in world.read() if name == "headgate_observed_ttft_seconds_count"]
+    assert len(families) == 1001
+    assert world.of("headgate_observed_ttft_seconds_count", target_model="other") == 100
+
+
+async def _of_kv_events() -> list[str]:
+    """The families that are there where a pool goes by KV events."""
+    page, held = Page(), HeldBlocks()
+    follower = Follower(held, lambda endpoint: None)
+    follower.describe(page)
+    Learner(Client(), held, lambda endpoint: None).describe(page)
+    follower.close()
+    return [family.name for family in page.families]
+
+
 def test_every_family_is_documented() -> None:
     world = _World()
     world.metrics.count(_record())
-    families = re.findall(r"# TYPE (\S+)", world.metrics.page().text())
+    families = re.findall(r"# TYPE (\S+)", world.metrics.page().text()) + asyncio.run(_of_kv_events())
     text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
     assert [name for name in families if f"`{name}`" not in text] == []
     documented = set(re.findall(r"`((?:headgate|process)_\w+)`", text))

@@ -132,6 +132,7 @@ def test_pools_endpoints_models_and_adapters_are_shown() -> None:
         "running": 2,
         "kv_usage": 0.5,
         "adapters": ["food"],
+        "prefix": "what was sent",
         "note": "",
     }
     assert (second["state"], second["note"]) == ("not ready", "was not asked for its models yet")

@@ -185,6 +185,23 @@ def test_refresh_asks_for_models_at_once_but_not_faster_than_ten_times_a_second(
     run(scenario)
 
 
+def test_who_waits_for_room_has_loads_asked_for_at_once_but_not_faster_than_fifty_times_a_second():
+    async def scenario():
+        async with serving(Page()) as server, scraping(interval=1.0) as (scraper, told):
+            scraper.watch([endpoint(server)])
+            await until(lambda: told.latest)
+            began, asked = monotonic(), server.asked.count("/metrics")
+
+            def asked_ten_times_more():
+                scraper.refresh(["a"], loads=True)
+                return server.asked.count("/metrics") - asked >= 10
+
+            await until(asked_ten_times_more, 5.0)
+            assert 0.18 <= monotonic() - began < 2.0  # at its own pace it would be ten seconds
+
+    run(scenario)
+
+
 def test_idle_endpoints_are_asked_rarely_and_traffic_wakes_the_scraper():
     async def scenario():
         busy = []

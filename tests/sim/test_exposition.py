@@ -2,7 +2,7 @@
 
 import pytest
 
-from headgate.sim.exposition import Histogram, label_text, number
+from headgate.sim.exposition import Histogram, label_text, number, only
 from headgate.sim.families import Family, decades
 
 
@@ -46,3 +46,32 @@ def test_a_histogram_counts_each_value_in_all_buckets_from_its_own_up() -> None:
 def test_buckets_for_tokens_follow_from_the_context() -> None:
     assert decades(1024) == (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
     assert decades(20) == (1, 2, 5, 10, 20)
+
+
+def test_a_part_of_a_page_is_what_is_named_with_what_is_said_of_it() -> None:
+    page = """# HELP a the first
+# TYPE a gauge
+a{x="1 2"} 1.0
+a{x="3"} 2.0
+# HELP ab another
+# TYPE ab counter
+ab 5.0
+# HELP c_total counted
+# TYPE c_total counter
+c_total 7.0
+# HELP c_created counted
+# TYPE c_created gauge
+c_created 1.0
+"""
+    assert (
+        only(page, ["a", "c_total", "nothing"])
+        == """# HELP a the first
+# TYPE a gauge
+a{x="1 2"} 1.0
+a{x="3"} 2.0
+# HELP c_total counted
+# TYPE c_total counter
+c_total 7.0
+"""
+    )
+    assert only(page, ["nothing"]) == ""

@@ -44,8 +44,8 @@ def test_a_picker_config_counts_as_soon_as_it_is_saved_and_a_broken_one_not_at_a
         before = decision(gate)
         assert before["profile"] == "first"
         assert str(before["why"]).startswith("drawn by weight")
-        config.write_text(CONFIG.format(name="broken", scorer="latency-scorer", weight=2))
-        gate.until(lambda: gate.said("latency-scorer is not supported"))
+        config.write_text(CONFIG.format(name="broken", scorer="multicluster-queue-scorer", weight=2))
+        gate.until(lambda: gate.said("multicluster-queue-scorer is not supported"))
         assert gate.said(f"{config}:4: plugins[0].type")
         assert decision(gate)["profile"] == "first"
         config.write_text(CONFIG.format(name="second", scorer="queue-scorer", weight=1))

@@ -127,7 +127,7 @@ SecretText = Annotated[str, msgspec.Meta(extra={"secret": True})]
 
 _HOST = re.compile(_DOMAIN, re.IGNORECASE)
 _DURATION_PART = re.compile(r"([0-9]{1,5})(h|ms|m|s)")
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}  # of durations, in seconds
 _QUANTITY = re.compile(r"([+-]?[0-9.]+)([a-zA-Z]*)([+-]?[0-9]*)")
 _SCALES = {
     **{
@@ -140,7 +140,7 @@ _SCALES = {
 
 def seconds(duration: str) -> float:
     """A GEP-2257 duration in seconds: `1m30s` → 90.0. "" and what is no duration give 0.0."""
-    return sum(int(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(duration))
+    return sum(int(number) * UNITS[unit] for number, unit in _DURATION_PART.findall(duration))
 
 
 def amount(quantity: str) -> Fraction | None:

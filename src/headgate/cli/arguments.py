@@ -206,6 +206,12 @@ def _serving(parser: argparse.ArgumentParser) -> None:
         help="an EndpointPickerConfig for all pools that have none of their own (docs/picking.md); it is followed",
     )
     group.add_argument("--config-text", default="", metavar="YAML", help="the same as a text")
+    group.add_argument(
+        "--flow-control",
+        action="store_true",
+        help="requests beyond what a pool can take queue by priority and by flow, at pools that have no "
+        "EndpointPickerConfig; those that have one say so themselves (docs/flow-control.md)",
+    )
     group.add_argument("--debug-headers", action="store_true", help="answers say which endpoint served them")
     group.add_argument(
         "--access-log",

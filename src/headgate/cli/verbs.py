@@ -8,7 +8,7 @@ import sys
 from math import inf
 from typing import Any
 
-KINDS = ("gateways", "routes", "pools", "endpoints", "models", "adapters", "pods")
+KINDS = ("gateways", "routes", "pools", "endpoints", "models", "adapters", "pods", "queues")
 
 
 def _paths(arguments: argparse.Namespace) -> tuple[str, ...]:
@@ -88,6 +88,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
                     eject_after=arguments.eject_after,
                     slow_start_s=arguments.slow_start,
                     profile=arguments.profile,
+                    flow_control=arguments.flow_control,
                     room=Room(arguments.endpoint_limit, arguments.pool_limit),
                 ),
                 pods=pods.Options(state_dir=str(directory), launch=launch, **of_pods),

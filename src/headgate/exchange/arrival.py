@@ -1,6 +1,7 @@
 """What is asked for, and how is it put to a server?  `receive`: Asked → Job, or a Respond that ends it here."""
 
 from collections.abc import Callable
+from typing import cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,7 +22,9 @@ from headgate.exchange.request import RequestHead, wire
 from headgate.exchange.resolve import resolve, settled
 from headgate.exchange.router import Asking, Routes, find_route, find_shared, hostname
 from headgate.exchange.site import Site, Way, reachable
+from headgate.exchange.slo import with_slos
 from headgate.exchange.stream_options import takes_options, with_usage
+from headgate.exchange.wishes import Wishes
 from headgate.fleet.prefix import ladder
 from headgate.pick.decision import Ask
 from headgate.plan.plan import Backend, Redirect, Route
@@ -45,6 +48,7 @@ class Job(Struct, frozen=True, gc=False):
     ends: float | None
     hides: bool = False
     caller: Caller = ANYONE
+    wishes: Wishes | None = None
 
     def over(self, asked_at: float, now: float) -> str:
         """Which limit is over, in words."""
@@ -244,16 +248,21 @@ def _for_pool(
     whole = route.timeout_s if route.timeout_s is not None else pool.timeout_s
     if whole is None:
         whole = site.limits.request_s
-    ask = Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority)
-    if view.profile.wants is not None:
-        ask = informed(ask, view.profile.wants, head, body, event.now)
+    ask: Ask | Respond = Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority)
+    profile = view.profile
+    if profile.foresight is not None and isinstance(ask := with_slos(cast(Ask, ask), head), Respond):
+        return _shared(ask, way, head)
+    if profile.wants is not None:
+        ask = informed(cast(Ask, ask), profile.wants, head, body, event.now)
     job = Job(
         way,
         start,
-        ask,
+        cast(Ask, ask),
         repeatable,
         event.now + whole if whole else None,
         asking is not None,
+        ANYONE,
+        head.wishes,
     )
     if way.dressed:
         job = replace(job, caller=recognise(event, site, view, way))

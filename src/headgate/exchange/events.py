@@ -8,6 +8,7 @@
     Answered → Relay | Forward | Wait          or its status and headers are, and then:
     Ended ───→ Send                            the answer's body is whole
     Failed ──→ Forward | Wait | Respond | Cut  the server can't be reached, reset, or took too long
+    Evicted ─→ Respond                         another request needs its place at the server
     Gone ────→ Abort                           the client went away
 
 Headers are (name, value) pairs of bytes, names in lower case. Times are seconds of one monotonic clock.
@@ -24,6 +25,7 @@ from headgate.pick.wants import Burden
 if TYPE_CHECKING:
     from headgate.exchange.answer import AnswerHead
     from headgate.exchange.request import RequestHead
+    from headgate.flow.ticket import Ticket
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -82,11 +84,17 @@ class Failed(Struct, frozen=True, gc=False):
     unfinished: bytes = b""
 
 
+class Evicted(Struct, frozen=True, gc=False):
+    """Its ticket says so; nothing of an answer has gone to the client, and nothing runs at a server any more."""
+
+    now: float = 0.0
+
+
 class Gone(Struct, frozen=True, gc=False):
     now: float = 0.0
 
 
-Event = Asked | Decoded | Woken | Whole | Answered | Ended | Failed | Gone
+Event = Asked | Decoded | Woken | Whole | Answered | Ended | Failed | Evicted | Gone
 
 
 class Decode(Struct, frozen=True, gc=False):
@@ -129,12 +137,14 @@ class Wait(Struct, frozen=True, gc=False):
     """Nobody can serve this now: wake it when the pool changes, and at `until` at the latest.
 
     Without a pool it is the time alone that it waits for. With `room` those who could serve it have as many requests as
-    they may: it is woken when one of them ends, in its turn.
+    they may: it is woken when one of them ends, in its turn. With a `ticket` it stands in the pool's queues: it is
+    woken when that is decided on, and at `until`.
     """
 
     pool: str
     until: float
     room: bool = False
+    ticket: "Ticket | None" = None
 
 
 class Respond(Struct, frozen=True, gc=False):

@@ -3,7 +3,9 @@
 from msgspec import Struct
 
 from headgate.exchange.usage import Usage
+from headgate.flow.ticket import Stay
 from headgate.pick.decision import Decision
+from headgate.pick.expectation import Expectation
 
 _DECISIONS = 16  # kept: the last ones
 
@@ -47,6 +49,8 @@ class Record(Struct):
     answered_at: float = 0.0
     ended_at: float = 0.0
     decisions: tuple[Decision, ...] = ()
+    expected: Expectation | None = None  # of the last try, where the pool predicts
+    stay: Stay | None = None  # in the pool's queues, where it has flow control
 
     def account(self, usage: Usage) -> None:
         self.prompt_tokens, self.cached_tokens, self.completion_tokens = usage.prompt, usage.cached, usage.completion

@@ -10,6 +10,8 @@ from msgspec import Struct
 from headgate.exchange.events import Headers, Respond
 from headgate.exchange.refuse import refuse
 from headgate.exchange.target import Target, read_target
+from headgate.exchange.wishes import NAMES as WISHES
+from headgate.exchange.wishes import Wishes, read_wishes
 
 HOP_BY_HOP = frozenset(
     {
@@ -46,17 +48,7 @@ OURS = frozenset(
 )
 
 # Meant for the gateway, of no use to a server.
-_READ_HERE = frozenset(
-    {
-        b"x-llm-d-inference-fairness-id",
-        b"x-gateway-inference-fairness-id",
-        b"x-llm-d-slo-ttft-ms",
-        b"x-slo-ttft-ms",
-        b"x-llm-d-slo-tpot-ms",
-        b"x-slo-tpot-ms",
-        b"x-llm-d-inference-ttl",
-    }
-)
+_READ_HERE = frozenset({b"x-llm-d-slo-tpot-ms", b"x-slo-tpot-ms"})
 
 _SET_ANEW = frozenset({b"content-length", b"expect", b"x-forwarded-host", b"x-forwarded-proto"})
 
@@ -78,6 +70,7 @@ _USES: dict[bytes, int] = {
     b"x-forwarded-for": _READ,
     b"x-llm-d-inference-objective": _READ,
     b"x-gateway-inference-objective": _READ,
+    **dict.fromkeys(WISHES, _READ),
 }
 
 SPECIAL = frozenset(_USES)  # names that mean something here
@@ -113,6 +106,7 @@ class RequestHead(Struct, frozen=True, eq=False, gc=False):
     objective: str
     refusal: Respond | None = None
     switches: bool = False  # it asks to go on as a WebSocket, RFC 6455
+    wishes: Wishes | None = None  # where it says anything about queueing
 
     def told(self, name: bytes) -> bytes:
         """A header that few requests are asked for, b"" where it did not come; one that came twice is one list."""
@@ -160,6 +154,7 @@ def read_request(
         objective.decode("latin-1"),
         _refusal(method, target, host, http10=http10),
         switches,
+        read_wishes(told),
     )
 
 

@@ -16,8 +16,9 @@ from headgate.exchange.keys import Gate
 from headgate.exchange.resolve import Resolution
 from headgate.exchange.router import Asking, CompiledRoute, Router, Routes, find_route
 from headgate.fleet.endpoint import Served
+from headgate.flow.control import Control
 from headgate.pick.profile import Profile
-from headgate.pick.saturation import denied, saturation
+from headgate.pick.saturation import saturation
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Backend, Cors, Mirror, Pool, Route
 
@@ -31,6 +32,7 @@ class PoolView(Struct):
     `served` unites the model lists of the endpoints that are ready; `listed` says that at least one such list is known:
     only then is a model that is not in `served` known to be missing. `declared` are the models that are expected here
     although no endpoint may serve them at the moment: those of InferenceModels and rules, and those served lately.
+    `control` has the queues, where requests queue.
     """
 
     pool: Pool
@@ -41,6 +43,7 @@ class PoolView(Struct):
     declared: frozenset[str] = frozenset()
     ray: bool = False
     budget: Budget = msgspec.field(default_factory=Budget)
+    control: Control | None = None
 
     def spend(self, now: float) -> bool:
         """Whether one more request may be sent again; if so, that is counted."""
@@ -50,12 +53,6 @@ class PoolView(Struct):
     def saturated(self, now: float) -> bool:
         """Whether what may be shed is shed now."""
         return bool(self.standing.endpoints) and saturation(self.standing, now, self.profile.detector) >= 1.0
-
-    def denied(self, now: float, dice: Callable[[], float]) -> str:
-        """Why what may be shed is not let in, though the pool is not saturated; "" where it is."""
-        if not self.profile.admissions or not self.standing.endpoints:
-            return ""
-        return denied(self.standing, now, self.profile.admissions, dice)
 
     def lacks(self, model: str) -> bool:
         """Whether no endpoint serves `model` now, as far as is known."""

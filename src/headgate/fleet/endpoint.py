@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+BYTES_PER_TOKEN = 4  # as the field's pickers reckon where nobody counts tokens
+
 
 class Endpoint(Struct, frozen=True):
     """`name` is `namespace/pod-rank-N`, N counting the pool's ports (one for each data-parallel rank)."""
@@ -18,6 +20,7 @@ class Endpoint(Struct, frozen=True):
     ray: bool = False  # Ray Serve: wants the model in the header serve_multiplexed_model_id
     mapped: Mapping[int, int] = {}  # the server's
     tls: str = ""  # the name of what it must show by TLS, "" where it speaks plain HTTP
+    kv_events: str | None = None  # "" where its prefixes go by them, why where not; None: nobody reads them
     ejected: bool = False  # it has failed again and again: only where nobody else is left
 
     @property
@@ -51,6 +54,13 @@ class Load(Struct, frozen=True):
     blocks: int | None = None
     models: tuple[Served, ...] | None = None
     at: float | None = None
+
+    @property
+    def capacity(self) -> int | None:
+        """Bytes of prompts that its KV cache holds; None where it does not say how large that is."""
+        if self.blocks is None or self.block_size is None:
+            return None
+        return self.blocks * self.block_size * BYTES_PER_TOKEN
 
 
 class Server(Struct, frozen=True):

@@ -71,3 +71,12 @@ ENGINES = {
     ),
 }
 DEFAULT_ENGINE = "vllm"
+
+
+def named(engine: str) -> tuple[str, ...]:
+    """The names of all metrics that are read of this engine."""
+    one = ENGINES.get(engine, ENGINES[DEFAULT_ENGINE])
+    families = (one.waiting, one.running, *one.kv_usage, one.block_size, one.blocks)
+    names = [family.name for family in families if family is not None]
+    names += [name for name in (one.lora, one.cache_info and one.cache_info[0]) if name]
+    return tuple(dict.fromkeys(name.decode() for name in names))

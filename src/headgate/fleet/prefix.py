@@ -5,15 +5,23 @@ costs thousands of hashes and index entries. Here the prompt is hashed once, and
 a rung is (bytes so far, digest of all of them), so one hit says that everything before it is equal too.
 """
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from xxhash import xxh3_64_intdigest
+
+if TYPE_CHECKING:
+    from headgate.fleet.held_blocks import HeldBlocks
 
 Rungs = tuple[tuple[int, int], ...]  # (bytes, digest), the shortest first
 
 _GROUPS_REMEMBERED = 1024
+_PLACE = 63  # the bits of an entry that say which rung it is
+_UNTOLD = 500_000 * 4  # bytes
+_PASSED_AT_ONCE = 1024  # rungs that were sent again: more of them are forgotten like the others
+_SWEPT_AT_ONCE = 64
 
 
 def _lengths(longest: int) -> tuple[int, ...]:
@@ -32,6 +40,7 @@ def _lengths(longest: int) -> tuple[int, ...]:
 
 
 LENGTHS = _lengths(16 << 20)
+SPANS = tuple([longer - shorter for longer, shorter in zip(LENGTHS, (0, *LENGTHS), strict=False)])
 
 
 def ladder(model: str, prompt: bytes | memoryview) -> Rungs:
@@ -62,42 +71,108 @@ def _seed(model: str) -> int:
     return xxh3_64_intdigest(model.encode("utf-8", "replace"))
 
 
+class _Sent:
+    """What one endpoint was sent: each rung once, in the order in which it would lose them."""
+
+    __slots__ = ("again", "bit", "capacity", "held", "log")
+
+    def __init__(self, bit: int, capacity: int) -> None:
+        self.bit = bit
+        self.capacity = capacity  # bytes
+        self.held = 0  # bytes
+        self.log: deque[int] = deque()  # digests
+        self.again: set[int] = set()  # those of them that were sent once more
+
+
 class PrefixIndex:
     """Which endpoints were sent a prompt that begins like this. Mutable; one for all pools, owned by the edge.
 
-    Bounded: at most `limit` rungs are known, the least recently sent is forgotten first; about 150 bytes each. An
-    entry holds its endpoints as the bits of one integer, so 100 endpoints that share a system prompt cost no more than
-    one. `record` costs 0.15 µs a rung, `match` 0.1 µs a rung and 0.15 µs for each endpoint found.
+    An endpoint's KV cache holds so many tokens; what it was sent before the last so many is gone. So here too: a rung
+    stands for the bytes since the rung below it, and where an endpoint's come to more than its capacity, those that it
+    was sent longest ago are forgotten (as a clock does it: one that was sent again since is passed over once).
+
+    Bounded besides: at most `limit` rungs are known, each counted for every endpoint that was sent it; beyond that,
+    whoever has most forgets some. About 200 bytes each at the most, whatever the prompts are; so many there are only
+    where KV caches hold as much (docs/prefix.md). An entry holds its endpoints as the bits of one integer, so 100
+    endpoints that share a system prompt cost little more than one.
+    `record` costs 0.2 µs a rung, `match` 0.1 µs a rung and 0.15 µs for each endpoint found.
     """
 
-    __slots__ = ("_bits", "_gone", "_groups", "_limit", "_names", "_seen", "admitted")
+    __slots__ = (
+        "_capacities",
+        "_gone",
+        "_groups",
+        "_leaving",
+        "_limit",
+        "_names",
+        "_seen",
+        "_sent",
+        "admitted",
+        "held",
+        "size",
+    )
 
-    def __init__(self, limit: int = 65_536) -> None:
+    def __init__(self, limit: int = 1_000_000) -> None:
         self._limit = limit
-        self._seen: OrderedDict[int, int] = OrderedDict()  # digest → endpoints
-        self._bits: dict[str, int] = {}
+        self._seen: dict[int, int] = {}  # digest → endpoints, above the place of the rung in LENGTHS
+        self._sent: dict[str, _Sent] = {}
+        self._capacities: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._groups: dict[int, tuple[str, ...]] = {}
+        self.held: HeldBlocks | None = None  # what KV events tell, where somebody reads them
         self.admitted = 0  # endpoints, ever
-        self._gone = 0  # bits of endpoints that were forgotten, and may still stand in entries
+        self.size = 0  # rungs, each for every endpoint that has it
+        self._leaving: deque[_Sent] = deque()  # of endpoints that were forgotten
+        self._gone = _PLACE  # what counts for no endpoint: the place, and the bits of those
 
     def __len__(self) -> int:
         return len(self._seen)
+
+    def fit(self, endpoint: str, capacity: int | None) -> None:
+        """The endpoint's KV cache holds so many bytes of prompts. None where it does not say: then 500,000 tokens, as
+        the field's pickers take it to be.
+        """
+        wanted = _UNTOLD if capacity is None else capacity
+        if self._capacities.get(endpoint, _UNTOLD) != wanted:
+            self._capacities[endpoint] = wanted
+            sent = self._sent.get(endpoint)
+            if sent is not None:
+                sent.capacity = wanted
 
     def record(self, rungs: Rungs, endpoint: str) -> None:
         """The endpoint was sent a prompt with these rungs: it will soon hold them in its KV cache."""
         if not rungs:
             return
-        bit = self._bits.get(endpoint)
-        if bit is None:
-            bit = self._admit(endpoint)
-        seen = self._seen
+        sent = self._sent.get(endpoint)
+        if sent is None:
+            sent = self._admit(endpoint)
+        seen, bit, log, held = self._seen, sent.bit, sent.log, sent.held
+        get, append, again = seen.get, log.append, sent.again.add
+        before = len(log)
+        place = len(rungs)
         # The longest first: what forgets then is the end of an old prompt before its beginning, which others share.
         for _, digest in reversed(rungs):
-            seen[digest] = seen.get(digest, 0) | bit
-            seen.move_to_end(digest)
-        while len(seen) > self._limit:
-            seen.popitem(last=False)
+            place -= 1
+            mask = get(digest)
+            if mask is None:
+                seen[digest] = bit | place
+            elif mask & bit:
+                again(digest)
+                continue
+            else:
+                seen[digest] = mask | bit
+            append(digest)
+            held += SPANS[place]
+        sent.held = held
+        self.size += len(log) - before
+        if held > sent.capacity:
+            self._drop(sent, sent.capacity, 0)
+        if self._leaving:
+            self._sweep(_SWEPT_AT_ONCE)
+        if self.size > self._limit:
+            self._shrink()
+        if self.held is not None:
+            self.held.sent(rungs, endpoint)
 
     def match(self, rungs: Rungs) -> Mapping[str, int]:
         """For each endpoint that knows any of it: how many bytes from the beginning."""
@@ -125,7 +200,9 @@ class PrefixIndex:
         """Those of the endpoints, as far as they have ever been sent anything."""
         found = 0
         for endpoint in endpoints:
-            found |= self._bits.get(endpoint, 0)
+            sent = self._sent.get(endpoint)
+            if sent is not None:
+                found |= sent.bit
         return found
 
     def named(self, groups: tuple[tuple[int, int], ...]) -> dict[str, int]:
@@ -146,34 +223,67 @@ class PrefixIndex:
 
     def forget(self, endpoint: str) -> None:
         """The endpoint is gone, or restarted with an empty cache."""
-        bit = self._bits.pop(endpoint, None)
-        if bit is not None:
-            del self._names[bit]
-            self._gone |= bit
+        self._capacities.pop(endpoint, None)
+        if self.held is not None:
+            self.held.forget(endpoint)
+        sent = self._sent.pop(endpoint, None)
+        if sent is not None:
+            del self._names[sent.bit]
+            self._gone |= sent.bit
             self._groups.clear()
+            sent.again.clear()
+            self._leaving.append(sent)
 
-    def _admit(self, endpoint: str) -> int:
-        # Going through the whole index takes 5 ms, too long for each endpoint that leaves: once in 64 of them.
-        if self._gone.bit_count() >= 64:
-            self._sweep()
+    def _admit(self, endpoint: str) -> _Sent:
         taken = self._gone
         for bit in self._names:
             taken |= bit
         bit = ~taken & (taken + 1)  # the lowest that is free
-        self._bits[endpoint] = bit
+        sent = self._sent[endpoint] = _Sent(bit, self._capacities.get(endpoint, _UNTOLD))
         self._names[bit] = endpoint
         self.admitted += 1
-        return bit
+        return sent
 
-    def _sweep(self) -> None:
-        """Clear the bits of those that are gone, so that they can be given again."""
-        gone, self._gone = self._gone, 0
-        empty = []
-        for digest, mask in self._seen.items():
-            if mask & gone:
-                if mask & ~gone:
-                    self._seen[digest] = mask & ~gone
-                else:
-                    empty.append(digest)
-        for digest in empty:
-            del self._seen[digest]
+    def _drop(self, sent: _Sent, held: int, least: int) -> None:
+        """Have it forget its oldest until it has no more than `held` bytes, and `least` rungs in all are let go."""
+        seen, bit, log, again = self._seen, sent.bit, sent.log, sent.again
+        passes = _PASSED_AT_ONCE
+        while log and (sent.held > held or least > 0):
+            digest = log.popleft()
+            if passes and digest in again:
+                again.discard(digest)
+                log.append(digest)
+                passes -= 1
+                continue
+            again.discard(digest)
+            mask = seen[digest] & ~bit
+            if mask > _PLACE:
+                seen[digest] = mask
+            else:
+                del seen[digest]
+            sent.held -= SPANS[mask & _PLACE]
+            self.size -= 1
+            least -= 1
+
+    def _shrink(self) -> None:
+        """Too many rungs: who has most lets some go, a few more than must be, for looking who it is costs too."""
+        if self._leaving:
+            self._sweep(self.size - self._limit)
+        while self.size > self._limit:
+            most = max(self._sent.values(), key=_known)
+            self._drop(most, most.capacity, self.size - self._limit + self._limit // 1024)
+
+    def _sweep(self, most: int) -> None:
+        """Clear bits of those that are gone, a few at a time; then the bit can be given again."""
+        while self._leaving and most > 0:
+            sent = self._leaving[0]
+            count = min(most, len(sent.log))
+            self._drop(sent, sent.held, count)
+            most -= count
+            if not sent.log:
+                self._leaving.popleft()
+                self._gone &= ~sent.bit
+
+
+def _known(sent: _Sent) -> int:
+    return len(sent.log)

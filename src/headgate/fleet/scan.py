@@ -5,7 +5,7 @@ text format promises that the samples of one metric stand together, so the scan 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from msgspec import Struct
@@ -17,6 +17,8 @@ _NEW_LINE = frozenset((b"", b"\n"))  # or the page's first byte
 _BLANK = frozenset((b" ", b"\t"))
 _ABOUT = frozenset((b"HELP ", b"TYPE "))  # in comments
 _NEAR = 8192  # bytes
+_SHORT = 512
+_HELP, _TYPE = b"# HELP ", b"# TYPE "
 
 
 class Sample(Struct, frozen=True, gc=False):
@@ -25,12 +27,16 @@ class Sample(Struct, frozen=True, gc=False):
     timestamp: int | None = None  # milliseconds
 
 
-def samples(page: bytes, name: bytes, start: int = 0) -> tuple[list[Sample], int]:
+def samples(page: bytes, name: bytes, start: int = 0) -> tuple[Sequence[Sample], int]:
     """The finite samples of one metric, in their order, and where in the page they began (`start` if nowhere).
 
     `start` is a hint: the search begins there and wraps around, so asking in the page's order costs one pass in all.
     A last line without its newline was cut off, perhaps inside the number, and does not count.
     """
+    group = _group(name).search(page, start, start + _NEAR)
+    if group is not None:
+        lines = group[1]
+        return (_remembered if len(lines) <= _SHORT else _read)(name, lines), group.start(1)
     # Near first: what does not stand in the order of asking is seldom far off, and a page is long.
     head = _first_line(page, name, start, min(start + _NEAR, len(page)))
     if head < 0 and start:
@@ -38,9 +44,13 @@ def samples(page: bytes, name: bytes, start: int = 0) -> tuple[list[Sample], int
     if head < 0:
         head = _first_line(page, name, start, len(page))
     if head < 0:
-        return [], start
+        return (), start
+    return _read(name, page, head), head
+
+
+def _read(name: bytes, page: bytes, at: int = 0) -> tuple[Sample, ...]:
+    """Those of the group that begins here."""
     found, line = [], _line(name)
-    at = head
     while (match := line.match(page, at)) is not None:
         written, value, timestamp = match.groups()
         if value is not None:
@@ -48,7 +58,18 @@ def samples(page: bytes, name: bytes, start: int = 0) -> tuple[list[Sample], int
             if sample is not None:
                 found.append(sample)
         at = match.end()
-    return found, head
+    return tuple(found)
+
+
+_remembered = lru_cache(maxsize=4096)(_read)  # servers that are alike say the same again and again
+
+
+@lru_cache(maxsize=1024)
+def _group(name: bytes) -> re.Pattern[bytes]:
+    """A metric as client libraries write it: its type, all lines with labels, and behind them the next one's HELP."""
+    own = re.escape(name)
+    lines = rb"((?:%b\{[^}\n]*+\} [^\s]++\n)+)" % own
+    return re.compile(rb"# TYPE %b [a-z]++\n%b(?=# HELP (?!%b ))" % (own, lines, own))
 
 
 @lru_cache(maxsize=1024)

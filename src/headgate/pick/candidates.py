@@ -3,8 +3,10 @@
 from collections.abc import Callable, Sequence
 
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.latency import Foresight, Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex, Rungs
+from headgate.pick.forecast import Forecast
 
 _HALF = 0.5
 
@@ -16,15 +18,23 @@ class Candidates:
     tells our own requests that each serves now. The index is the live one; `prefixes` is for the scorer of prefixes to
     remember scores in. `roomy`: some have less than half of their KV cache in use; `lone` is the place of the only one
     that has, -1 where there is none or more.
+
+    `latency` is the live one, for `foresee`, where `foresight` says that the profile predicts; so is what follows them.
     """
 
     __slots__ = (
         "_bits",
         "_bits_of",
         "_tokens",
+        "cold",
         "endpoints",
+        "foreseen",
+        "foreseen_of",
+        "foresight",
+        "full",
         "in_flight",
         "index",
+        "latency",
         "ledger",
         "loads",
         "lone",
@@ -33,12 +43,20 @@ class Candidates:
         "prefixes",
         "reported",
         "roomy",
+        "running",
+        "usage",
         "waiting",
         "zeros",
     )
 
     def __init__(
-        self, endpoints: Sequence[Endpoint], loads: Sequence[Load], ledger: Ledger, index: PrefixIndex
+        self,
+        endpoints: Sequence[Endpoint],
+        loads: Sequence[Load],
+        ledger: Ledger,
+        index: PrefixIndex,
+        latency: Latency | None = None,
+        foresight: Foresight | None = None,
     ) -> None:
         self.endpoints = tuple(endpoints)
         self.loads = tuple(loads)
@@ -54,6 +72,13 @@ class Candidates:
         self._bits, self._bits_of = 0, -1
         self.in_flight = ledger.reader(self.names)
         self._tokens: Callable[[], tuple[int, ...]] | None = None
+        self.latency, self.foresight = latency, foresight
+        self.foreseen: Forecast | None = None
+        self.foreseen_of: Sequence[int] | None = None  # the request's `sent`
+        self.cold: Sequence[float] | None = None  # None until the first request
+        self.running: Sequence[float] = ()
+        self.usage: Sequence[float] = ()
+        self.full: Sequence[float] = ()
 
     def tokens(self) -> tuple[int, ...]:
         """Of our own requests in flight at each."""

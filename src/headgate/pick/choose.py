@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from headgate.pick.decision import Ask, Decision
+from headgate.pick.foresee import foresee
+from headgate.pick.look_ahead import look_ahead
 from headgate.pick.profile import Profile
 from headgate.pick.room import full, mask
 from headgate.pick.standing import Standing
@@ -12,6 +14,8 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
     """The endpoint with the highest total of weight × score; `dice` (uniform in [0, 1)) chooses among equals.
 
     Or, where the profile says so, one that is drawn.
+
+    A profile that predicts looks ahead first: it may leave fewer.
 
     Where the standing bounds the requests in flight, of those that have room; with none, where nobody has.
     Nothing is recorded: the caller tells the ledger and the prefix index where the request really went.
@@ -24,6 +28,14 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
         return field.settled
     sent = among.in_flight()
     depths = among.depths(sent)
+    forecast = None
+    if profile.foresight is not None:
+        field = look_ahead(ask, profile, field, sent, depths, dice)
+        if field.among is not None and field.among is not among:
+            among = field.among
+            sent = among.in_flight()
+            depths = among.depths(sent)
+        forecast = foresee(ask, among, sent, depths)
     basis = field.basis
     scored = []
     telling = []  # what does not give the same to all
@@ -38,14 +50,19 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
         totals, why = mask(room, sent, totals)
     if profile.draw is not None:
         winner, how = profile.draw(totals, dice)
-        return Decision(basis, basis.candidates[winner], sent, tuple(scored), 1, f"{why}; {how}" if why else how)
+        how = f"{why}; {how}" if why else how
+        return Decision(basis, basis.candidates[winner], sent, tuple(scored), 1, how, forecast=forecast)
     best = max(totals)
     tied = totals.count(best)
     if tied == 1:
         winner = totals.index(best)
     else:
         winner = [place for place, total in enumerate(totals) if total == best][int(dice() * tied)]
-    return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied, why)
+    if forecast is None:
+        return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied, why)
+    if len(totals) == 1:
+        why = why or "the only candidate"
+    return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied, why, forecast=forecast)
 
 
 def _add(base: Sequence[float], telling: Sequence[tuple[float, Sequence[float]]]) -> Sequence[float]:

@@ -5,25 +5,26 @@ its own, under which decisions tell of it.
 """
 
 from collections.abc import Mapping, Sequence
-from math import inf
 from typing import Any
 
 from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from headgate.api.formats import seconds
-from headgate.api.picker import Picking, Plugin
+from headgate.api.picker import PRECISE_SCORER, Picking, Plugin, goes_by_events
 from headgate.api.written import plugins as written
 from headgate.api.written.plugins import HeaderProfile
 from headgate.api.written.stages import Disaggregation, PrefixDecider, staged
-from headgate.pick.detector import Admission, Detector
+from headgate.fleet.latency import Foresight
+from headgate.pick.admit import ADMITTERS
+from headgate.pick.detector import Detector
 from headgate.pick.draws import DRAWS
 from headgate.pick.filters import Sieve
 from headgate.pick.handler import ByHeader, Handler
-from headgate.pick.parameters import FILTERS_WITH, ROLES, SCORERS_WITH, in_role
+from headgate.pick.parameters import FILTERS_WITH, PREDICTING, ROLES, SCORERS_WITH, in_role, narrow_of, prefix_with
 from headgate.pick.parts import part_of
 from headgate.pick.profile import Profile
-from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
+from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer, precise
 from headgate.pick.stages import Decider, Stages
 from headgate.pick.wants import Estimate, Part, Wants
 
@@ -33,23 +34,29 @@ def configure(picking: Picking) -> Profile:
     detector = Detector() if picking.detector is None else _detector(picking.detector)
     every = (picking, *picking.others)
     parts = _parts(picking, every)
-    main, *others = [_profile(one, parts, apart=len(every) > 1) for one in every]
+    foresight = _foresight(picking, every)
+    main, *others = [_profile(one, parts, picking.precise, foresight, apart=len(every) > 1) for one in every]
     handler = _handler(picking, others)
     return replace(
         main,
         detector=detector,
-        admissions=tuple([_admission(one) for one in picking.admitters]),
+        admitters=tuple([(one.called, ADMITTERS[one.type](_shape(one))) for one in picking.admitters]),
         wants=_wants(picking, parts, detector, handler),
         handler=handler,
     )
 
 
-def _profile(picking: Picking, parts: Mapping[str, Part], *, apart: bool) -> Profile:
+def _profile(
+    picking: Picking, parts: Mapping[str, Part], by_events: Plugin | None, foresight: Foresight | None, *, apart: bool
+) -> Profile:
+    narrows = [(one.called, narrow_of(one.type, _shape(one))) for one in picking.filters]
     return Profile(
         name=picking.profile,
         scorers=tuple([(one.called, one.weight) for one in picking.scorers]),
         sieves=tuple([sieve for one in picking.filters for sieve in _sieves(one, parts)]),
-        made={one.called: _scorer(one, parts) for one in picking.scorers},
+        made={one.called: _scorer(one, parts, by_events) for one in picking.scorers},
+        foresight=foresight,
+        narrows=tuple([(name, narrow) for name, narrow in narrows if narrow is not None]),
         draw=None if picking.picker is None else DRAWS.get(picking.picker.type),
         apart=apart,
     )
@@ -127,7 +134,9 @@ def _estimate(picking: Picking) -> Estimate:
     return Estimate()
 
 
-def _scorer(plugin: Plugin, parts: Mapping[str, Part]) -> tuple[Scorer, bool]:
+def _scorer(plugin: Plugin, parts: Mapping[str, Part], by_events: Plugin | None) -> tuple[Scorer, bool]:
+    if by_events is not None and goes_by_events(plugin, by_events):
+        return (precise if plugin.type == PRECISE_SCORER else prefix_with(_shape(plugin), precise)), False
     part = parts.get(plugin.called)
     if part is not None and part.scorer is not None:
         return part.scorer, False
@@ -144,17 +153,23 @@ def _sieves(plugin: Plugin, parts: Mapping[str, Part]) -> tuple[Sieve, ...]:
     if plugin.type in ROLES:
         return (Sieve(plugin.called, in_role(*ROLES[plugin.type])),)
     shape: Struct = _shape(plugin)
+    if narrow_of(plugin.type, shape) is not None:
+        return ()
     if isinstance(shape, written.ContextLength) and not shape.enable_filtering:
         return ()
     keep, steady, soft = FILTERS_WITH[type(shape)](shape)
     return (Sieve(plugin.called, keep, steady, soft),)
 
 
-def _admission(plugin: Plugin) -> Admission:
-    shape: written.Probabilistic = _shape(plugin)
-    # Loads are as old as they are: what has stopped to report is not kept out for that.
-    detector = Detector(shape.queue_depth_threshold, shape.kv_cache_util_threshold, inf)
-    return Admission(plugin.called, detector, shape.power, shape.k)
+def _foresight(picking: Picking, every: Sequence[Picking]) -> Foresight | None:
+    """For all profiles of a set, or for none: whoever is chosen, from all is learned. Predictions have their price."""
+    for plugin in picking.producers:
+        shape = _shape(plugin)
+        if isinstance(shape, written.PredictedLatency):
+            return Foresight(shape.slo_buffer_factor, shape.streaming_mode is False, shape.predict_in_produce)
+    used = [*picking.admitters, *[plugin for one in every for plugin in (*one.scorers, *one.filters)]]
+    foreseeing = any(one.type in PREDICTING or narrow_of(one.type, _shape(one)) is not None for one in used)
+    return Foresight() if foreseeing else None
 
 
 def _detector(plugin: Plugin) -> Detector:

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from headgate.fleet.endpoint import Endpoint, Load
-
-BYTES_PER_TOKEN = 4  # as the field's pickers reckon where nobody counts tokens
+from headgate.fleet.endpoint import BYTES_PER_TOKEN, Endpoint, Load
+from headgate.pick.forecast import Forecast
 
 
 class Ask(Struct, frozen=True, gc=False):
@@ -19,6 +18,8 @@ class Ask(Struct, frozen=True, gc=False):
     subset: frozenset[str] | None = None  # `ip` or `ip:port`; None the whole pool
     exclude: frozenset[str] = frozenset()  # endpoints (by name) that this request has failed on
     # What follows is told where the profile wants it.
+    ttft_slo: float = 0.0  # seconds that it asks for, 0 where it does not
+    tpot_slo: float = 0.0
     headers: tuple[tuple[str, str], ...] = ()  # those that came, by name in lower case
     most_output: int | None = None  # tokens that the client takes
     at: float = 0.0  # when it came
@@ -79,6 +80,7 @@ class Decision(Struct, frozen=True, gc=False):
     why: str = ""
     emptied: str = ""
     stages: tuple["Decision", ...] = ()  # what else was decided for it, by other profiles
+    forecast: Forecast | None = None  # where the profile predicts
 
     def of(self, profile: str) -> "Decision | None":
         """What that profile decided, "" for the one that counts."""

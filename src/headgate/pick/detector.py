@@ -27,15 +27,3 @@ class Detector(Struct, frozen=True):
             return 1.0
         usage = (load.kv_usage or 0.0) / self.kv_usage if self.kv_usage else float(bool(load.kv_usage))
         return max((load.waiting or 0) / self.queue_depth, usage)
-
-
-class Admission(Struct, frozen=True):
-    """Of what may be shed, the share min(saturationᵖ × k, 1) is kept out (probabilistic-admitter)."""
-
-    name: str
-    detector: Detector
-    power: float = 5.0
-    k: float = 300.0
-
-    def share(self, saturation: float) -> float:
-        return min(float(saturation**self.power) * self.k, 1.0)

@@ -12,14 +12,17 @@ from headgate.api.written.plugins import (
     ContextLength,
     LoadAware,
     Prefix,
+    PrefixAffinity,
     Selector,
     Utilization,
 )
-from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.endpoint import BYTES_PER_TOKEN, Endpoint, Load
 from headgate.pick.candidates import Candidates
-from headgate.pick.decision import BYTES_PER_TOKEN, Ask
+from headgate.pick.decision import Ask
 from headgate.pick.filters import Count
 from headgate.pick.scorers import Depths, Scorer, Scores, Sent, active, prefix
+from headgate.pick.slo import Narrow, by_headroom_tier, latency_with
+from headgate.pick.sticky import while_it_pays
 
 Keep = Callable[[Ask, Endpoint, Load, Count], bool]
 Kept = tuple[Keep, bool, bool]  # the filter; whether it is steady; whether it is soft
@@ -38,14 +41,14 @@ ROLES: Mapping[str, tuple[frozenset[str], bool]] = {
 # Scorers.
 
 
-def prefix_with(shape: Prefix) -> Scorer:
-    """w × min(1, matched tokens / scale)² + (1 − w) × matched / all."""
+def prefix_with(shape: Prefix, matched: Scorer = prefix) -> Scorer:
+    """w × min(1, matched tokens / scale)² + (1 − w) × matched / all. `matched` scores the latter."""
     weight, scale = shape.match_length_weight, shape.match_length_scale_tokens * BYTES_PER_TOKEN
     if not weight:
-        return prefix
+        return matched
 
     def score(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
-        shares = prefix(ask, among, sent, depths)
+        shares = matched(ask, among, sent, depths)
         whole = ask.prefix[-1][0] if ask.prefix else 0
         return [weight * min(1.0, share * whole / scale) ** 2 + (1.0 - weight) * share for share in shares]
 
@@ -118,6 +121,7 @@ SCORERS_WITH: Mapping[str, tuple[Callable[[Any], Scorer], bool]] = {  # and whet
     "load-aware-scorer": (load_aware, False),
     "active-request-scorer": (active_with, False),
     "context-length-aware": (context_length, False),
+    "latency-scorer": (latency_with, False),
 }
 
 
@@ -224,3 +228,16 @@ FILTERS_WITH: Mapping[type, Callable[[Any], Kept]] = {
     Utilization: by_utilization,
     Concurrency: by_concurrency,
 }
+
+# What needs predictions; of filters those that `narrow_of` makes something of.
+
+PREDICTING = frozenset({"latency-scorer", "latency-slo-admitter"})
+
+
+def narrow_of(kind: str, shape: Any) -> Narrow | None:
+    """None for one that is a filter without predictions, or none at all."""
+    if kind == "slo-headroom-tier-filter":
+        return by_headroom_tier(shape)
+    if isinstance(shape, PrefixAffinity) and shape.ttft_source == "latencyPredictor":
+        return while_it_pays(shape)
+    return None

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from headgate.api.written.plugins import Concurrency
+from headgate.api.written.plugins import Concurrency, PrefixAffinity
 from headgate.pick.affinity import Producers, session_filter, session_scorer
 from headgate.pick.asked import header_label, header_testing
 from headgate.pick.cold import no_hit_lru
@@ -34,5 +34,7 @@ def part_of(kind: str, shape: Any, producers: Producers) -> Part | None:
     if kind in _WITH_PRODUCERS:
         return _WITH_PRODUCERS[kind](shape, producers)
     if kind not in _PARTS or (isinstance(shape, Concurrency) and shape.concurrency_mode == "requests"):
+        return None
+    if isinstance(shape, PrefixAffinity) and shape.ttft_source == "latencyPredictor":
         return None
     return _PARTS[kind](shape)

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from headgate.pick.detector import Admission, Detector
+from headgate.fleet.latency import Foresight
+from headgate.pick.detector import Detector
 from headgate.pick.draws import Draw
 from headgate.pick.filters import FILTERS, Sieve
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
+from headgate.pick.slo import Narrow
 from headgate.pick.wants import Wants
 
 if TYPE_CHECKING:
+    from headgate.pick.admit import Admit
     from headgate.pick.handler import ByHeader
     from headgate.pick.stages import Stages
 
@@ -23,9 +26,13 @@ class Profile(Struct, frozen=True):
     """Names from FILTERS and SCORERS; the filters run in this order, then the `sieves`. Weights are ≥ 0.
 
     `made` are scorers of this profile's own, by name, and whether their scores hold until loads or endpoints change:
-    those with parameters. `draw` takes the place of choosing the best. `admissions` keep out some of what may be shed.
-    `wants` is what its plugins want done beside the choice, None for nothing. `apart`: what there is to choose from
-    depends on more than the model. `handler` chooses another profile in place of this one, or beside it.
+    those with parameters. `draw` takes the place of choosing the best. `admitters` say, in this order and each with its
+    name, whether a request may be sent at all. `wants` is what its plugins want done beside the choice, None for
+    nothing. `apart`: what there is to choose from depends on more than the model. `handler` chooses another profile in
+    place of this one, or beside it.
+
+    With `foresight` it predicts latencies. Only then there are `narrows`, filters that see all candidates side by side
+    and what is predicted of them, each with its name, which run behind the others.
     """
 
     name: str
@@ -35,10 +42,12 @@ class Profile(Struct, frozen=True):
     made: Mapping[str, tuple[Scorer, bool]] = {}
     draw: Draw | None = None
     detector: Detector = Detector()
-    admissions: tuple[Admission, ...] = ()
+    admitters: tuple[tuple[str, "Admit"], ...] = ()
     wants: Wants | None = None
     apart: bool = False
     handler: "ByHeader | Stages | None" = None
+    foresight: Foresight | None = None
+    narrows: tuple[tuple[str, Narrow], ...] = ()
 
     def __post_init__(self) -> None:
         if not all(sieve.steady for sieve in self.sieves):

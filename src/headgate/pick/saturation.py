@@ -1,9 +1,6 @@
 """`saturation`: how full a pool is, for shedding what may be shed."""
 
-from collections.abc import Sequence
-
-from headgate.pick.detector import Admission, Detector
-from headgate.pick.draws import Dice
+from headgate.pick.detector import Detector
 from headgate.pick.standing import Standing
 
 USUAL = Detector()
@@ -23,16 +20,6 @@ def saturation(standing: Standing, now: float, detector: Detector = USUAL) -> fl
         if endpoint.ready and not endpoint.draining
     ]
     return sum(fullness) / len(fullness) if fullness else 1.0
-
-
-def denied(standing: Standing, now: float, admissions: Sequence[Admission], dice: Dice) -> str:
-    """Why a request that may be shed is not let in, "" where it is."""
-    for one in admissions:
-        full = saturation(standing, now, one.detector)
-        share = one.share(full)
-        if share and dice() < share:
-            return f"{one.name} keeps out {share:.0%} of what may be shed where pool {standing.pool} is {full:.0%} full"
-    return ""
 
 
 def _none(endpoint: str) -> int:

@@ -79,6 +79,12 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
     then that endpoint knows it too. Where all queues are long, or all KV caches half full, one more copy of a prefix
     takes the room of requests: there it is worth waiting for (docs/rehearsals.md has what came of other bounds).
     """
+    scores = shares(ask, among)
+    return scores if scores is among.zeros else _drawn(scores, among, depths)
+
+
+def shares(ask: Ask, among: Candidates) -> Scores:
+    """The same for each candidate, whatever its queue; `zeros` where nobody knows any of it."""
     index, rungs = among.index, ask.prefix
     groups = index.groups(rungs, among.bits())
     if not groups:
@@ -90,6 +96,22 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
         if len(among.prefixes) >= _PREFIXES_REMEMBERED:
             among.prefixes.clear()
         scores = among.prefixes[key] = tuple([found.get(name, 0) / total for name in among.names])
+    return scores
+
+
+def precise(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
+    """The same by what the endpoints' KV events say of their caches; by what was sent, where they say nothing."""
+    held, rungs = among.index.held, ask.prefix
+    if held is None or not rungs:
+        return prefix(ask, among, sent, depths)
+    found, total = held.match(rungs, among.index.match(rungs)), rungs[-1][0]
+    if not found:
+        return among.zeros
+    return _drawn([found.get(name, 0) / total for name in among.names], among, depths)
+
+
+def _drawn(scores: Scores, among: Candidates, depths: Depths) -> Scores:
+    """The scores, 0 where the queue is too long to wait there for a prefix."""
     least = min(depths) * _UNEVEN
     full = least + (_FULL_QUEUE if among.roomy else _FULL_WHERE_CROWDED)
     if max(depths) < full:

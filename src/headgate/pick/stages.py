@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headgate.fleet.endpoint import Endpoint
+from headgate.fleet.endpoint import BYTES_PER_TOKEN, Endpoint
 from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.choose import choose
-from headgate.pick.decision import BYTES_PER_TOKEN, Ask, Decision
+from headgate.pick.decision import Ask, Decision
 from headgate.pick.draws import Dice
 from headgate.pick.hold import hold
 from headgate.pick.profile import Profile

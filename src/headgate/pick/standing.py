@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.latency import Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.fleet.slow_start import Young
@@ -19,13 +20,13 @@ _ALL_IN: frozenset[str] = frozenset()
 
 
 class Standing:
-    """The endpoints of a pool with their loads, and the live ledger and prefix index.
+    """The endpoints of a pool with their loads, and the live ledger, prefix index and latencies.
 
     Costs 1 µs for 10 endpoints, and another 30 µs at the first request for each model: make it when a request needs
     it, not at every scrape.
     """
 
-    __slots__ = ("_fields", "_young", "endpoints", "index", "ledger", "loads", "pool", "room")
+    __slots__ = ("_fields", "_young", "endpoints", "index", "latency", "ledger", "loads", "pool", "room")
 
     def __init__(
         self,
@@ -36,11 +37,12 @@ class Standing:
         index: PrefixIndex,
         young: Sequence[Young] = (),
         room: Room | None = None,
+        latency: Latency | None = None,
     ) -> None:
         """`loads` is by endpoint name; an endpoint that is not there has not reported yet.
 
         The `young` ones are candidates for a share of the requests only, unless nobody else is left. `room` bounds the
-        requests in flight.
+        requests in flight. `latency` is what a profile that predicts goes by; without one it knows nothing yet.
         """
         self.pool = pool
         self.endpoints = tuple(endpoints)
@@ -48,6 +50,7 @@ class Standing:
         self.ledger = ledger
         self.index = index
         self.room = room
+        self.latency = latency
         self._young = young
         self._fields: dict[object, Field] = {}
 
@@ -75,18 +78,26 @@ class Standing:
         One of a set of profiles has its fields beside those of the others. Who has just begun to serve is spared last,
         for sieves may leave nobody else.
         """
-        key = (ask.model, profile.name)
-        field = self._fields.get(key) if ask.subset is None and not ask.exclude else None
-        if field is None or field.profile is not profile:
-            field = self._survey(ask, profile, key, _ALL_IN)
+        field = self.everybody(ask, profile)
         if field.then:
             field = sifted(field, ask, dice)
         if self._young:
             field = spared(field, frozenset([one.name for one in self._young if not one.takes()]), ask)
         return field
 
+    def everybody(self, ask: Ask, profile: Profile) -> Field:
+        """Who there is, whatever sieves leave of them for this request, and though they have just begun to serve."""
+        key = (ask.model, profile.name)
+        field = self._fields.get(key) if ask.subset is None and not ask.exclude else None
+        if field is None or field.profile is not profile:
+            field = self._survey(ask, profile, key, _ALL_IN)
+        return field
+
     def _survey(self, ask: Ask, profile: Profile, key: object, out: frozenset[str]) -> Field:
-        field = survey(ask, profile, self.pool, self.endpoints, self.loads, self.ledger, self.index, out)
+        if profile.foresight is not None and self.latency is None:
+            self.latency = Latency()
+        known = self.ledger, self.index, self.latency
+        field = survey(ask, profile, self.pool, self.endpoints, self.loads, *known, out)
         if ask.subset is None and not ask.exclude and _REMEMBERED.issuperset(profile.filters):
             if len(self._fields) >= _FIELDS_KEPT:
                 self._fields.clear()

@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.latency import Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.candidates import Candidates
@@ -23,8 +24,9 @@ class Field(Struct, frozen=True, eq=False):
     """What there is to choose from for a model, as far as it will hold until the next Standing.
 
     `lively` are the scorers, with their weights, whose scores each request has of its own. `among` is None where there
-    is nothing to choose, no candidate or one; then `settled` is the decision. `then` are sieves that look at each
-    request, `before` who stands before them, None where that is nobody; `narrower` is what they left of it lately.
+    is nothing to choose, no candidate or one (but one, where the profile predicts, is there); then `settled` is the
+    decision. `then` are sieves that look at each request, `before` who stands before them and before what narrows, None
+    where that is nobody; `narrower` is what they left of it lately.
     """
 
     profile: Profile
@@ -45,6 +47,7 @@ def survey(
     loads: Sequence[Load],
     ledger: Ledger,
     index: PrefixIndex,
+    latency: Latency | None,
     spared: frozenset[str],
 ) -> Field:
     """The field of all requests like this one. The `spared` are left out, where that leaves anybody."""
@@ -56,7 +59,8 @@ def survey(
     if spared:
         kept, of_kept, removed = _spare(spared, kept, of_kept, removed)
     basis = Basis(pool, profile.name, tuple(kept), tuple(of_kept), removed)
-    return _field(ask, profile, basis, Candidates(kept, of_kept, ledger, index), then)
+    among = Candidates(kept, of_kept, ledger, index, latency, profile.foresight)
+    return _field(ask, profile, basis, among, then)
 
 
 def sifted(field: Field, ask: Ask, dice: Dice) -> Field:
@@ -97,7 +101,7 @@ def narrowed(field: Field, by: str, kept: Sequence[bool], ask: Ask) -> Field:
     endpoints = tuple([before.endpoints[place] for place in stay])
     loads = tuple([before.loads[place] for place in stay])
     left = Basis(basis.pool, basis.profile, endpoints, loads, {**basis.removed, by: gone})
-    among = Candidates(endpoints, loads, before.ledger, before.index)
+    among = Candidates(endpoints, loads, before.ledger, before.index, before.latency, before.foresight)
     if len(field.narrower) >= _NARROWER_KEPT:
         field.narrower.clear()
     new = field.narrower[key] = _field(ask, field.profile, left, among, field.then)
@@ -107,8 +111,9 @@ def narrowed(field: Field, by: str, kept: Sequence[bool], ask: Ask) -> Field:
 def _field(ask: Ask, profile: Profile, basis: Basis, among: Candidates, then: tuple[Sieve, ...]) -> Field:
     settled = _settle(ask, basis)
     count = len(basis.candidates)
-    before = among if profile.apart and count else None
-    if count < 2:
+    predicts = profile.foresight is not None
+    before = among if count and (profile.apart or predicts) else None
+    if not count or (count == 1 and not predicts):
         return Field(profile, basis, (), None, settled, then, before)
     scorers: list[tuple[str, float, Sequence[float] | None]] = []
     base = among.zeros

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from headgate.api.written.plugins import Concurrency, TokenLoad
+from headgate.fleet.endpoint import BYTES_PER_TOKEN
 from headgate.pick.candidates import Candidates
-from headgate.pick.decision import BYTES_PER_TOKEN, Ask
+from headgate.pick.decision import Ask
 from headgate.pick.draws import Dice
 from headgate.pick.scorers import Depths, Scores, Sent
 from headgate.pick.wants import Part

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from headgate.pick.decision import Decision, Term
+from headgate.pick.forecast import Forecast
+
+_TIMES = ("ttft_ms", "ttft_headroom_ms", "tpot_ms", "tpot_headroom_ms")
 
 
 def explain(decision: Decision) -> dict[str, Any]:
@@ -57,7 +60,25 @@ def _candidate(decision: Decision, totals: Sequence[float], terms: Sequence[Term
         },
         "load": {"waiting": load.waiting, "running": load.running, "kv_usage": load.kv_usage},
         "in_flight": decision.in_flight[place] if decision.in_flight else None,
+        **({} if decision.forecast is None else {"predicted": _predicted(decision.forecast, place)}),
+        **({} if endpoint.kv_events is None else {"prefix": _prefix(endpoint.kv_events)}),
     }
+
+
+def _predicted(forecast: Forecast, place: int) -> dict[str, Any]:
+    """Milliseconds; TPOT None where nothing is known of it, headrooms where nothing was asked for."""
+    return {
+        "sure": forecast.sure,
+        "ttft_ms": forecast.ttft[place] * 1000.0,
+        "tpot_ms": forecast.tpot[place] * 1000.0 if forecast.tpot else None,
+        "ttft_headroom_ms": forecast.ttft_room[place] * 1000.0 if forecast.ttft_room else None,
+        "tpot_headroom_ms": forecast.tpot_room[place] * 1000.0 if forecast.tpot_room else None,
+    }
+
+
+def _prefix(why: str) -> str:
+    """What it is known by."""
+    return f"by what was sent: {why}" if why else "by KV events"
 
 
 def _why(decision: Decision) -> str:
@@ -98,6 +119,13 @@ def _render(decision: Decision) -> str:
     ]
     for name, endpoints in told["removed"].items():
         lines.append(f"removed   by {name}: {', '.join(endpoints)}")
+    if decision.forecast is not None and not decision.forecast.sure:
+        lines.append("predicted too little is known yet, or the error is too large: what is predicted does not count")
+    by: dict[str, list[str]] = {}
+    for one in told["candidates"]:
+        if "prefix" in one:
+            by.setdefault(one["prefix"], []).append(one["endpoint"])
+    lines += [f"prefixes  {known}: {', '.join(sorted(names))}" for known, names in sorted(by.items())]
     if told["candidates"]:
         lines += ["", *_table(told, decision)]
     return "\n".join(lines) + "\n"
@@ -105,7 +133,9 @@ def _render(decision: Decision) -> str:
 
 def _table(told: dict[str, Any], decision: Decision) -> list[str]:
     heads = [f"{term.scorer} ×{term.weight:g}" for term in decision.terms]
-    rows = [["", "endpoint", "total", *heads, "waiting", "running", "kv", "in flight"]]
+    predicted = decision.forecast is not None
+    times = ["TTFT ms", "headroom", "TPOT ms", "headroom"] if predicted else []
+    rows = [["", "endpoint", "total", *heads, "waiting", "running", "kv", "in flight", *times]]
     best = max(decision.totals, default=None)
     for one in told["candidates"]:
         mark = "*" if one["endpoint"] == told["chosen"] else "=" if one["total"] == best else ""
@@ -114,6 +144,8 @@ def _table(told: dict[str, Any], decision: Decision) -> list[str]:
         usage = "-" if load["kv_usage"] is None else f"{load['kv_usage']:.0%}"
         total = "-" if one["total"] is None else f"{one['total']:.3f}"
         numbers = [_number(load["waiting"]), _number(load["running"]), usage, _number(one["in_flight"])]
+        if predicted:
+            numbers += [_time(one["predicted"][key]) for key in _TIMES]
         rows.append([mark, one["endpoint"], total, *scores, *numbers])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(_cell, range(len(row)), row, widths)).rstrip() for row in rows]
@@ -121,6 +153,10 @@ def _table(told: dict[str, Any], decision: Decision) -> list[str]:
 
 def _cell(column: int, text: str, width: int) -> str:
     return text.ljust(width) if column < 2 else text.rjust(width)
+
+
+def _time(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 def _number(value: int | None) -> str:

@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from headgate.fleet.endpoint import BYTES_PER_TOKEN
 from headgate.fleet.prefix import PrefixIndex
-from headgate.pick.decision import BYTES_PER_TOKEN, Ask, Decision
+from headgate.pick.decision import Ask, Decision
 from headgate.pick.filters import Sift
 from headgate.pick.scorers import Scorer
 

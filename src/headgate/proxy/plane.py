@@ -7,20 +7,25 @@ from collections.abc import Callable, Collection, Mapping
 from email.utils import formatdate
 from itertools import count
 from time import monotonic, time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct
 
+from headgate.exchange.events import Forward
 from headgate.exchange.record import Record
 from headgate.exchange.request import RequestHead
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.outliers import FAILED
 from headgate.fleet.prefix import PrefixIndex
+from headgate.flow.control import Control
+from headgate.flow.ticket import Ticket
 from headgate.proxy.decoding import Decoding
 from headgate.proxy.heads import Heads
 from headgate.proxy.held import Held
 from headgate.proxy.mirrors import Mirrors
 from headgate.proxy.outbox import Outbox
+from headgate.proxy.queues import Queues
 from headgate.proxy.upstreams import Upstreams
 from headgate.proxy.waiting import Waiting
 
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     from headgate.proxy.turn import Turn
 
 _SWEEP_S = 0.1
+_FAREWELL_S = 0.25
 
 
 class Bounds(Struct, frozen=True):
@@ -96,8 +102,12 @@ class Plane:
         bounds: Bounds = _BOUNDS,
         waited_for: Callable[[str], None] | None = None,
         judge: Judge | None = None,
+        controls: Mapping[str, Control] = MappingProxyType({}),
     ) -> None:
-        """`done` gets the record of each request that has ended, `waited_for` a pool that a request waits for."""
+        """`done` gets the record of each request that has ended, `waited_for` a pool that a request waits for.
+
+        `controls` has the queues of those pools where requests queue.
+        """
         self.ledger = ledger
         self.prefixes = prefixes
         self.done = done
@@ -106,6 +116,7 @@ class Plane:
         self.judge = judge or Indifferent()
         self.outbox = Outbox()
         self.held = Held(bounds.held)
+        self.sent: Callable[[Forward], None] | None = None  # hears of what is sent, where somebody wants to
         self.turned_away = 0  # connections that were not even answered
         self.upstreams = Upstreams(self.outbox, bounds.connect_s)
         self.mirrors = Mirrors(self.upstreams, ledger, prefixes, bounds)
@@ -114,6 +125,7 @@ class Plane:
         self.connections: set[Connection] = set()
         self.handshake_failures: dict[str, int] = {}  # of clients, by reason
         self.waiting = Waiting()
+        self.queues = Queues(controls)
         self.now = monotonic()  # moves with the sweep, as the date does: good enough, and free to read
         self._second = int(time())
         self.date = formatdate(self._second, usegmt=True).encode()
@@ -150,8 +162,15 @@ class Plane:
         if self._waited_for is not None:
             self._waited_for(pool)
 
+    def queue(self, pool: str, turn: "Turn", ticket: Ticket) -> None:
+        """The turn stands in the pool's queues."""
+        self.queues.stand(pool, turn, ticket)
+        if self._waited_for is not None:
+            self._waited_for(pool)
+
     def wake(self, pool: str) -> None:
         """The pool has changed: who waits for it asks again."""
+        self.queues.changed(pool)
         self.waiting.changed(pool)
 
     def judged_by(self, endpoint: str, status: int) -> None:
@@ -182,6 +201,7 @@ class Plane:
         self.mirrors.sweep(now)
         for pool in list(self.waiting.crowded):  # copies, and requests of other processes, end without a word
             self.waiting.freed(pool)
+        self.queues.sweep(now)
         self.upstreams.sweep(now)
 
     async def drain(self, grace: float, idle: float = 0.0) -> None:
@@ -192,12 +212,17 @@ class Plane:
         """
         self.draining = True
         self.keep_alive_s = idle
+        self.queues.leaving()
         for connection in list(self.connections):
             connection.drain()
         if self.connections:
             self._drained = asyncio.Event()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(grace):
+                    await self._drained.wait()
+        if self.queues.close(monotonic()) and self._drained is not None:
+            with contextlib.suppress(TimeoutError):  # what they are told has to get to them
+                async with asyncio.timeout(_FAREWELL_S):
                     await self._drained.wait()
         for connection in list(self.connections):
             connection.abort()

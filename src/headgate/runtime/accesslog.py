@@ -15,6 +15,7 @@ from time import monotonic, time
 import msgspec
 
 from headgate.exchange.record import Record
+from headgate.flow.ticket import DISPATCHED
 
 _FLUSH_S = 0.25
 _HELD = 100_000  # lines held while the disk or the reader is slow; beyond it they are dropped, and counted
@@ -44,6 +45,9 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     endpoint: str
     tries: int
     waited: bool
+    flow: str  # "" where its pool has no queues
+    queued_ms: float | None  # None where it stood in none
+    dropped: str  # why it was, "" where it was not
     stream: bool
     bytes_in: int
     bytes_out: int
@@ -75,7 +79,7 @@ class Clock:
 
 
 def line(record: Record, clock: Clock) -> Line:
-    asked, answered = record.asked_at, record.answered_at
+    asked, answered, stay = record.asked_at, record.answered_at, record.stay
     return Line(
         clock.text(asked),
         int((record.ended_at - asked) * 1e5 + 0.5) / 100,
@@ -96,6 +100,9 @@ def line(record: Record, clock: Clock) -> Line:
         record.endpoint,
         record.tries,
         record.waited,
+        "" if stay is None else stay.flow,
+        None if stay is None or not stay.waited_s else int(stay.waited_s * 1e5 + 0.5) / 100,
+        "" if stay is None or stay.outcome == DISPATCHED else stay.outcome,
         record.streamed,
         record.bytes_in,
         record.bytes_out,

@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from headgate.runtime.rows import ROWS, Seen
+from headgate.runtime.rows import QUEUES, ROWS, Seen
 from headgate.runtime.server import Answer, Request
 
 _JSON = (("content-type", "application/json"),)
@@ -23,8 +23,10 @@ class Admin:
     def handle(self, request: Request) -> Answer | Awaitable[Answer]:
         first, _, rest = request.path.strip("/").partition("/")
         if first == "get":
+            if rest == QUEUES:
+                return self._queues()
             if rest not in ROWS:
-                return _unknown(f"there is no '{rest}' to get, but {', '.join(ROWS)}")
+                return _unknown(f"there is no '{rest}' to get, but {', '.join((*ROWS, QUEUES))}")
             return _json(ROWS[rest](self._seen()))
         if first == "explain":
             return self._explain(unquote(rest), text=request.query == "text")
@@ -47,6 +49,9 @@ class Admin:
 
     async def _requests(self) -> Answer:
         return _json(await self._seen().gateway.serving.latest())
+
+    async def _queues(self) -> Answer:
+        return _json(await self._seen().gateway.serving.queues())
 
     async def _explain(self, request_id: str, *, text: bool) -> Answer:
         story = await self._seen().gateway.serving.explain(request_id, text=text)

@@ -46,6 +46,7 @@ class Fleet:
         slow_start_s: float = 10.0,
         room: Room | None = None,
         profile: Profile = DEFAULT,
+        queueing: bool = False,
     ) -> None:
         self.ledger = Ledger() if ledger is None else ledger
         self.prefixes = PrefixIndex() if prefixes is None else prefixes
@@ -66,11 +67,15 @@ class Fleet:
         self._sick: set[str] = set()  # endpoints that fail their health check
         self._left: dict[str, dict[str, float]] = {}  # pool → model of an endpoint that left → until when it counts
         self._reported: dict[str, str] = {}  # model → base, as servers said last
+        self._kv_events: dict[str, str] = {}  # endpoint → why its prefixes do not go by them, "" where they do
         self._stale: set[str] = set()  # pools whose loads have changed
         self._refreshing = False
         self.judge = Judge(rule or EjectionRule(), self._judge, clock)
         self._judged = judged
-        self._standings = Standings(self.ledger, self.prefixes, self._grow, later, clock, slow_start_s, room, profile)
+        self._standings = Standings(
+            self.ledger, self.prefixes, self._grow, later, clock, slow_start_s, room, profile, queueing
+        )
+        self.controls = self._standings.controls
 
     # What changes.
 
@@ -101,6 +106,7 @@ class Fleet:
             return
         before = self._loads.get(endpoint)
         self._loads[endpoint] = load
+        self.prefixes.fit(endpoint, load.capacity)
         if endpoint not in self._asked or before is None or before.models != load.models:
             self._asked.add(endpoint)
             self._rebuild(self._pools_of[endpoint])
@@ -130,6 +136,19 @@ class Fleet:
             self._later(max(_SETTLE_S, ejection.until - self._clock()), partial(self._eject, endpoint))
         self._rebuild(self.pools_of(endpoint))
 
+    def kv_events(self, notes: Mapping[str, str]) -> None:
+        """Whose KV events are to be read, and why they are not gone by ("" where they are)."""
+        before, self._kv_events = self._kv_events, dict(notes)
+        for endpoint in before.keys() | notes.keys():
+            if before.get(endpoint) != notes.get(endpoint):
+                self._rebuild(self.pools_of(endpoint))
+
+    def kv_event(self, endpoint: str, note: str) -> None:
+        """The same of one."""
+        if self._kv_events.get(endpoint, note) != note:
+            self._kv_events[endpoint] = note
+            self._rebuild(self.pools_of(endpoint))
+
     def ended(self, requests: Mapping[str, int]) -> None:
         """So many requests of these pools have ended."""
         self._standings.ended(requests)
@@ -145,6 +164,10 @@ class Fleet:
             if kind is None or pools[pool].kind == kind
             for endpoint in endpoints
         }
+
+    def reported(self, endpoint: str) -> Load | None:
+        """What the endpoint said last."""
+        return self._loads.get(endpoint)
 
     def pools_of(self, endpoint: str) -> tuple[str, ...]:
         return self._pools_of.get(endpoint, ())
@@ -261,19 +284,23 @@ class Fleet:
         expected = {target.model for rule in pool.rules for target in rule.targets}
         for model in pool.models.values():
             expected.update([target.model for target in model.targets] or [model.name])
+        standing = self._standings.make(pool, endpoints, self._loads)
         return PoolView(
             pool=pool,
-            standing=self._standings.make(pool, endpoints, self._loads),
+            standing=standing,
             profile=self._standings.profile(pool),
             served=served,
             listed=listed,
             declared=self._expected.get(pool.name, frozenset()) | expected | self._left.get(pool.name, {}).keys(),
             ray=any(endpoint.ray for endpoint in endpoints),
             budget=self._standings.budget(pool.name),
+            control=self._standings.control(pool, standing),
         )
 
     def _let_serve(self, pool: Pool, endpoint: Endpoint) -> Endpoint:
         """A server takes requests once it was asked what it serves: a restarted one has lost its adapters."""
+        if endpoint.name in self._kv_events and pool.picking is not None and pool.picking.precise is not None:
+            endpoint = replace(endpoint, kv_events=self._kv_events[endpoint.name])
         if not endpoint.ready:
             return endpoint
         unasked = pool.kind == "inference" and endpoint.name not in self._asked

@@ -18,11 +18,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headgate.exchange.edits import ServedAt
+from headgate.exchange.events import Forward
 from headgate.exchange.record import Record
 from headgate.exchange.router import Router
 from headgate.exchange.site import Limits, PoolView, Site
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
+from headgate.flow.control import Control
 from headgate.pick.room import Room
 from headgate.plan.plan import Listener
 from headgate.plan.tls import Certificate
@@ -32,6 +34,7 @@ from headgate.runtime.accesslog import AccessLog, Line
 from headgate.runtime.contexts import Contexts
 from headgate.runtime.exposition import Page
 from headgate.runtime.metrics import Metrics
+from headgate.runtime.queueing import Queueing, QueueRow, charge, queue_rows
 from headgate.runtime.recall import Recall, Story
 from headgate.runtime.sockets import BACKLOG, Binding
 from headgate.runtime.watchdog import Watchdog
@@ -54,6 +57,7 @@ class Options(Struct, frozen=True):
     slow_start_s: float = 10.0
     room: Room = Room()  # of each inference pool
     profile: str = "default"  # of published.PROFILES, for pools that say nothing of how they pick
+    flow_control: bool = False  # requests queue at pools that say nothing of how they pick
     scrape_s: float | None = None  # between two looks at metrics under traffic; None: as it comes
     workers: int = 1  # processes that serve
     directory: str = ""  # of this instance, where workers write what went wrong
@@ -73,6 +77,8 @@ class Views(Protocol):
     def base_models(self) -> Mapping[str, str]: ...
     @property
     def judge(self) -> Judge: ...
+    @property
+    def controls(self) -> Mapping[str, Control]: ...
     def ended(self, requests: Mapping[str, int]) -> None: ...
 
 
@@ -142,7 +148,10 @@ class Front:
         # What all of them may take is shared out.
         held, connections = (-(-all_ // options.workers) for all_ in (options.bounds.held, options.bounds.connections))
         bounds = replace(options.bounds, held=held, connections=connections)
-        self.plane = Plane(fleet.ledger, fleet.prefixes, self._done, bounds, self._waited_for, fleet.judge)
+        self.plane = Plane(
+            fleet.ledger, fleet.prefixes, self._done, bounds, self._waited_for, fleet.judge, fleet.controls
+        )
+        self._queueing = Queueing(fleet.controls)
         self._watchdog = Watchdog((warn or say) if options.tell_stalls else None)
         self.metrics = Metrics(
             fleet.ledger,
@@ -154,7 +163,7 @@ class Front:
             self.plane.mirrors.outcomes,
             self.plane.handshake_failures,
             certificates,
-            (partial(describe_load, self.plane), self._watchdog.describe),
+            (partial(describe_load, self.plane), self._watchdog.describe, self._queueing.describe),
         )
         self.contexts = Contexts(self.plane.upstreams.trusts, say)
         self._recall = Recall()
@@ -180,6 +189,10 @@ class Front:
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
 
+    def learn(self, sent: Callable[[Forward], None] | None) -> None:
+        """`sent` wants to hear of each request that is sent to a server."""
+        self.plane.sent = sent
+
     async def serve(self, places: Sequence[Place]) -> None:
         """These are all places to serve; `contexts` has what they need. What stays is not disturbed."""
         gone = [self._open.pop(number) for number in self._open.keys() - {place.binding.number for place in places}]
@@ -204,7 +217,8 @@ class Front:
         self.plane.wake(pool)
 
     def loads_changed(self, pool: str) -> None:
-        """Its endpoints have reported: who needs their loads reads them in the view."""
+        """Its endpoints have reported: who needs their loads reads them in the view; who waits for them may go."""
+        self.plane.queues.changed(pool)
 
     def _waited_for(self, pool: str) -> None:
         if not self._waited:
@@ -236,7 +250,11 @@ class Front:
         count = self.metrics.count
         for record in ended:
             count(record)
+            if record.stay is not None:
+                self._queueing.count(record, record.stay)
         self._fleet.ended(Counter(map(_POOL, ended)))
+        if self._fleet.controls:
+            charge(self._fleet.controls, ended)
         if self._log is not None:
             write = self._log.write
             for record in ended:
@@ -249,6 +267,10 @@ class Front:
     async def latest(self) -> list[Line]:
         self.settle()
         return self._recall.latest()
+
+    async def queues(self) -> list[QueueRow]:
+        """The pools' queues as they are now."""
+        return queue_rows(self._fleet.controls, monotonic())
 
     async def page(self) -> Page:
         """What the metrics say."""

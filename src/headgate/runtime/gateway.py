@@ -24,6 +24,8 @@ from headgate.runtime.fleet import Fleet
 from headgate.runtime.front import Front, Options, Place, doors
 from headgate.runtime.health import Health
 from headgate.runtime.metrics import Metrics
+from headgate.runtime.precise import Precise
+from headgate.runtime.queueing import QueueRow
 from headgate.runtime.recall import Story
 from headgate.runtime.scrape import Scraper
 from headgate.runtime.sockets import Binding, bind, why_not
@@ -52,6 +54,7 @@ class Serving(Protocol):
     def failing_changed(self) -> None: ...
     async def explain(self, request_id: str, *, text: bool) -> Story: ...
     async def latest(self) -> list[Line]: ...
+    async def queues(self) -> list[QueueRow]: ...
     async def page(self) -> Page: ...
 
 
@@ -83,6 +86,7 @@ class Gateway:
         rule, room = EjectionRule(options.eject_after), options.room if options.room != Room() else None
         make = partial(Fleet, changed, loaded, later, judged=self._judged, rule=rule)
         make = partial(make, slow_start_s=options.slow_start_s, room=room, profile=PROFILES[options.profile])
+        make = partial(make, queueing=options.flow_control)
         self.serving: Serving
         if options.workers == 1:
             self.fleet = make()
@@ -101,6 +105,9 @@ class Gateway:
             on_silence=self._silent,
         )
         self._health = Health(self._client, self.fleet.health)
+        front = self.serving if isinstance(self.serving, Front) else None
+        self._precise = Precise(self.fleet, self._client, front.learn if front is not None else None, say)
+        self.serving.metrics.add(self._precise.describe)
         self._watching: asyncio.Handle | None = None
 
     async def start(self) -> None:
@@ -147,6 +154,7 @@ class Gateway:
         await self.serving.stop(grace, idle)
         await self._scraper.stop()
         await self._health.stop()
+        await self._precise.stop()
         self._client.close()
 
     async def _listen(self, bound: Sequence[Bound]) -> None:
@@ -248,9 +256,11 @@ class Gateway:
         return self.fleet.why_not(endpoint) or self._scraper.errors.get(endpoint, "")
 
     def _ask_for_models(self, pools: Collection[str]) -> None:
-        """Requests wait for these: who may have loaded their models meanwhile is asked at once."""
+        """Requests wait for these: who may have loaded their models meanwhile, or have room now, is asked at once."""
         views = [view for name in pools if (view := self.fleet.views.get(name)) is not None]
-        self._scraper.refresh(endpoint.name for view in views for endpoint in view.standing.endpoints)
+        for view in views:
+            names = [endpoint.name for endpoint in view.standing.endpoints]
+            self._scraper.refresh(names, loads=view.control is not None)
 
     def _watch(self) -> None:
         """Soon, and once for all changes of this moment."""
@@ -261,6 +271,7 @@ class Gateway:
         self._watching = None
         inference = self.fleet.endpoints(kind="inference")
         self._scraper.watch(endpoint for endpoint in inference.values() if endpoint.ready)
+        self._precise.watch(self.plan, inference)
         self._health.watch(
             (endpoint, pool.health)
             for pool in self.plan.pools.values()

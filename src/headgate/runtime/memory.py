@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from headgate.exchange.record import Record
 from headgate.fleet.endpoint import Load
 from headgate.pick.decision import Basis, Decision
+from headgate.pick.forecast import Forecast
 
 _FEW = 16  # candidates: up to here the objects as they are cost less than packing them
 _NONE = -1
@@ -42,7 +43,19 @@ class Packer:
             basis=self._packed,
             scored=tuple([array("d", scores) for scores in decision.scored]),
             in_flight=array("i", decision.in_flight),
+            forecast=None if decision.forecast is None else _packed(decision.forecast),
         )
+
+
+def _packed(forecast: Forecast) -> Forecast:
+    return replace(
+        forecast,
+        ttft=array("d", forecast.ttft),
+        tpot=array("d", forecast.tpot),
+        ttft_room=array("d", forecast.ttft_room),
+        tpot_room=array("d", forecast.tpot_room),
+        inputs=(),
+    )
 
 
 class _Loads:

@@ -13,6 +13,7 @@ from headgate.fleet.ledger import Ledger
 from headgate.plan.tls import Certificate
 from headgate.runtime.exposition import Page, labelled
 from headgate.runtime.histogram import Histogram
+from headgate.runtime.predictions import Predictions
 from headgate.runtime.process import describe
 from headgate.runtime.tokens import Tokens
 
@@ -68,15 +69,20 @@ class Metrics:
         self._mirrored = mirrored
         self._handshake_failures = handshake_failures
         self._certificates = certificates
-        self._also = also
+        self._also = list(also)
         self._requests: dict[tuple[str, str, str, str, int], _Series] = {}
         self._refused: dict[str, int] = {}
         self._traffic: dict[tuple[str, str], _Traffic] = {}
         self._tokens = Tokens(_SERIES)
+        self._predictions = Predictions(_SERIES)
         self._reloads = {"ok": 0, "errors": 0}
         self._reloaded_at = 0.0
         self._errors = 0
         self._ejections: dict[str, int] = {}
+
+    def add(self, describe_it: Callable[[Page], None]) -> None:
+        """It writes families of its own."""
+        self._also.append(describe_it)
 
     def ejected(self, pools: Iterable[str]) -> None:
         """An endpoint of these pools was ejected."""
@@ -116,6 +122,8 @@ class Metrics:
         traffic.durations.observe(record.ended_at - asked)
         if record.prompt_tokens is not None or record.completion_tokens is not None or record.chunks:
             self._tokens.count(record)
+        if record.expected is not None:
+            self._predictions.count(record, record.expected)
 
     def _new_series(self, key: tuple[str, str, str, str, int]) -> "_Series":
         route, pool, _, target, status = key
@@ -166,6 +174,7 @@ class Metrics:
         for key, traffic in in_order:
             traffic.first_bytes.write(page, "headgate_first_byte_seconds", _labels(key))
         self._tokens.write(page)
+        self._predictions.write(page)
 
     def _of_pools(self, page: Page) -> None:
         pools = [(view.pool.name, view.standing.endpoints) for view in self._pools()]

@@ -8,6 +8,8 @@ import msgspec
 from msgspec import Struct
 
 from headgate.exchange.record import Record
+from headgate.flow.ticket import DISPATCHED, EVICTED, Stay
+from headgate.pick.expectation import Expectation
 from headgate.pick.trail import explain, render
 from headgate.runtime.accesslog import Clock, Line, line
 from headgate.runtime.memory import Packer
@@ -70,6 +72,10 @@ def told(record: Record) -> str:
         lines.append(f"model     {record.model}{seen}, priority {record.priority}{objective}")
     if cost := _tokens(record):
         lines.append(f"tokens    {cost}")
+    if record.expected is not None:
+        lines.append(f"took      {_took(record.expected)}")
+    if record.stay is not None:
+        lines.append(f"queue     {_stay(record, record.stay)}")
     if record.waited:
         in_vain = "" if record.sent_at else ", in vain"
         until = record.sent_at or record.ended_at
@@ -84,6 +90,17 @@ def told(record: Record) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _stay(record: Record, stay: Stay) -> str:
+    where, then = f"in band {record.priority} as flow {stay.flow}", stay.outcome
+    went = then in (DISPATCHED, EVICTED)
+    if not stay.waited_s:
+        told = f"{'went' if went else then} at once {where}"
+    else:
+        told = f"queued for {_seconds(stay.waited_s)} {where}, {stay.ahead} of its priority or a higher one before it"
+        told += "" if went else f", then {then}"
+    return f"{told}, then {EVICTED}" if then == EVICTED else told
+
+
 def _who(record: Record) -> str:
     return f"{record.client} at {record.peer}" if record.client else record.peer
 
@@ -96,6 +113,20 @@ def _tokens(record: Record) -> str:
     prompt = "?" if record.prompt_tokens is None else record.prompt_tokens
     completion = "?" if record.completion_tokens is None else record.completion_tokens
     return f"prompt {prompt}{cached}, completion {completion}"
+
+
+def _took(expected: Expectation) -> str:
+    """What was predicted, what it was, and what was asked for."""
+    parts = []
+    for what, seen, predicted, bound in (
+        ("TTFT", expected.seen_ttft, expected.ttft, expected.ttft_slo),
+        ("TPOT", expected.seen_tpot, expected.tpot, expected.tpot_slo),
+    ):
+        told = [f"predicted {_seconds(predicted)}"] if predicted else []
+        told += [f"asked for {_seconds(bound)}"] if bound else []
+        if seen or told:
+            parts.append(f"{what} {_seconds(seen) if seen else 'unknown'}" + (f" ({', '.join(told)})" if told else ""))
+    return ", ".join(parts) or "unknown"
 
 
 def _seconds(seconds: float) -> str:

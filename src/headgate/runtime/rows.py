@@ -119,10 +119,16 @@ def endpoints(seen: Seen) -> list[Row]:
                     "running": load.running,
                     "kv_usage": load.kv_usage,
                     "adapters": sorted(load.adapters_running),
+                    "prefix": _prefix(endpoint.kv_events),
                     "note": seen.gateway.trouble(endpoint.name),
                 }
             )
     return rows
+
+
+def _prefix(why_not: str | None) -> str:
+    """What its prefixes are known by."""
+    return "KV events" if why_not == "" else f"what was sent: {why_not}" if why_not else "what was sent"
 
 
 def models(seen: Seen) -> list[Row]:
@@ -193,6 +199,9 @@ ROWS: dict[str, Callable[[Seen], list[Row]]] = {
     "adapters": adapters,
     "pods": pods,
 }
+
+
+QUEUES = "queues"  # rows that whoever serves has to be asked for
 
 
 def _of(statuses: Statuses, kind: str) -> list[Status]:

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.read import read, read_models
-from headgate.runtime.client import Answer, Client, ClientError, written
+from headgate.runtime.client import Answer, Client, ClientError
+from headgate.runtime.questions import Question, Target, place
 from headgate.runtime.rounds import AT_ONCE, Rounds
 
 _IDLE_S = 1.0  # between two asks when there is no traffic; half of what saturation calls stale
@@ -18,52 +19,10 @@ _MODELS_S = 0.5
 _BUSY_S = 0.1  # under traffic, unless somebody says otherwise
 _PER_SECOND = 400  # metrics pages in all, unless so: 100 endpoints are asked each 0.25 s, not each 0.1 s
 _AT_MOST = 2500  # metrics pages in all, whatever is said: about a third of a core
-_BACK_OFF_S = 2.0  # the longest pause after failures
-_ABSENT_S = 30.0  # between two asks for what answered 404
-_REFRESH_S = 0.1  # the least between two asks for models, whoever wants them
+_SOON_S = 0.02  # the least between two asks for metrics
 _TIMEOUT_S = 1.0
 _FULL_S = 0.005  # until it is looked again whether one of them has answered
 _GOLDEN = 0.618034  # its multiples, modulo 1, spread evenly however many there are
-
-
-class _Question:
-    """One path of one endpoint: when it was asked, and what came of it."""
-
-    __slots__ = ("absent", "asked_at", "error", "failures", "give_up", "path", "request", "running", "wanted")
-
-    def __init__(self, path: str, endpoint: Endpoint) -> None:
-        self.path = path
-        self.request = written("GET", *_place(endpoint), path)
-        self.give_up: Callable[[], None] | None = None  # where it is asked without a task
-        self.asked_at = float("-inf")
-        self.running = False
-        self.wanted = False  # sooner than its turn
-        self.absent = False  # 404: this server has no such thing
-        self.failures = 0
-        self.error = ""
-
-    def due_at(self, pace: float) -> float:
-        if self.running:
-            return float("inf")
-        if self.wanted:
-            return self.asked_at + _REFRESH_S
-        if self.absent:
-            return self.asked_at + _ABSENT_S
-        if self.failures:
-            pace = max(pace, min(_BACK_OFF_S, pace * 2.0 ** min(self.failures, 8)))
-        return self.asked_at + pace
-
-
-class _Target:
-    __slots__ = ("endpoint", "load", "metrics", "models", "models_body", "new")
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.load = Load()
-        self.metrics = _Question("/metrics", endpoint)
-        self.models = _Question("/v1/models", endpoint)
-        self.models_body: bytes | None = None
-        self.new = True
 
 
 class Scraper:
@@ -94,10 +53,10 @@ class Scraper:
         self._busy = busy
         self._on_silence = on_silence
         self._busy_until = float("-inf")
-        self._targets: dict[str, _Target] = {}
+        self._targets: dict[str, Target] = {}
         self._rounds = Rounds(self._tick)
         self._seen = 0  # endpoints ever watched
-        self._asked: dict[_Question, _Target] = {}  # without a task
+        self._asked: dict[Question, Target] = {}  # without a task
 
     def start(self) -> None:
         """Begin; from inside the event loop."""
@@ -114,22 +73,28 @@ class Scraper:
         before, self._targets = self._targets, {}
         for endpoint in endpoints:
             target = before.get(endpoint.name)
-            if target is None or _place(target.endpoint) != _place(endpoint):
-                target = _Target(endpoint)
+            if target is None or place(target.endpoint) != place(endpoint):
+                target = Target(endpoint)
             target.endpoint = endpoint
             self._targets[endpoint.name] = target
-        kept = {_place(target.endpoint) for target in self._targets.values()}
+        kept = {place(target.endpoint) for target in self._targets.values()}
         for target in before.values():
-            if _place(target.endpoint) not in kept:
-                self._client.forget(*_place(target.endpoint))
+            if place(target.endpoint) not in kept:
+                self._client.forget(*place(target.endpoint))
         self._rounds.soon()
 
-    def refresh(self, endpoints: Iterable[str]) -> None:
-        """Ask these (by name) for their models now, if that was not done in the last 0.1 s: something has changed."""
+    def refresh(self, endpoints: Iterable[str], *, loads: bool = False) -> None:
+        """Ask these (by name) for their models now, if that was not done in the last 0.1 s: something has changed.
+
+        With `loads` for their metrics too, if that was not done in the last 0.02 s, or longer in large fleets.
+        """
+        least = min(self._pace(), max(_SOON_S, len(self._targets) / _PER_SECOND))
         for name in endpoints:
             target = self._targets.get(name)
             if target is not None:
                 target.models.wanted = True
+                if loads and not (target.metrics.failures or target.metrics.absent):
+                    target.metrics.wanted, target.metrics.least = True, least
         self._rounds.soon()
 
     @property
@@ -155,7 +120,7 @@ class Scraper:
         together = now if busy else now + fast / 2  # each wake-up costs, so at rest one serves several
         for question in [one for one in self._asked if one.asked_at + _TIMEOUT_S <= now]:
             self._fail(self._give_up(question), question, f"no answer within {_TIMEOUT_S:g} s", silent=True)
-        due: list[tuple[float, _Target, _Question]] = []
+        due: list[tuple[float, Target, Question]] = []
         for target in self._targets.values():
             if target.new:
                 self._ask(target, target.metrics, target.models)
@@ -175,7 +140,7 @@ class Scraper:
     def _full(self) -> bool:
         return self._rounds.begun + len(self._asked) >= AT_ONCE
 
-    def _ask(self, target: _Target, *questions: _Question) -> None:
+    def _ask(self, target: Target, *questions: Question) -> None:
         """Unless too many are under way: then one of the next ticks will."""
         if self._full:
             return
@@ -200,7 +165,7 @@ class Scraper:
 
     # What.
 
-    async def _turn(self, target: _Target, questions: tuple[_Question, ...]) -> None:
+    async def _turn(self, target: Target, questions: tuple[Question, ...]) -> None:
         if len(questions) == 1:
             news = await self._answer(target, questions[0])
         else:
@@ -209,9 +174,9 @@ class Scraper:
         if news:
             self._report(target)
 
-    def _ask_now(self, target: _Target, question: _Question) -> bool:
+    def _ask_now(self, target: Target, question: Question) -> bool:
         """Without a task, where there is a connection."""
-        host, port = _place(target.endpoint)
+        host, port = place(target.endpoint)
         tell = partial(self._told, target, question)
         question.give_up = self._client.ask_now(host, port, question.request, tell, tls=target.endpoint.tls)
         if question.give_up is None:
@@ -219,13 +184,13 @@ class Scraper:
         self._asked[question] = target
         return True
 
-    def _give_up(self, question: _Question) -> _Target:
+    def _give_up(self, question: Question) -> Target:
         assert question.give_up is not None
         question.give_up()
         question.running = False
         return self._asked.pop(question)
 
-    def _told(self, target: _Target, question: _Question, answer: Answer | None) -> None:
+    def _told(self, target: Target, question: Question, answer: Answer | None) -> None:
         del self._asked[question]
         if answer is None:
             self._rounds.begin(self._turn(target, (question,)))
@@ -234,9 +199,9 @@ class Scraper:
         if self._heard(target, question, answer):
             self._report(target)
 
-    async def _answer(self, target: _Target, question: _Question) -> bool:
+    async def _answer(self, target: Target, question: Question) -> bool:
         """Whether the load is another one now."""
-        host, port = _place(target.endpoint)
+        host, port = place(target.endpoint)
         tls = target.endpoint.tls
         try:
             answer = await self._client.fetch("GET", host, port, question.path, tls=tls, timeout=_TIMEOUT_S)
@@ -247,8 +212,10 @@ class Scraper:
             question.running = False
         return self._heard(target, question, answer)
 
-    def _heard(self, target: _Target, question: _Question, answer: Answer) -> bool:
+    def _heard(self, target: Target, question: Question, answer: Answer) -> bool:
         """Whether the load is another one now."""
+        if answer.status != 200 and question is target.metrics and target.ask_for_all(for_good=answer.status < 500):
+            return False
         question.absent = answer.status == 404
         try:
             if answer.status not in (200, 404):
@@ -260,23 +227,24 @@ class Scraper:
         question.failures, question.error = 0, ""
         return news
 
-    def _fail(self, target: _Target, question: _Question, why: str, *, silent: bool) -> None:
+    def _fail(self, target: Target, question: Question, why: str, *, silent: bool) -> None:
+        if question is target.metrics and target.ask_for_all(for_good=False):
+            return  # the whole page tells whether it is there at all
         question.failures += 1
         question.error = f"GET {question.path}: {why}"
         if silent and (question is target.metrics or target.metrics.absent):
             self._on_silence(target.endpoint.name, question.error)
 
-    def _report(self, target: _Target) -> None:
+    def _report(self, target: Target) -> None:
         if self._targets.get(target.endpoint.name) is target:
             self._on_load(target.endpoint.name, target.load)
 
-    def _take(self, target: _Target, question: _Question, body: bytes | None) -> bool:
+    def _take(self, target: Target, question: Question, body: bytes | None) -> bool:
         load = target.load
         if question is target.metrics:
             if body is None:
                 return False
-            target.load = read(body, target.endpoint.engine, load, monotonic())
-            return True
+            return target.took(body, read(body, target.endpoint.engine, load, monotonic()))
         if body == target.models_body:
             return False
         models = None if body is None else read_models(body)
@@ -285,9 +253,5 @@ class Scraper:
         return models != load.models
 
 
-def _when(due: tuple[float, _Target, _Question]) -> float:
+def _when(due: tuple[float, Target, Question]) -> float:
     return due[0]
-
-
-def _place(endpoint: Endpoint) -> tuple[str, int]:
-    return endpoint.address, endpoint.port

@@ -10,11 +10,12 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import uvloop
 
 from headgate.runtime import simulator_flags
+from headgate.runtime.kv_publisher import Publisher, Unpublishable
 from headgate.runtime.server import Answer, Request, Server, Stream, serve
 from headgate.sim import routes
 from headgate.sim.meter import Process
@@ -53,7 +54,13 @@ async def _run(settings: Settings, flags: argparse.Namespace) -> int:
             return 0
         except TimeoutError:
             pass
-    face = Face(settings)
+    publisher = None
+    if settings.kv_events.publishes:
+        try:
+            publisher = Publisher(settings.kv_events, flags.host)
+        except Unpublishable as error:
+            return _complain(str(error))
+    face = Face(settings, publisher.publish if publisher is not None else None)
     where = flags.uds or f"{flags.host or '0.0.0.0'}:{flags.port}"
     try:
         server = await start(face, host=flags.host, port=flags.port, path=flags.uds)
@@ -66,6 +73,8 @@ async def _run(settings: Settings, flags: argparse.Namespace) -> int:
     _say(f"headgate sim: {settings.names[0]} on {where}")
     await stopping.wait()
     await server.close()
+    if publisher is not None:
+        publisher.close()
     return 0
 
 
@@ -100,7 +109,9 @@ class _Listener:
 class Face:
     """The handler of the HTTP server. Construct it inside a running loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, publish: Callable[[bytes], None] | None = None) -> None:
+        """`publish` takes KV events, batch by batch."""
+        self._publish = publish
         self._loop = asyncio.get_running_loop()
         self._offset = time.time() - self._loop.time()
         self._at_once = settings.at_once
@@ -116,11 +127,13 @@ class Face:
         found = routes.answer(self.service, request, now)
         answered = found.answer
         if isinstance(answered, Reply):
+            self._tell_events()
             if answered.after:
                 return self._later(request, found.route, answered, now)
             return self._reply(request, found.route, answered, now)
         if self._at_once:
             body = self.service.at_once(answered, now)
+            self._tell_events()
             if answered.stream:
                 return Stream(200, routes.stream_headers(), self._one(body, request, found.route, now))
             return self._whole(body, request, found.route, now)
@@ -198,7 +211,12 @@ class Face:
             # A step begins when the one before it was due: a late timer does not slow the engine down for good.
             for told in self.service.step(max(due, now - 0.02)):
                 self._hand_over(told)
+            self._tell_events()
         self._arm()
+
+    def _tell_events(self) -> None:
+        if self._publish is not None and (batch := self.service.happened(self._now())) is not None:
+            self._publish(batch)
 
     def _hand_over(self, told: Told) -> None:
         listener = self._listeners.get(told.key)

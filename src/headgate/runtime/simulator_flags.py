@@ -7,6 +7,7 @@ import msgspec
 
 from headgate.sim.cost import Cost
 from headgate.sim.engine import Config
+from headgate.sim.kv_events import KvEventsConfig
 from headgate.sim.service import Settings
 
 _EPILOG = """\
@@ -52,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
                           help="share of the memory; it decides the number of KV blocks (%(default)s)")  # fmt: skip
     batching.add_argument("--tensor-parallel-size", "-tp", type=int, default=1, metavar="N", help="cards (%(default)s)")
     batching.add_argument("--enable-prefix-caching", action=argparse.BooleanOptionalAction, default=True)
+    batching.add_argument("--kv-events-config", default="{}", metavar="JSON",
+                          help='publish KV cache events by ZeroMQ: {"enable_kv_cache_events": true, '
+                               '"topic": "kv@pod@model", "endpoint": "tcp://*:5557"}')  # fmt: skip
     lora = made.add_argument_group("LoRA (the calls that load and unload: VLLM_ALLOW_RUNTIME_LORA_UPDATING=true)")
     lora.add_argument("--enable-lora", action="store_true", help="serve adapters (implied by --lora-modules)")
     lora.add_argument("--max-loras", type=int, default=1, metavar="N", help="adapters per step (%(default)s)")
@@ -77,6 +81,9 @@ def settings(flags: argparse.Namespace) -> Settings | str:
         if adapter is None:
             return f"--lora-modules: {text!r} is neither NAME=PATH nor a JSON object with a name"
         adapters.append(adapter)
+    events = _events(flags.kv_events_config)
+    if isinstance(events, str):
+        return f"--kv-events-config: {events}"
     config = Config(
         block_size=flags.block_size,
         num_blocks=_blocks(flags),
@@ -92,7 +99,8 @@ def settings(flags: argparse.Namespace) -> Settings | str:
     names = tuple(flags.served_model_name) or (root,)
     # vLLM wants --enable-lora, but the Inference Extension's sim-deployment.yaml names its adapters without it.
     lora = flags.enable_lora or bool(adapters)
-    return Settings(names, root, config, lora, updating, tuple(adapters), at_once=not flags.speed)
+    developed = os.environ.get("VLLM_SERVER_DEV_MODE", "0").strip() == "1"
+    return Settings(names, root, config, lora, updating, tuple(adapters), not flags.speed, events, developed)
 
 
 def _blocks(flags: argparse.Namespace) -> int:
@@ -105,6 +113,20 @@ def _blocks(flags: argparse.Namespace) -> int:
     # vLLM refuses to start when one sequence of full length does not fit; here there is memory enough for one.
     least = -(-int(flags.max_model_len) // int(flags.block_size)) + 1
     return max(blocks, least)
+
+
+def _events(text: str) -> KvEventsConfig | str:
+    """What the flag says, or what is wrong with it."""
+    try:
+        found = msgspec.json.decode(text, type=KvEventsConfig)
+    except msgspec.DecodeError as error:
+        return str(error)
+    if found.publisher not in (None, "null", "zmq"):
+        return f'publisher "{found.publisher}" is neither: write "zmq" or "null"'
+    for name, place in (("endpoint", found.endpoint), ("replay_endpoint", found.replay_endpoint)):
+        if place is not None and not place.startswith(("tcp://", "ipc://", "inproc://")):
+            return f'{name} "{place}" is no place for ZeroMQ: write one like "tcp://*:5557"'
+    return found
 
 
 class _Module(msgspec.Struct, frozen=True):

@@ -3,12 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 
-from headgate.api.picker import Picking
+from headgate.api.picker import FlowControl, Picking
 from headgate.exchange.budget import Budget
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.latency import Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.fleet.slow_start import SlowStart
+from headgate.flow.control import Control
+from headgate.flow.discipline import DEFAULT as FLOW_DEFAULT
+from headgate.flow.discipline import Discipline
+from headgate.flow.discipline import configure as configure_flow
+from headgate.flow.gauge import Bounds, Gauge
 from headgate.pick.configure import configure
 from headgate.pick.profile import DEFAULT, SERVICE, Profile
 from headgate.pick.room import Room
@@ -21,8 +27,8 @@ _GROW_S = 0.25  # between two looks at those that have just begun to serve
 class Standings:
     """Mutable. `grow(pool)` is called each 0.25 s while some have just begun to serve there: make it anew.
 
-    `room` is that of each inference pool, `profile` what those pick by that say nothing of it.
-    `later` and `clock` as for a Fleet.
+    `room` is that of each inference pool, `profile` what those pick by that say nothing of it; `queueing`: requests
+    queue at those too. `share` is how many processes serve. `later` and `clock` as for a Fleet.
     """
 
     def __init__(
@@ -35,7 +41,13 @@ class Standings:
         slow_start_s: float = 10.0,
         room: Room | None = None,
         profile: Profile = DEFAULT,
+        queueing: bool = False,
+        share: int = 1,
     ) -> None:
+        self.controls: dict[str, Control] = {}  # by pool; where requests do not queue any more, it has nobody in it
+        self._queueing = queueing
+        self._share = share
+        self._flows: dict[str, FlowControl | None] = {}  # what each control goes by
         self._ledger = ledger
         self._prefixes = prefixes
         self._grow = grow
@@ -48,6 +60,7 @@ class Standings:
         self._slow_starts: dict[str, SlowStart] = {}
         self._growing: set[str] = set()
         self._profiles: dict[str, tuple[Picking, Profile]] = {}  # of pools that have one of their own
+        self._latencies: dict[str, Latency] = {}  # of pools that predict
 
     def make(self, pool: Pool, endpoints: Sequence[Endpoint], loads: Mapping[str, Load]) -> Standing:
         serving = [one.name for one in endpoints if one.ready and not one.draining and not one.ejected]
@@ -58,7 +71,14 @@ class Standings:
                 self._later(_GROW_S, self._look)
             self._growing.add(pool.name)
         room = self._room if pool.kind == "inference" else None
-        return Standing(pool.name, endpoints, loads, self._ledger, self._prefixes, young, room)
+        latency = None
+        if self.profile(pool).foresight is not None:
+            latency = self._latencies.setdefault(pool.name, Latency())
+        standing = Standing(pool.name, endpoints, loads, self._ledger, self._prefixes, young, room, latency)
+        control = self.controls.get(pool.name)
+        if control is not None:
+            control.watch(standing.endpoints, standing.loads, self._clock())
+        return standing
 
     def profile(self, pool: Pool) -> Profile:
         """How it chooses; the same object for as long as it is written so, for much is remembered by it."""
@@ -70,6 +90,29 @@ class Standings:
         if known is None or known[0] != pool.picking:
             known = self._profiles[pool.name] = (pool.picking, configure(pool.picking))
         return known[1]
+
+    def control(self, pool: Pool, standing: Standing) -> Control | None:
+        """Its queues, None where requests do not queue. The same object for as long as there is such a pool."""
+        picking, known = pool.picking, self.controls.get(pool.name)
+        flow = picking.flow if picking is not None else None
+        now = self._clock()
+        if pool.kind != "inference" or (flow is None and not (self._queueing and picking is None)):
+            if known is not None:
+                known.disband(now)
+                self._flows.pop(pool.name, None)
+            return None
+        detector = self.profile(pool).detector
+        if known is None:
+            bounds = Bounds() if self._room is None else Bounds(self._room.endpoint, self._room.pool)
+            gauge = Gauge(detector, self._ledger, bounds)
+            known = self.controls[pool.name] = Control(_discipline(flow), gauge, share=self._share)
+        elif pool.name not in self._flows or self._flows[pool.name] != flow:
+            known.configure(_discipline(flow), now)
+        self._flows[pool.name] = flow
+        known.gauge.aim(detector)
+        known.priorities({0, *pool.objectives.values(), *(model.priority for model in pool.models.values())})
+        known.watch(standing.endpoints, standing.loads, now)
+        return known
 
     def _look(self) -> None:
         pools, self._growing = self._growing, set()
@@ -88,7 +131,17 @@ class Standings:
                 self._budgets[pool].ended(count, now)
 
     def forget(self, pool: str) -> None:
-        """It is gone."""
+        """It is gone. Who waits there is told by whoever has put him there, and then it is forgotten for good."""
+        for name in [name for name in self.controls if name not in self._flows and not self.controls[name].decided]:
+            del self.controls[name]
+        if pool in self.controls:
+            self.controls[pool].disband(self._clock())
+            self._flows.pop(pool, None)
         self._budgets.pop(pool, None)
         self._slow_starts.pop(pool, None)
         self._profiles.pop(pool, None)
+        self._latencies.pop(pool, None)
+
+
+def _discipline(flow: FlowControl | None) -> Discipline:
+    return FLOW_DEFAULT if flow is None else configure_flow(flow)

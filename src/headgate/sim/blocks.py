@@ -12,8 +12,24 @@ vllm/v1/core/block_pool.py.
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 Key = int
 Block = int
+
+
+class Note(Struct, frozen=True):
+    """What happened to the cached content: `--kv-events-config` has it published."""
+
+
+class Removed(Note, frozen=True):
+    """One block with this content, of perhaps several, was needed for something else."""
+
+    key: Key
+
+
+class Cleared(Note, frozen=True):
+    """Nothing is cached any more."""
 
 
 class Blocks:
@@ -23,6 +39,7 @@ class Blocks:
 
     def __init__(self, total: int, caching: bool = True) -> None:
         self.total = total
+        self.notes: list[Note] | None = None  # where somebody wants to know; who does takes them out
         self._caching = caching
         self._free: OrderedDict[Block, None] = OrderedDict.fromkeys(range(total))
         self._holders = [0] * total
@@ -94,8 +111,24 @@ class Blocks:
         """How many hold each block: what the laws in the tests are about."""
         return list(self._holders)
 
+    def clear(self) -> bool:
+        """Forget all cached content. False, and nothing done, while blocks are held (`reset_prefix_cache`)."""
+        if len(self._free) != self.total:
+            return False
+        self._cached.clear()
+        self._keys = [0] * self.total
+        if self.notes is not None:
+            self.notes.append(Cleared())
+        return True
+
+    def cached(self) -> set[Key]:
+        """The content that is cached: what the laws in the tests are about."""
+        return set(self._cached)
+
     def _forget(self, block: Block) -> None:
         key = self._keys[block]
+        if self.notes is not None:
+            self.notes.append(Removed(key))
         copies = self._cached[key]
         copies.remove(block)
         if not copies:

@@ -24,6 +24,7 @@ class Catalog:
         self.root = root
         self.context = context
         self.adapters: dict[str, Loaded] = {}
+        self._numbers: dict[str, int] = {}
 
     def find(self, name: str | None) -> str | None:
         """The name that answers give for a request to `name`, None when nobody here has it. The base answers to
@@ -64,6 +65,10 @@ class Catalog:
             return Refusal(404, "NotFoundError", f"The lora adapter '{name}' cannot be found.")
         del self.adapters[name]
         return None
+
+    def number(self, name: str) -> int:
+        """An adapter's id, counted from 1 in the order in which adapters were used first."""
+        return self._numbers.setdefault(name, len(self._numbers) + 1)
 
     def cards(self, created: int, new_id: Callable[[], str]) -> dict[str, Any]:
         """What /v1/models answers."""

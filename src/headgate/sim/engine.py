@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from headgate.sim.adapters import Adapters
-from headgate.sim.blocks import Block, Blocks
+from headgate.sim.blocks import Block, Blocks, Note
 from headgate.sim.cost import Cost
 
 
@@ -45,6 +45,16 @@ class Work(Struct, frozen=True, gc=False):
     keys: Sequence[int] = ()
     adapter: str = ""
     cached: bool = True
+    content: bytes = b""  # the tokens, and
+    salt: str = ""  # of the cache: for who hears of blocks
+
+
+class Stored(Note, frozen=True):
+    """A sequence's blocks from the `first` to before the `past` are full, and cached."""
+
+    work: Work
+    first: int
+    past: int
 
 
 class Timeline(Struct, frozen=True, gc=False):
@@ -182,8 +192,7 @@ class Engine:
             raise ValueError(f"{total} tokens do not fit into {self.config.num_blocks} blocks of {size}")
         if work.adapter:
             self.adapters.use((work.adapter,))
-        for place in range(len(shared), min(total // size, len(work.keys))):
-            self.blocks.know(taken[place], work.keys[place])
+        self._know(work, taken, len(shared), total // size)
         self.blocks.give_back(taken)
         hit = len(shared) * size
         self._count_prompt(work, hit)
@@ -305,8 +314,7 @@ class Engine:
             full = sequence.computed // size
             sequence.computed += computed
             self.step_tokens += computed
-            for place in range(full, min(sequence.computed // size, len(work.keys))):
-                self.blocks.know(sequence.blocks[place], work.keys[place])
+            self._know(work, sequence.blocks, full, sequence.computed // size)
             if sequence.computed < work.prompt + sequence.generated:
                 continue
             sequence.generated += 1
@@ -330,6 +338,13 @@ class Engine:
             )
             sequence.last_token = at
         return outputs
+
+    def _know(self, work: Work, blocks: Sequence[Block], first: int, full: int) -> None:
+        past = min(full, len(work.keys))
+        for place in range(first, past):
+            self.blocks.know(blocks[place], work.keys[place])
+        if past > first and self.blocks.notes is not None and self.config.prefix_caching:
+            self.blocks.notes.append(Stored(work, first, past))
 
     def _count_prompt(self, work: Work, hit: int) -> None:
         counts = self.counts

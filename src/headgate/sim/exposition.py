@@ -1,7 +1,7 @@
 """Metric values and the Prometheus text of them. A scrape is frequent, so all that can be text beforehand is."""
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from headgate.sim.families import Family
 
@@ -102,6 +102,21 @@ class Metric:
             lines += [f"# HELP {name} {escape(family.help)}", f"# TYPE {name} gauge"]
             lines += [child.created() for child in self._children.values()]
         return lines
+
+
+def only(page: str, names: Collection[str]) -> str:
+    """Of a page the samples of these names, with what is said about them."""
+    kept: list[str] = []
+    about: list[str] = []
+    for line in page.splitlines(keepends=True):
+        if line.startswith("# HELP "):
+            about = [line]
+        elif line.startswith("#"):
+            about.append(line)
+        elif line.partition(" ")[0].partition("{")[0] in names:
+            kept += [*about, line]
+            about = []
+    return "".join(kept)
 
 
 def base(family: Family) -> str:

@@ -1,8 +1,14 @@
 """What the routes answer that generate nothing: adapters, models, health, metrics."""
 
+from urllib.parse import parse_qs
+
+from msgspec import to_builtins
+from msgspec.structs import replace
+
 from headgate.sim import bodies, requests
 from headgate.sim.bodies import Ask
 from headgate.sim.catalog import missing
+from headgate.sim.exposition import only
 from headgate.sim.job import VERSION
 from headgate.sim.refusals import Refusal, Reply, openai, reply
 from headgate.sim.service import Answered, Service
@@ -87,7 +93,13 @@ def server_load(service: Service, ask: Ask, now: float) -> Answered:
 
 
 def kv_event_sources(service: Service, ask: Ask, now: float) -> Answered:
-    return reply(200, {})
+    config = service.settings.kv_events
+    return reply(200, {"0": to_builtins(replace(config, publisher="zmq"))} if config.publishes else {})
+
+
+def reset_prefix_cache(service: Service, ask: Ask, now: float) -> Answered:
+    service.engine.blocks.clear()
+    return Reply(200, (), b"")
 
 
 def scale_out(service: Service, ask: Ask, now: float) -> Answered:
@@ -109,6 +121,10 @@ def metrics(service: Service, ask: Ask, now: float) -> Answered:
 
 
 def mounted_metrics(service: Service, ask: Ask, now: float) -> Answered:
-    """The page for other methods and for paths below: an application of its own, which sends chunks."""
+    """The page for other methods and for paths below: an application of its own, which sends chunks.
+
+    It knows how to give a part of it: the samples that are named.
+    """
     headers = (("content-type", "text/plain; version=0.0.4; charset=utf-8"),)
-    return Reply(200, headers, service.page(now), chunked=True)
+    page, names = service.page(now), parse_qs(ask.query).get("name[]")
+    return Reply(200, headers, page if names is None else only(page.decode(), names).encode(), chunked=True)

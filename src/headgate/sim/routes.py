@@ -45,6 +45,9 @@ _ADAPTER_ROUTES: Mapping[str, Mapping[str, Handler]] = {
     "/adapters": {"POST": housekeeping.register_adapter},
     "/adapters/{adapter_name}": {"DELETE": housekeeping.unregister_adapter},
 }
+_DEVELOPMENT_ROUTES: Mapping[str, Mapping[str, Handler]] = {
+    "/reset_prefix_cache": {"POST": housekeeping.reset_prefix_cache},
+}
 # What the instrumentation leaves out, wherever it occurs in a route: /v1/load_lora_adapter too.
 _UNCOUNTED = ("/metrics", "/health", "/load", "/ping", "/version", "/server_info")
 _VARY = ("vary", "Origin")
@@ -112,6 +115,8 @@ def _find(service: Service, path: str) -> tuple[str, Mapping[str, Handler]]:
         if path.startswith("/adapters/") and path.count("/") == 2 and not path.endswith("/"):
             route = "/adapters/{adapter_name}"
             return route, _ADAPTER_ROUTES[route]
+    if service.settings.developed and path in _DEVELOPMENT_ROUTES:
+        return path, _DEVELOPMENT_ROUTES[path]
     parts = path.split("/")
     if parts[:3] == ["", "v1", "responses"] and parts[-1]:
         if len(parts) == 4:

@@ -10,6 +10,7 @@ from headgate.sim.catalog import Catalog
 from headgate.sim.draft import Prompt, Sampling, draft, keys
 from headgate.sim.engine import Config, Engine, Output, Work
 from headgate.sim.job import VERSION, Choice, Heading, Job
+from headgate.sim.kv_events import KvEventsConfig, batch
 from headgate.sim.meter import Meter, Process
 from headgate.sim.refusals import Reply
 
@@ -24,6 +25,8 @@ class Settings(Struct, frozen=True):
     updating: bool = False  # VLLM_ALLOW_RUNTIME_LORA_UPDATING: the adapter calls exist
     adapters: tuple[tuple[str, str, str], ...] = ()
     at_once: bool = False  # nothing takes any time
+    kv_events: KvEventsConfig = KvEventsConfig()
+    developed: bool = False  # VLLM_SERVER_DEV_MODE: the calls for development exist
 
 
 class Told(Struct, frozen=True, gc=False):
@@ -63,6 +66,8 @@ class Service:
         self.process = process
         self.catalog = Catalog(settings.names, settings.root, settings.config.max_model_len)
         self.engine = Engine(settings.config)
+        if settings.kv_events.publishes:
+            self.engine.blocks.notes = []
         self.meter = Meter(settings.names[0], settings.config, settings.lora, now)
         self.fingerprint = f"vllm-{VERSION}-{_short(settings.root)}"
         self._serial = 0
@@ -85,8 +90,9 @@ class Service:
             for number in range(sampling.n):
                 spoken = draft(model, prompt, sampling, number)
                 self._serial += 1
-                content = keys(prompt.tokens + spoken.tokens, size, f"{adapter}\0{salt}" if adapter or salt else "")
-                work = Work(str(self._serial), prompt.count, spoken.count, content, adapter, not fresh)
+                said = prompt.tokens + spoken.tokens
+                content = keys(said, size, f"{adapter}\0{salt}" if adapter or salt else "")
+                work = Work(str(self._serial), prompt.count, spoken.count, content, adapter, not fresh, said, salt)
                 made.append(Choice(work, prompt, spoken))
         return tuple(made)
 
@@ -155,6 +161,15 @@ class Service:
             parts += [job.piece(index, before, before + 1) for before in range(choice.draft.count)]
         parts.append(job.closing())
         return b"".join(parts)
+
+    def happened(self, now: float) -> bytes | None:
+        """What happened to the KV cache since this was asked last, as one message; None where nothing did."""
+        notes = self.engine.blocks.notes
+        if not notes:
+            return None
+        told = batch(notes, self.settings.config.block_size, self.catalog.number, now)
+        notes.clear()
+        return told
 
     def load(self) -> tuple[float, float]:
         """Requests that wait and the share of the KV cache in use: what the ORCA header reports."""

@@ -3,9 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from headgate.api.picker import Picking
-from headgate.fleet.endpoint import Endpoint
 from headgate.pick.configure import configure
-from headgate.pick.decision import Ask
+from headgate.pick.decision import Ask, Basis, Decision
 from headgate.pick.draws import at_random
 from headgate.pick.handler import decide
 from headgate.pick.profile import Profile
@@ -14,11 +13,12 @@ from headgate.pick.standing import Standing
 from headgate.pick.wants import Burden, observe
 
 Dice = Callable[[], float]
-Sent = tuple[Endpoint, Burden | None]  # where to, and the tokens that it counts for there, where they are counted
-Policy = Callable[[Ask, Standing, Dice], Sent | None]  # None where a filter leaves nobody: the request waits
+Sent = tuple[Decision, Burden | None]  # and the tokens that it counts for there, where they are counted
+Policy = Callable[[Ask, Standing, Dice], Sent]  # without an endpoint where a filter leaves nobody: it waits
 Make = Callable[[], Policy]  # anew for each run: some remember what they did last
 
 _RANDOM = Profile("random", (), draw=at_random)
+_NO_BASIS = Basis("pool", "round-robin", (), (), {})
 _LEAST = Profile("least-request", (("active-request-scorer", 1.0),))
 
 
@@ -33,12 +33,13 @@ def by_picking(picking: Picking) -> Make:
 
 
 def _by(profile: Profile) -> Policy:
-    def policy(ask: Ask, standing: Standing, dice: Dice) -> Sent | None:
+    wants = profile.wants
+
+    def policy(ask: Ask, standing: Standing, dice: Dice) -> Sent:
         decision = decide(ask, standing, profile, dice)
-        if decision.endpoint is None:
-            return None
-        wants = profile.wants
-        return decision.endpoint, None if wants is None else observe(wants, ask, decision, standing.index, ask.at)
+        if decision.endpoint is None or wants is None:
+            return decision, None
+        return decision, observe(wants, ask, decision, standing.index, ask.at)
 
     return policy
 
@@ -49,7 +50,7 @@ def round_robin() -> Policy:
     def policy(ask: Ask, standing: Standing, dice: Dice) -> Sent:
         nonlocal place
         place = (place + 1) % len(standing.endpoints)
-        return standing.endpoints[place], None
+        return Decision(_NO_BASIS, standing.endpoints[place]), None
 
     return policy
 
@@ -60,4 +61,5 @@ POLICIES: Mapping[str, Make] = {
     "least-request": by_profile(_LEAST),
     "inference-extension-default": by_profile(PROFILES["inference-extension-default"]),
     "default": by_profile(PROFILES["default"]),
+    "predicted-latency": by_profile(PROFILES["predicted-latency"]),
 }

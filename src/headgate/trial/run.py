@@ -6,15 +6,17 @@ from math import inf
 
 from msgspec import Struct
 
-from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.endpoint import BYTES_PER_TOKEN, Endpoint, Load
+from headgate.fleet.latency import Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.decision import Ask
+from headgate.pick.expectation import Expectation, expect
 from headgate.pick.standing import Standing
 from headgate.pick.wants import Burden
 from headgate.sim.engine import Config, Engine, Output, Timeline, Work
 from headgate.trial.policies import Dice, Policy
-from headgate.trial.workload import BYTES_PER_TOKEN, Request
+from headgate.trial.workload import Request
 
 SCRAPE_S = 0.1
 
@@ -39,14 +41,16 @@ class _Fleet:
     def __init__(self, config: Config, count: int) -> None:
         self.engines = [Engine(config) for _ in range(count)]
         self.places = {f"server-{place}": place for place in range(count)}
-        self.ledger, self.index = Ledger(), PrefixIndex()
+        self.ledger, self.index, self.latency = Ledger(), PrefixIndex(), Latency()
         self._endpoints = tuple([Endpoint(name, "127.0.0.1", 8000 + place) for name, place in self.places.items()])
         self._slots = config.max_loras
+        for name in self.places:
+            self.index.fit(name, config.num_blocks * config.block_size * BYTES_PER_TOKEN)
         self.scrape(0.0)
 
     def scrape(self, now: float) -> None:
         loads = {name: self._load(self.engines[place], now) for name, place in self.places.items()}
-        self.standing = Standing("pool", self._endpoints, loads, self.ledger, self.index)
+        self.standing = Standing("pool", self._endpoints, loads, self.ledger, self.index, latency=self.latency)
 
     def _load(self, engine: Engine, now: float) -> Load:
         busy = frozenset(engine.busy_adapters())  # vLLM names an adapter of any request in both lists
@@ -64,13 +68,14 @@ def run(
     endpoints: int,
     dice: Dice,
     progress: Callable[[int], None] = lambda done: None,
+    slos: tuple[float, float] = (0.0, 0.0),
 ) -> list[Outcome]:
     """What became of the requests (in the order of `at`), in the order in which they ended. All of them end.
 
     One that nobody may serve waits, and is tried anew when loads are read or a request ends. Raises Stuck where nothing
-    is left that could change that.
+    is left that could change that. Each request asks for `slos`, seconds to the first token and for each further one.
     """
-    return _Run(requests, policy, config, endpoints, dice, progress).all()
+    return _Run(requests, policy, config, endpoints, dice, progress, slos).all()
 
 
 class _Run:
@@ -82,7 +87,9 @@ class _Run:
         endpoints: int,
         dice: Dice,
         progress: Callable[[int], None],
+        slos: tuple[float, float] = (0.0, 0.0),
     ) -> None:
+        self._slos = slos
         self._requests = requests
         self._policy = policy
         self._dice = dice
@@ -93,6 +100,7 @@ class _Run:
         self._under_way: dict[str, tuple[int, str]] = {}  # request → its place among all, and its endpoint
         self._waiting: list[int] = []
         self._burdens: dict[str, Burden] = {}  # of requests, where the policy counts tokens
+        self._expected: dict[str, Expectation] = {}  # by request, where the policy predicts
 
     def all(self) -> list[Outcome]:
         requests, steps = self._requests, self._steps
@@ -123,11 +131,13 @@ class _Run:
         """Whether there was somebody to send it to."""
         request, fleet = self._requests[number], self._fleet
         rungs = request.rungs()
-        ask = Ask(request.adapter or "base", rungs, request.prompt * BYTES_PER_TOKEN, at=now)
-        sent = self._policy(ask, fleet.standing, self._dice)
-        if sent is None:
+        ttft, tpot = self._slos
+        size = request.prompt * BYTES_PER_TOKEN
+        ask = Ask(request.adapter or "base", rungs, size, at=now, ttft_slo=ttft, tpot_slo=tpot)
+        decision, burden = self._policy(ask, fleet.standing, self._dice)
+        if decision.endpoint is None:
             return False
-        name, burden = sent[0].name, sent[1]
+        name = decision.endpoint.name
         fleet.ledger.take(name)
         if burden is not None:
             fleet.ledger.tokens.add(name, burden.prompt + burden.output)
@@ -138,6 +148,9 @@ class _Run:
         keys = request.keys(engine.config.block_size)
         engine.add(Work(str(number), request.prompt, request.output, keys, request.adapter), now)
         self._under_way[str(number)] = number, name
+        expected = expect(decision, ask)
+        if expected is not None:
+            self._expected[str(number)] = expected
         self._await_step(place)
         return True
 
@@ -149,6 +162,8 @@ class _Run:
         outputs = engine.step(now)
         if self._burdens:
             self._unburden(outputs)
+        if self._expected:
+            self._learn(outputs)
         ended = [(output.id, output.timeline) for output in outputs if output.timeline is not None]
         for identity, timeline in ended:
             number, name = self._under_way.pop(identity)
@@ -171,6 +186,16 @@ class _Run:
             if output.timeline is not None:
                 tokens.remove(name, burden.output)
                 del self._burdens[output.id]
+
+    def _learn(self, outputs: Sequence[Output]) -> None:
+        """All answers are streams."""
+        for output in outputs:
+            if output.tokens == 1:
+                self._expected[output.id].began(output.since)
+            line = output.timeline
+            if line is not None:
+                took = line.ended - line.first_token
+                self._expected.pop(output.id).ended(line.ended - line.arrived, took, output.tokens, streamed=True)
 
     def _await_step(self, place: int) -> None:
         ends = self._fleet.engines[place].next_at

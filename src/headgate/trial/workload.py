@@ -10,11 +10,10 @@ from math import cos, exp, log, pi, sqrt
 from msgspec import Struct
 from xxhash import xxh3_64_intdigest
 
+from headgate.fleet.endpoint import BYTES_PER_TOKEN
 from headgate.fleet.prefix import LENGTHS, Rungs
 
 Dice = Callable[[], float]
-
-BYTES_PER_TOKEN = 4
 
 
 class Request(Struct, frozen=True, gc=False):

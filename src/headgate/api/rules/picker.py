@@ -1,37 +1,46 @@
 """Rules of an EndpointPickerConfig, and of one that stands in a ConfigMap."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
 
-from headgate.api.advice import nearest
+from msgspec.structs import replace
+
 from headgate.api.decode import decode
 from headgate.api.fault import Fault, Path
 from headgate.api.meta import Meta
+from headgate.api.rules.flow import flow_rules
 from headgate.api.rules.handlers import handled
+from headgate.api.rules.parameters import values
+from headgate.api.rules.plugins import dangling, meant
 from headgate.api.rules.sameness import repeated
-from headgate.api.rules.sessions import sessions, sources
+from headgate.api.rules.sessions import sources
 from headgate.api.tree import planted
-from headgate.api.written.picker import WrittenPickerConfig, WrittenPlugin, WrittenProfile, detector_ref, handler_of
-from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Cap, Nothing, PrefixAffinity, Probabilistic, Role
+from headgate.api.written.flow import UNWRITTEN, DetectorRef, WrittenFlowControl
+from headgate.api.written.picker import (
+    WrittenPickerConfig,
+    WrittenPlugin,
+    WrittenProfile,
+    detector_ref,
+    gated,
+    handler_of,
+)
+from headgate.api.written.plugins import KNOWN, UNSUPPORTED, Anything, Nothing, Role
 
 _GATES = ("flowControl", "populate-non-leader-datastore", "dataLayer", "enableLegacyMetrics")
 
+_OF_FLOW = {"ordering", "fairness", "usage"}
+
 
 def picker_config(_: Meta, written: WrittenPickerConfig) -> Iterator[Fault]:
-    gated = False
     for i, gate in enumerate(written.feature_gates):
         name, _sign, value = gate.partition("=")
-        gated = gated or (name == "flowControl" and value != "false")
         if name not in _GATES:
-            yield Fault(("featureGates", i), f'"{name}" is not known here: write {_meant(name, _GATES)}')
+            yield Fault(("featureGates", i), f'"{name}" is not known here: write {meant(name, _GATES)}')
         elif value not in ("", "true", "false"):
             yield Fault(("featureGates", i), f'"{value}" is neither: write `{name}=true` or `{name}=false`')
-        elif name == "flowControl" and value != "false":
-            yield Fault(("featureGates", i), "flow control is not supported: remove it; what may be shed is shed when "
-                                             "the pool is saturated, as without it")  # fmt: skip
     flow = written.flow_control
-    if not gated and isinstance(flow, Mapping) and flow.keys() - {"saturationDetector"}:
-        yield Fault(("flowControl",), "without the feature gate it does nothing: remove it", "warning")
+    if not gated(written, "flowControl") and replace(flow, saturation_detector=DetectorRef()) != WrittenFlowControl():
+        told = "without the feature gate it does nothing: remove it, or write `featureGates: [flowControl]`"
+        yield Fault(("flowControl",), told, "warning")
     for i, plugin in enumerate(written.plugins):
         yield from _plugin(plugin, ("plugins", i))
     yield from sources(written)
@@ -43,6 +52,7 @@ def picker_config(_: Meta, written: WrittenPickerConfig) -> Iterator[Fault]:
     types = {plugin.name or plugin.type: plugin.type for plugin in written.plugins}
     yield from _profiles(written, types)
     yield from _references(written, types)
+    yield from flow_rules(flow, types)
 
 
 def _plugin(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
@@ -52,8 +62,7 @@ def _plugin(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
         yield Fault((*path, "type"), f"{plugin.type} is not supported: {told}")
         return
     if plugin.type not in KNOWN:
-        meant = _meant(plugin.type, KNOWN)
-        yield Fault((*path, "type"), f'there is no plugin "{plugin.type}" here: write {meant}')
+        yield Fault((*path, "type"), f'there is no plugin "{plugin.type}" here: write {meant(plugin.type, KNOWN)}')
         return
     shape = KNOWN[plugin.type].shape
     place = (*path, "parameters")
@@ -70,39 +79,7 @@ def _plugin(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
     value, faults = decode(planted(given), shape, place)
     yield from faults
     if not faults:
-        yield from _values(value, place)
-
-
-def _values(value: Any, path: Path) -> Iterator[Fault]:
-    """What no type can say."""
-    caps: tuple[Cap, ...] = getattr(value, "conditions", ())
-    for i, cap in enumerate(caps):
-        if cap.metric == "kv-cache-utilization" and cap.max_value > 1:
-            yield Fault((*path, "conditions", i, "maxValue"), f"{cap.max_value:g} is out of range: write a number "
-                                                              "from 0 to 1")  # fmt: skip
-    yield from sessions(value, path)
-    if isinstance(value, Probabilistic):
-        given = {"kvCacheUtilThreshold": value.kv_cache_util_threshold, "power": value.power, "k": value.k}
-        for name in [name for name, number in given.items() if not number]:
-            yield Fault((*path, name), "0 is out of range: write a number above 0")
-    if isinstance(value, PrefixAffinity):
-        yield from _prefix_affinity(value, path)
-    valid = getattr(value, "valid_values", None)
-    if valid == () and not value.allows_no_label:
-        yield Fault((*path, "validValues"), "missing: write the values of the label that are let in")
-    for i, one in enumerate(getattr(value, "match_expressions", ())):
-        if (one.operator in ("In", "NotIn")) != bool(one.values):
-            wanted = "write at least one" if one.operator in ("In", "NotIn") else "remove them"
-            yield Fault((*path, "matchExpressions", i, "values"), f"with the operator {one.operator}: {wanted}")
-
-
-def _prefix_affinity(shape: PrefixAffinity, path: Path) -> Iterator[Fault]:
-    if shape.ttft_source != "prefillThroughput":
-        told = f"{shape.ttft_source} is not supported, there is no predicted latency here: write prefillThroughput"
-        yield Fault((*path, "ttftSource"), told)
-    elif shape.max_ttft_penalty_ms and not shape.peak_prefill_throughput:
-        told = "0 is out of range: write a number above 0, or `maxTTFTPenaltyMs: 0`, with which it does not count"
-        yield Fault((*path, "peakPrefillThroughput"), told)
+        yield from values(value, place)
 
 
 def _profiles(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterator[Fault]:
@@ -131,13 +108,14 @@ def _refs(profile: WrittenProfile, types: Mapping[str, str], path: Path) -> Iter
         place = (*path, "plugins", j)
         kind = types.get(ref.plugin_ref)
         if kind is None:
-            yield _dangling(ref.plugin_ref, types, (*place, "pluginRef"))
+            yield dangling(ref.plugin_ref, types, (*place, "pluginRef"))
             continue
         roles = _roles(kind)
         if "picker" in roles:
             pickers.append(place)
         if roles and not {"filter", "scorer", "picker"}.intersection(roles):
-            message = f"{ref.plugin_ref} is none that a profile uses: remove it, it counts by standing above"
+            where = "being named in `flowControl:`" if _OF_FLOW.intersection(roles) else "standing above"
+            message = f"{ref.plugin_ref} is none that a profile uses: remove it, it counts by {where}"
             yield Fault((*place, "pluginRef"), message)
         if ref.weight is not None and roles and "scorer" not in roles:
             yield Fault((*place, "weight"), f"{ref.plugin_ref} scores nothing: remove it", "warning")
@@ -166,9 +144,10 @@ def _references(written: WrittenPickerConfig, types: Mapping[str, str]) -> Itera
     if detector:
         named.append((where, detector))
     for path, name in named:
-        if name not in types:
-            yield _dangling(name, types, path)
-    if detector in types and types[detector] in KNOWN and "detector" not in KNOWN[types[detector]].roles:
+        if name not in types and not (path is where and name in UNWRITTEN):
+            yield dangling(name, types, path)
+    kind = types.get(detector, detector)
+    if kind in KNOWN and "detector" not in KNOWN[kind].roles:
         yield Fault(where, f"{detector} detects no saturation: write utilization-detector or concurrency-detector")
     layer = written.data_layer
     for field, value in (
@@ -178,19 +157,3 @@ def _references(written: WrittenPickerConfig, types: Mapping[str, str]) -> Itera
     ):
         if value:
             yield Fault(("dataLayer", field), "it is not supported: remove it")
-
-
-def _dangling(name: str, types: Mapping[str, str], path: Path) -> Fault:
-    if not types:
-        return Fault(path, f'no plugin is called "{name}": write it under `plugins:` first')
-    return Fault(path, f'no plugin is called "{name}": write {_meant(name, types)}')
-
-
-def _meant(name: str, choices: Iterable[str]) -> str:
-    meant = nearest(name, choices)
-    if meant:
-        return meant
-    known = sorted(choices)
-    if len(known) == 1:
-        return known[0]
-    return f"one of {', '.join(known)}" if len(known) <= 8 else "one that docs/picking.md has"

@@ -1,6 +1,6 @@
 """EndpointPickerConfig, in both of its groups."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -8,8 +8,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from headgate.api.meta import Meta
-from headgate.api.picker import PickerConfig, Picking, Plugin
+from headgate.api.picker import PRECISE, PRECISE_SCORER, PREDICTOR, PickerConfig, Picking, Plugin, goes_by_events
 from headgate.api.tree import Tree
+from headgate.api.written.flow import WrittenFlowControl, flow_control
 from headgate.api.written.plugins import KNOWN, HeaderProfile, Role
 from headgate.api.written.stages import Disaggregation, staged
 
@@ -55,13 +56,11 @@ class RequestHandler(Struct, frozen=True):
 
 
 class WrittenPickerConfig(Struct, frozen=True, rename="camel"):
-    """`flow_control` is refused wherever it would count; what stands in it is not looked at."""
-
     feature_gates: tuple[str, ...] = ()
     plugins: tuple[WrittenPlugin, ...] = ()
     scheduling_profiles: tuple[WrittenProfile, ...] = ()
     data_layer: DataLayer = DataLayer()
-    flow_control: Any = None
+    flow_control: WrittenFlowControl = WrittenFlowControl()
     request_handler: RequestHandler = RequestHandler()
     saturation_detector: Ref | None = None  # before it moved into flowControl
     parser: Ref | None = None  # before there were several
@@ -80,14 +79,20 @@ def picking(written: WrittenPickerConfig) -> Picking:
     named = main_profile(handler) if handler is not None else ""
     main = profiles.pop(named) if named in profiles else profiles.pop(next(iter(profiles)))
     detector = detector_ref(written)
+    if detector and detector not in plugins:
+        plugins[detector] = WrittenPlugin(detector)  # the rules let through the one that goes without saying
+    made = {name: _plugin(plugin) for name, plugin in plugins.items()}
+    scorers = [one for profile in (main, *profiles.values()) for one in profile.scorers]
     return replace(
         main,
-        detector=_plugin(plugins[detector]) if detector in plugins else None,
-        producers=tuple([one for one in _beside(written, "producer") if one.parameters]),
+        detector=made.get(detector),
+        producers=tuple([one for one in _beside(written, "producer") if one.parameters or one.type == PREDICTOR]),
         admitters=_beside(written, "admitter"),
         handler=None if handler is None else _plugin(handler),
         deciders=() if handler is None else _beside(written, "decider"),
         others=tuple(profiles.values()),
+        precise=_precise(written, scorers),
+        flow=flow_control(written.flow_control, made) if gated(written, "flowControl") else None,
     )
 
 
@@ -124,12 +129,28 @@ def _beside(written: WrittenPickerConfig, role: Role) -> tuple[Plugin, ...]:
     return tuple([_plugin(one) for one in written.plugins if role in KNOWN[one.type].roles])
 
 
+def _precise(written: WrittenPickerConfig, scorers: Iterable[Plugin]) -> Plugin | None:
+    """What some of the scorers go by; the older scorer brings its own, unless there is one beside it."""
+    beside = next((_plugin(one) for one in written.plugins if one.type == PRECISE), None)
+    for scorer in scorers:
+        if scorer.type == PRECISE_SCORER:
+            return beside or scorer
+        if beside is not None and goes_by_events(scorer, beside):
+            return beside
+    return None
+
+
+def gated(written: WrittenPickerConfig, name: str) -> bool:
+    """Whether a feature gate is on; of several that are written, the last counts."""
+    values = [value for gate, _, value in (one.partition("=") for one in written.feature_gates) if gate == name]
+    return bool(values) and values[-1] != "false"
+
+
 def detector_ref(written: WrittenPickerConfig) -> str:
     """The detector of saturation by name, wherever it is written; "" for none."""
     if written.saturation_detector is not None:
         return written.saturation_detector.plugin_ref
-    within = written.flow_control.get("saturationDetector") if isinstance(written.flow_control, Mapping) else None
-    return str(within.get("pluginRef") or "") if isinstance(within, Mapping) else ""
+    return written.flow_control.saturation_detector.plugin_ref
 
 
 def _plugin(plugin: WrittenPlugin, weight: float = 1.0) -> Plugin:

@@ -4,20 +4,35 @@ Names, parameters and defaults are those that are published (llm-d router, Gatew
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Struct
 
 from headgate.api.formats import Duration, HeaderName, LabelKey
+from headgate.api.written.precise import Precise
 from headgate.api.written.stages import Disaggregation, PrefillDecode, PrefixDecider
 
-Role = Literal["filter", "scorer", "picker", "handler", "detector", "producer", "admitter", "decider", "beside"]
+Role = Literal[
+    "filter",
+    "scorer",
+    "picker",
+    "handler",
+    "decider",
+    "detector",
+    "admitter",
+    "producer",
+    "beside",
+    "ordering",
+    "fairness",
+    "usage",
+]
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Positive = Annotated[float, msgspec.Meta(ge=0.0)]  # or 0
 Some = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
+Weight = Annotated[float, msgspec.Meta(ge=0.0)]
 
 
 class Nothing(Struct, frozen=True):
@@ -201,6 +216,68 @@ class Picker(Struct, frozen=True, rename="camel", omit_defaults=True):
     max_num_of_endpoints: Some = 1
 
 
+class LatencyScore(Struct, frozen=True, rename="camel", omit_defaults=True):
+    ttft_weight: Weight = 0.8
+    tpot_weight: Weight = 0.2
+    headroom_selection_strategy: Literal["least", "most"] = "least"
+    composite_kv_weight: Weight = msgspec.field(default=1.0, name="compositeKVWeight")
+    composite_queue_weight: Weight = 1.0
+    composite_prefix_weight: Weight = 1.0
+    latency_prediction_info_producer_name: str = ""
+    prefix_match_info_producer_name: str = ""
+
+
+class HeadroomTier(Struct, frozen=True, rename="camel", omit_defaults=True):
+    epsilon_explore_neg: Share = 0.01
+    latency_prediction_info_producer_name: str = ""
+
+
+class LatencyAdmission(Struct, frozen=True, rename="camel", omit_defaults=True):
+    latency_prediction_info_producer_name: str = ""
+
+
+class PredictedLatency(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Without `streaming_mode` what streams is learned as streams; elsewhere it is false then.
+
+    `sampling_mean`, `max_decode_token_samples_for_prediction` and `context_ttl` are about sidecars, the role is about
+    models for each role, and the encoder's cache about images: they have no effect here.
+    """
+
+    sampling_mean: float = 1000.0
+    max_decode_token_samples_for_prediction: int = 0
+    slo_buffer_factor: float = msgspec.field(default=1.0, name="sloBufferFactor")
+    context_ttl: Any = msgspec.field(default=None, name="contextTTL")
+    streaming_mode: bool | None = None
+    endpoint_role_label: str = ""
+    predict_in_produce: bool = True
+    prefix_match_info_producer_name: str = ""
+    in_flight_load_producer_name: str = ""
+    use_encoder_cache_features: bool = False
+    encoder_cache_match_info_producer_name: str = ""
+
+
+class ProgramAware(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Least attained service. State of who has had nothing for `eviction_ttl_seconds` is forgotten."""
+
+    strategy: Literal["las"] = "las"
+    las_weight_service: Weight = 0.8
+    las_weight_head_wait: Weight = 0.2
+    las_half_life_seconds: Weight = 60.0
+    eviction_ttl_seconds: Weight = 3600.0
+    eviction_sweep_seconds: Annotated[float, msgspec.Meta(gt=0.0)] = 300.0
+
+
+class Static(Struct, frozen=True, rename="camel", omit_defaults=True):
+    threshold: float = 1.0
+
+
+class Holdback(Struct, frozen=True, rename="camel", omit_defaults=True):
+    min_ceiling: Annotated[float, msgspec.Meta(ge=0.0, lt=1.0)]
+    max_ceiling: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 1.0
+    shape: Literal["linear"] = "linear"
+    domain: Literal["rank", "value"] = "rank"
+
+
 class Known(Struct, frozen=True):
     """`roles`: what a profile may use it as; producers, detectors and what is `beside` them stand outside of it."""
 
@@ -215,6 +292,7 @@ KNOWN: Mapping[str, Known] = {
     "running-requests-size-scorer": Known(("scorer",)),
     "lora-affinity-scorer": Known(("scorer",)),
     "prefix-cache-scorer": Known(("scorer",), Prefix),
+    "precise-prefix-cache-scorer": Known(("scorer",), Precise),
     "load-aware-scorer": Known(("scorer",), LoadAware),
     "active-request-scorer": Known(("scorer",), Active),
     "token-load-scorer": Known(("scorer",), TokenLoad),
@@ -251,6 +329,20 @@ KNOWN: Mapping[str, Known] = {
     "session-id-producer": Known(("producer",), SessionIdProducer),
     "agent-identity": Known(("producer",), AgentIdentity),
     "inflight-load-producer": Known(("producer",), InFlight),
+    "latency-scorer": Known(("scorer",), LatencyScore),
+    "slo-headroom-tier-filter": Known(("filter",), HeadroomTier),
+    "latency-slo-admitter": Known(("admitter",), LatencyAdmission),
+    "predicted-latency-producer": Known(("producer",), PredictedLatency),
+    "precise-prefix-cache-producer": Known(("beside",), Precise),
+    "fcfs-ordering-policy": Known(("ordering",)),
+    "edf-ordering-policy": Known(("ordering",)),
+    "slo-deadline-ordering-policy": Known(("ordering",)),
+    "global-strict-fairness-policy": Known(("fairness",)),
+    "round-robin-fairness-policy": Known(("fairness",)),
+    "program-aware-fairness": Known(("fairness",), ProgramAware),
+    "static-usage-limit-policy": Known(("usage",), Static),
+    "priority-holdback-policy": Known(("usage",), Holdback),
+    "soft-reflective-ceiling-policy": Known(("usage",)),
     # What another picker is told to do, and this one always does.
     "openai-parser": Known(("beside",)),
     "anthropic-parser": Known(("beside",)),
@@ -264,24 +356,16 @@ KNOWN: Mapping[str, Known] = {
     "disagg-headers-handler": Known(("beside",), Anything),
     "prefill-header-handler": Known(("beside",), Anything),
     "token-producer": Known(("beside",), Anything),
+    "endpoint-notification-source": Known(("beside",), Anything),
 }
 
-_PREDICTED = "there is no predicted latency here"
-_PRECISE = "KV events are not read here; write prefix-cache-scorer, which works by what was sent where"
 _ONE_CLUSTER = "there is one cluster here"
 _CUSTOM = "custom metrics are not read here; write utilization-filter, or the scorer of the metric that you mean"
-_FLOW = "there is no flow control here"
 
 # Published ones that are not had, and why, or what to write instead.
 UNSUPPORTED: Mapping[str, str] = {
     "data-parallel-profile-handler": "write all ports of the ranks in the pool's `targetPorts`; each is an endpoint",
-    "precise-prefix-cache-scorer": _PRECISE,
-    "precise-prefix-cache-producer": _PRECISE,
     "burst-prefix-cache-producer": "what was sent counts at once here, so a burst finds its prefix by itself",
-    "latency-scorer": _PREDICTED,
-    "predicted-latency-producer": _PREDICTED,
-    "latency-slo-admitter": _PREDICTED,
-    "slo-headroom-tier-filter": _PREDICTED,
     "mm-embeddings-cache-scorer": "images are not looked into here",
     "mm-embeddings-cache-producer": "images are not looked into here",
     "multicluster-queue-scorer": _ONE_CLUSTER,
@@ -290,21 +374,11 @@ UNSUPPORTED: Mapping[str, str] = {
     "endpoint-attribute-filter": _CUSTOM,
     "endpoint-attribute-scorer": _CUSTOM,
     "file-discovery": "write Pods with the annotation headgate.dev/address",
-    "fcfs-ordering-policy": _FLOW,
-    "edf-ordering-policy": _FLOW,
-    "slo-deadline-ordering-policy": _FLOW,
-    "global-strict-fairness-policy": _FLOW,
-    "round-robin-fairness-policy": _FLOW,
-    "program-aware-fairness": _FLOW,
-    "static-usage-limit-policy": _FLOW,
-    "priority-holdback-policy": _FLOW,
-    "soft-reflective-ceiling-policy": _FLOW,
     **dict.fromkeys(
         (
             "dcgm-data-source",
             "dcgm-extractor",
             "disaggregatedset-rollout-screener",
-            "endpoint-notification-source",
             "k8s-notification-source",
             "p2p-source-producer",
             "request-attribute-reporter",

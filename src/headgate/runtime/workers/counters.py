@@ -99,6 +99,9 @@ class Lives(PrefixIndex):
         self._latest = latest
         self._lives: dict[str, int] = {}
 
+    def fit(self, endpoint: str, capacity: int | None) -> None:
+        """Workers read it from the loads themselves."""
+
     def forget(self, endpoint: str) -> None:
         self._lives[endpoint] = self._lives.get(endpoint, 0) + 1
         self._latest.put("life", endpoint, self._lives[endpoint])

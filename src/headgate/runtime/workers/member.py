@@ -73,7 +73,7 @@ class Member:
         self._channel.send(encode(News(latest.version, list(put), list(gone))))
 
     def ask(
-        self, what: Literal["explain", "latest", "page"], request_id: str = "", *, text: bool = False
+        self, what: Literal["explain", "latest", "page", "queues"], request_id: str = "", *, text: bool = False
     ) -> asyncio.Future[msgspec.Raw | None]:
         """What it answers; None when it ends before."""
         number = next(_questions)

@@ -81,7 +81,7 @@ class News(Struct, frozen=True, tag=True, array_like=True):
 
 class Ask(Struct, frozen=True, tag=True, array_like=True):
     number: int
-    what: Literal["explain", "latest", "page"]
+    what: Literal["explain", "latest", "page", "queues"]
     request_id: str = ""
     text: bool = False
 

@@ -72,7 +72,8 @@ class Witness:
 class Picture:
     """Mutable. `changed(pool)` is called when a pool's endpoints or models are others than before.
 
-    `tell` is for the controller's judge, `later` as for a Fleet.
+    `loaded(pool)`: its endpoints have reported, and nothing else. `tell` is for the controller's judge, `later` as for
+    a Fleet. `share` is how many processes serve.
     """
 
     def __init__(
@@ -84,6 +85,9 @@ class Picture:
         slow_start_s: float,
         room: Room | None,
         profile: Profile = DEFAULT,
+        queueing: bool = False,
+        share: int = 1,
+        loaded: Callable[[str], None] = lambda pool: None,
     ) -> None:
         self.ledger = ledger
         self.judge = Witness(tell)
@@ -97,8 +101,18 @@ class Picture:
         self._models: dict[str, tuple[Served, ...] | None] = {}
         self._loads: dict[str, Load] = {}  # both of them together
         self._standings = Standings(
-            ledger, self.prefixes, self._grow, later, slow_start_s=slow_start_s, room=room, profile=profile
+            ledger,
+            self.prefixes,
+            self._grow,
+            later,
+            slow_start_s=slow_start_s,
+            room=room,
+            profile=profile,
+            queueing=queueing,
+            share=share,
         )
+        self.controls = self._standings.controls
+        self._loaded = loaded
 
     def plan(self, changes: Changes) -> Plan:
         """The plan that there will be, as far as workers have it: listeners and pools."""
@@ -124,12 +138,14 @@ class Picture:
                 self.views[pool] = self._view(fact)
             elif any(endpoint.name in loaded for endpoint in fact.endpoints):
                 self.views[pool].standing = self._standings.make(fact.pool, fact.endpoints, self._loads)
+                self._loaded(pool)
         for pool in sorted(changed):
             self._changed(pool)
 
     def _put(self, kind: str, name: str, value: Any, changed: set[str], loaded: set[str]) -> None:
         if kind == "load":
             self._gauges[name] = value
+            self.prefixes.fit(name, value.capacity)
             loaded.add(name)
         elif kind == "models":
             self._models[name] = value
@@ -175,13 +191,15 @@ class Picture:
             self.views[pool].standing = self._standings.make(fact.pool, fact.endpoints, self._loads)
 
     def _view(self, fact: PoolFact) -> PoolView:
+        standing = self._standings.make(fact.pool, fact.endpoints, self._loads)
         return PoolView(
             pool=fact.pool,
-            standing=self._standings.make(fact.pool, fact.endpoints, self._loads),
+            standing=standing,
             profile=self._standings.profile(fact.pool),
             served=fact.served,
             listed=fact.listed,
             declared=fact.declared,
             ray=fact.ray,
             budget=self._standings.budget(fact.pool.name),
+            control=self._standings.control(fact.pool, standing),
         )

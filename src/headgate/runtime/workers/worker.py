@@ -77,6 +77,9 @@ class Worker:
             options.slow_start_s,
             options.room if options.room != Room() else None,
             PROFILES[options.profile],
+            options.flow_control,
+            options.workers,
+            self._loads_changed,
         )
         log = AccessLog(options.access_log, self._say, table.file) if options.access_log else None
         # What is wrong with certificates the controller finds out too, and says.
@@ -87,6 +90,7 @@ class Worker:
             "explain": lambda ask: self._front.explain(ask.request_id, text=ask.text),
             "latest": lambda ask: self._front.latest(),
             "page": lambda ask: self._families(),
+            "queues": lambda ask: self._front.queues(),
         }
 
     async def run(self) -> None:
@@ -112,6 +116,9 @@ class Worker:
 
     def _changed(self, pool: str) -> None:
         self._front.pool_changed(pool)
+
+    def _loads_changed(self, pool: str) -> None:
+        self._front.loads_changed(pool)
 
     async def _families(self) -> list[Family]:
         return (await self._front.page()).families

@@ -17,6 +17,7 @@ from headgate.runtime.exposition import Family, Page
 from headgate.runtime.fleet import Fleet
 from headgate.runtime.front import Options, Place
 from headgate.runtime.metrics import Metrics
+from headgate.runtime.queueing import QueueRow, joined
 from headgate.runtime.recall import LATEST, Story
 from headgate.runtime.sockets import Binding
 from headgate.runtime.workers.forkserver import ForkServer
@@ -196,7 +197,12 @@ class Workers:
     # What they know.
 
     async def _ask(
-        self, kind: type[T], what: Literal["explain", "latest", "page"], request_id: str = "", *, text: bool = False
+        self,
+        kind: type[T],
+        what: Literal["explain", "latest", "page", "queues"],
+        request_id: str = "",
+        *,
+        text: bool = False,
     ) -> dict[int, T]:
         """The answers, by row, of those that give one in time."""
         asked = {row: member.ask(what, request_id, text=text) for row, member in self._members.items()}
@@ -218,6 +224,9 @@ class Workers:
     async def latest(self) -> list[Line]:
         lines = [line for found in (await self._ask(list[Line], "latest")).values() for line in found]
         return sorted(lines, key=lambda line: line.time, reverse=True)[:LATEST]
+
+    async def queues(self) -> list[QueueRow]:
+        return joined((await self._ask(list[QueueRow], "queues")).values())
 
     async def page(self) -> Page:
         """The controller's, and the sum of the workers'. Of one that is slow counts what it told before."""
