@@ -4,10 +4,11 @@ import pytest
 from msgspec.structs import replace
 from playbook import JSON, STREAM, Play, error, header, read, serving, to
 
+from headgate.api.written.plugins import LatencyAdmission
 from headgate.exchange.events import Forward, Relay, Respond
 from headgate.fleet.latency import ENOUGH, Foresight, Latency
+from headgate.pick.admit import in_time
 from headgate.pick.published import PROFILES
-from headgate.pick.slo import admit_in_time
 
 USAGE = b'{"usage":{"prompt_tokens":5,"completion_tokens":%d,"total_tokens":9}}'
 EVENT = b'data: {"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":%d,"total_tokens":9}}\n\n'
@@ -161,7 +162,7 @@ def test_while_it_waits_for_an_endpoint_nothing_is_in_others_way():
 
 
 def test_what_may_be_shed_and_can_not_be_in_time_is_refused():
-    admitting = {"admits": ("latency-slo-admitter", admit_in_time)}
+    admitting = {"admitters": (("latency-slo-admitter", in_time(LatencyAdmission())),)}
 
     def asked(priority, ttft):
         play, _ = predicting(knowing(0.2), **admitting)

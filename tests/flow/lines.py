@@ -17,6 +17,7 @@ class Detector(Struct, frozen=True):
     kv_usage: float = 0.8
     stale_after_s: float = 2.0
     concurrency: int = 0
+    tokens: int = 0
 
 
 class Pool:

@@ -92,6 +92,28 @@ def test_by_concurrency_our_own_requests_count_alone():
     assert made.read(1e9) == 0.5
 
 
+def test_by_tokens_those_in_flight_count_and_in_both_ways_whichever_is_nearer_to_its_most():
+    ledger = Ledger()
+    ledger.counts.update(a=1, b=3)
+    ledger.tokens.add("a", 500)
+    endpoints = [Endpoint(name, "", 1) for name in "ab"]
+    for detector, full in ((Detector(tokens=1000), 0.25), (Detector(tokens=1000, concurrency=4), (0.5 + 0.75) / 2)):
+        made = Gauge(detector, ledger)
+        made.watch(endpoints, [Load(), Load()])
+        assert made.read(1e9) == full
+        ledger.tokens.add("b", 1000)
+        assert made.read(1e9) == full + (0.5 if full == 0.25 else 0.125)
+        ledger.tokens.remove("b", 1000)
+
+
+def test_a_pool_that_counts_tokens_is_looked_at_before_each_that_goes():
+    pool = Pool(detector=Detector(tokens=100))
+    for _ in range(2):
+        assert pool.ask().outcome == "dispatched"
+        pool.ledger.tokens.add("e0", 50)
+    assert pool.ask().outcome == "queued"
+
+
 def test_another_detector_counts_from_the_next_look_on():
     made = gauge(load(5), sent=(1,))
     made.aim(Detector(queue_depth=10))

@@ -6,9 +6,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from configured import FRESH, left, pool, profile, scores
 from pools import endpoint
 
-from headgate.api import Text, load
 from headgate.api.written.plugins import KNOWN, UNSUPPORTED
 from headgate.fleet.endpoint import Load
 from headgate.fleet.held_blocks import HeldBlocks
@@ -16,49 +16,14 @@ from headgate.fleet.kv_events import Stored
 from headgate.fleet.latency import ENOUGH, Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex, ladder
+from headgate.pick.admit import admit
 from headgate.pick.choose import choose
-from headgate.pick.configure import configure
 from headgate.pick.decision import Ask
-from headgate.pick.profile import Profile
-from headgate.pick.python import Functions, none_here
 from headgate.pick.saturation import saturation
 from headgate.pick.standing import Standing
-from headgate.pick.trail import explain
+from headgate.pick.trail import explain, render
 
-FRESH = Load(waiting=0, running=0, kv_usage=0.0, at=0.0)
 PICKING = Path(__file__).parents[2] / "docs" / "picking.md"
-
-
-def profile(plugins: str, more: str = "", functions: Functions = none_here) -> Profile:
-    """`plugins` as YAML in flow style, one a line."""
-    listed = "".join(f"- {line.strip()}\n" for line in plugins.strip().splitlines())
-    text = f"apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n{listed}{more}"
-    snapshot, problems = load([Text("in.yaml", text)])
-    assert not [one for one in problems if one.severity == "error"], problems
-    return configure(snapshot.picker_configs[0].picking, functions)
-
-
-def pool(loads, labels=(), sent=(), index=None):
-    ledger = Ledger()
-    names = "abcdefgh"[: len(loads)]
-    for name, count in zip(names, sent, strict=False):
-        ledger.counts[name] = count
-    each = [endpoint(name, labels=dict(labels[at]) if at < len(labels) else {}) for at, name in enumerate(names)]
-    return Standing("p", each, dict(zip(names, loads, strict=True)), ledger, PrefixIndex() if index is None else index)
-
-
-def scores(plugin, loads, ask=None, **more):
-    """What the one scorer of a profile gives each endpoint."""
-    decision = choose(ask or Ask("m"), pool(loads, **more), profile(plugin), lambda: 0.0)
-    (term,) = decision.terms
-    return [round(score, 6) for score in term.scores]
-
-
-def left(plugin, loads=None, labels=(), ask=None, sent=()):
-    """The endpoints that a filter leaves."""
-    loads = loads if loads is not None else [FRESH] * len(labels)
-    decision = choose(ask or Ask("m"), pool(loads, labels, sent), profile(plugin), lambda: 0.0)
-    return "".join(one.name for one in decision.candidates)
 
 
 # Scorers.
@@ -475,8 +440,13 @@ ADMITTED = """{type: latency-slo-admitter}
 def test_the_admitter_lets_in_what_may_be_shed_where_somebody_is_in_time():
     loads, sent = waits(3, 4), (13, 14)  # 0.4 and 0.5 s, 13 and 14 ms
 
+    def refusal(ask, loads=loads, latency=None, sent=sent):
+        standing = pool(loads, sent=sent)
+        standing.latency = latency or taught()
+        return admit(ask, standing, profile(ADMITTED), lambda: 0.5)
+
     def admitted(ask, loads=loads, latency=None):
-        return foretold(ADMITTED, loads, ask, latency=latency, sent=sent).endpoint is not None
+        return refusal(ask, loads, latency) is None
 
     assert admitted(asks(ttft=0.45, priority=-1))
     assert not admitted(asks(ttft=0.35, priority=-1))
@@ -488,15 +458,37 @@ def test_the_admitter_lets_in_what_may_be_shed_where_somebody_is_in_time():
     assert admitted(asks(ttft=0.35, priority=-1), latency=Latency())
     assert admitted(asks(ttft=0.01, priority=-1), loads=[loads[0], Load(waiting=4, running=0, kv_usage=0.5, at=0.0)])
     assert admitted(asks(ttft=0.01, priority=-1), loads=[loads[0], Load(waiting=4, running=9, kv_usage=0.01, at=0.0)])
-    refused = foretold(ADMITTED, loads, asks(ttft=0.35, tpot=0.5, priority=-2), sent=sent)
+    refused = refusal(asks(ttft=0.35, tpot=0.5, priority=-2))
     assert refused.emptied == "latency-slo-admitter"
-    assert profile(ADMITTED).sifts(refused.emptied)
     assert refused.why == (
+        "not admitted by latency-slo-admitter: "
         "no endpoint is predicted to give the first token within 350 ms and each further one within 500 ms, "
         "and the request's priority (-2) is below 0"
     )
-    alone = foretold(ADMITTED, loads[:1], asks(ttft=0.35, priority=-1), sent=sent[:1])
-    assert alone.endpoint is None
+    assert refusal(asks(ttft=0.35, priority=-1), loads[:1], sent=sent[:1]) is not None
+    assert "because   not admitted by latency-slo-admitter: no endpoint is predicted" in render(refused)
+
+
+def test_all_admitters_have_to_agree_in_the_order_that_is_written():
+    both = """{type: probabilistic-admitter, name: half, parameters: {power: 1, k: 1}}
+{type: latency-slo-admitter}
+{type: probabilistic-admitter, parameters: {power: 1, k: 1}}
+{type: queue-scorer}"""
+    standing = pool([Load(waiting=2, running=9, kv_usage=0.4, at=0.0)])  # 0.5 full
+    standing.latency = taught()
+
+    def denied(ask, dice):
+        rolls = iter(dice)
+        said = admit(ask, standing, profile(both), lambda: next(rolls))
+        return said.emptied if said else ""
+
+    late = asks(ttft=0.01, priority=-1)
+    assert denied(late, [0.4]) == "half"
+    assert denied(late, [0.6]) == "latency-slo-admitter"
+    assert denied(asks(priority=-1), [0.6, 0.4]) == "probabilistic-admitter"
+    assert denied(asks(priority=-1), [0.6, 0.6]) == ""
+    assert denied(asks(ttft=0.01), []) == ""
+    assert admit(late, pool([]), profile(both), lambda: 0.0) is None
 
 
 def test_the_producer_says_how_predictions_are_used():
@@ -533,8 +525,8 @@ def test_the_table_of_plugins_has_them_all_and_a_test_for_each():
     text = PICKING.read_text()
     rows = {row[0]: row for row in re.findall(r"^\| `([a-z0-9-]+)` \|(.*)\|$", text, re.MULTILINE)}
     assert rows.keys() == KNOWN.keys() | UNSUPPORTED.keys()
-    files = (Path(__file__), *Path(__file__).parents[1].joinpath("flow").glob("test_*.py"))
-    here = "".join([file.read_text() for file in files])
+    tests = Path(__file__).parents[1]
+    here = "".join([path.read_text() for path in (*tests.glob("pick/test_*.py"), *tests.glob("flow/test_*.py"))])
     for name, row in rows.items():
         test = re.search(r"`(test_\w+)`", row[1])
         assert (test is not None) == (name in KNOWN and KNOWN[name].roles != ("beside",)), name

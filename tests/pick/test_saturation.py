@@ -1,9 +1,12 @@
 """How full a pool is."""
 
 import pytest
+from configured import pool, profile
 from pools import standing
 
 from headgate.fleet.endpoint import Load
+from headgate.pick.admit import admit
+from headgate.pick.decision import Ask
 from headgate.pick.saturation import saturation
 
 
@@ -41,3 +44,26 @@ def test_endpoints_that_take_no_requests_do_not_count():
 def test_a_gauge_that_the_engine_does_not_have_does_not_fill_it():
     assert full(Load(waiting=2, at=10.0)) == pytest.approx(0.4)
     assert full(Load(at=10.0)) == 0.0
+
+
+def test_the_admitter_keeps_out_a_share_of_what_may_be_shed():
+    usual = "{type: probabilistic-admitter}"
+
+    def why(standing, dice, plugin=usual):
+        said = admit(Ask("m", priority=-1), standing, profile(plugin), lambda: dice)
+        return said.why if said else ""
+
+    for waiting, usage, share in ((0, 0.0, 0.0), (1, 0.0, 0.2**5 * 300), (0, 0.2, 0.25**5 * 300), (2, 0.1, 1.0)):
+        standing = pool([Load(waiting=waiting, kv_usage=usage, at=0.0)])
+        assert not why(standing, share + 1e-9)
+        assert bool(why(standing, share - 1e-9)) == (share > 0.0)
+    quarter = pool([Load(waiting=0, kv_usage=0.2, at=0.0), Load(waiting=1, kv_usage=0.24, at=0.0)])  # 0.25 and 0.3
+    share = 0.275**5 * 300
+    assert why(quarter, share + 1e-9) == ""
+    told = "not admitted by probabilistic-admitter: 47% of what may be shed is kept out where pool p is 28% full"
+    assert why(quarter, share - 1e-9) == told
+    own = "queueDepthThreshold: 2, kvCacheUtilThreshold: 0.4, power: 1, k: 0.5"
+    own = f"{{type: probabilistic-admitter, parameters: {{{own}}}}}"
+    standing = pool([Load(waiting=1, kv_usage=0.3, at=0.0)])
+    assert not why(standing, 0.376, own)
+    assert why(standing, 0.374, own)

@@ -31,7 +31,7 @@ from headgate.flow.control import Control
 from headgate.flow.discipline import Discipline
 from headgate.flow.gauge import Gauge
 from headgate.pick.detector import Detector
-from headgate.pick.profile import DEFAULT, SERVICE
+from headgate.pick.profile import DEFAULT, SERVICE, Profile
 from headgate.pick.room import Room
 from headgate.pick.standing import Standing
 from headgate.plan.plan import Backend, Listener, Match, Pool, Route
@@ -107,6 +107,7 @@ class Rig:
         self.clients: list[Client] = []
         self.wait_s = route.pop("wait_s", 30.0)
         self.room: Room | None = route.pop("room", None)
+        self.profile: Profile | None = route.pop("profile", None)
         self.queueing: Discipline | None = route.pop("queueing", None)  # one request at a time for each backend
         self.only: dict[str, tuple[str, ...]] = {}  # the models of backends that don't serve all
 
@@ -141,7 +142,7 @@ class Rig:
         self.views["p"] = PoolView(
             pool=self.pool,
             standing=Standing("p", endpoints, loads, self.ledger, self.prefixes, (), self.room),
-            profile=DEFAULT if self.kind == "inference" else SERVICE,
+            profile=self.profile or (DEFAULT if self.kind == "inference" else SERVICE),
             served=served if self.kind == "inference" and ready else {},
             listed=self.kind == "inference" and ready,
             control=self._control(),
@@ -200,6 +201,7 @@ class Rig:
         await eventually(lambda: not plane.connections, f"client connections: {plane.connections}")
         assert not any(control.queued or control.under_way for control in self.controls.values()), "queued"
         assert self.ledger.total() == 0, f"in flight: {dict(self.ledger.counts)}"
+        assert self.ledger.tokens.total() == 0, f"tokens in flight: {dict(self.ledger.tokens.counts)}"
         assert not any(plane.parked.values()), f"parked: {plane.parked}"
         assert plane.held.total == 0, f"held: {plane.held.total} bytes"
         plane.upstreams.close()

@@ -36,7 +36,7 @@ class Rehearsed:
             assert min(forecast.ttft) >= 0.0
             assert min(forecast.tpot, default=0.0) >= 0.0
             told.append((forecast.ttft[place], forecast.tpot[place] if forecast.tpot else None))
-            return decision
+            return decision, None
 
         config = SERVERS[workload.card]
         config = replace(config, cost=config.cost.at_speed(1 / slower))

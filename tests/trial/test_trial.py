@@ -20,7 +20,7 @@ from headgate.sim.cost import Cost
 from headgate.sim.engine import Config
 from headgate.trial.cards import ACCELERATORS, SERVERS, Card, Model, server
 from headgate.trial.chance import arrivals
-from headgate.trial.policies import POLICIES, by_profile
+from headgate.trial.policies import POLICIES, Make, by_picking, by_profile
 from headgate.trial.report import report, spread
 from headgate.trial.request import Request
 from headgate.trial.run import Outcome, Stuck, run
@@ -202,6 +202,35 @@ plugins:
     closed = by_profile(Profile("closed", (), sieves=(Sieve("nobody", lambda *_: False),)))
     with pytest.raises(Stuck, match="nobody serve 20 of 20"):
         run(asked, closed(), SMALL, 2, Random(1).random)
+
+
+def picking(*plugins: str) -> Make:
+    listed = "".join(f"- {{type: {one}}}\n" for one in plugins)
+    text = f"apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n{listed}"
+    snapshot, _ = load([Text("in.yaml", text)])
+    return by_picking(snapshot.picker_configs[0].picking)
+
+
+def test_tokens_in_flight_are_counted_as_in_life():
+    # Each second one is long: who has a long one gets no other while others have fewer tokens.
+    asked = [Request(at * 0.001, 400 if at % 2 else 20, 30, group=at) for at in range(40)]
+
+    def prompts(make: Make) -> list[int]:
+        outcomes = run(asked, make(), SMALL, 4, Random(1).random)
+        return sorted(sum(one.prompt for one in outcomes if one.endpoint == place) for place in range(4))
+
+    assert prompts(POLICIES["round-robin"]) == [200, 200, 4000, 4000]
+    for producer in ((), ("inflight-load-producer, parameters: {addEstimatedOutputTokens: true}",)):
+        by_tokens = prompts(picking("token-load-scorer", *producer))
+        assert by_tokens[-1] - by_tokens[0] <= 800
+
+
+def test_what_a_policy_remembers_it_forgets_between_two_runs():
+    asked = [Request(at * 0.001, 400, 3, group=at) for at in range(9)]
+    make = picking("no-hit-lru-scorer")
+    runs = [[one.endpoint for one in run(asked, make(), SMALL, 4, lambda: 0.0)] for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert sorted(runs[0]) == [0, 0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_adapters_stay_where_they_are():

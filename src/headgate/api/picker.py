@@ -1,4 +1,4 @@
-"""How a pool's endpoints are picked, as an EndpointPickerConfig says it, for the one profile that there is here."""
+"""How a pool's endpoints are picked, as an EndpointPickerConfig says it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,7 @@ from headgate.api.meta import Meta
 
 PICKER_CONFIG = "headgate.dev/endpoint-picker-config"  # annotation of a pool: ConfigMap, or ConfigMap/key
 
+PREDICTOR = "predicted-latency-producer"
 PRECISE = "precise-prefix-cache-producer"
 PRECISE_SCORER = "precise-prefix-cache-scorer"
 
@@ -71,11 +72,13 @@ class FlowControl(Struct, frozen=True, omit_defaults=True):
 
 
 class Picking(Struct, frozen=True, omit_defaults=True):
-    """Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them.
+    """One profile, and with a `handler` the `others` that it chooses from too, as the `deciders` say.
 
-    `predictor` is how latencies are predicted, where that is said; `admitters` decide whether a request may be sent.
-    `precise` is what reads KV events, None where no scorer wants to know of them. `flow` is None where requests do not
-    queue.
+    Filters run in this order; `picker` and `detector` (of saturation) are None where nothing is said of them.
+
+    `producers` count for all of it: that of latencies wherever it is written, others as far as they have parameters.
+    `admitters` decide, in this order, whether a request may be sent. `precise` is what reads KV events, None where no
+    scorer wants to know of them. `flow` is None where requests do not queue.
     """
 
     profile: str = "default"
@@ -83,8 +86,11 @@ class Picking(Struct, frozen=True, omit_defaults=True):
     scorers: tuple[Plugin, ...] = ()
     picker: Plugin | None = None
     detector: Plugin | None = None
-    predictor: Plugin | None = None
+    producers: tuple[Plugin, ...] = ()
     admitters: tuple[Plugin, ...] = ()
+    handler: Plugin | None = None
+    deciders: tuple[Plugin, ...] = ()
+    others: tuple["Picking", ...] = ()
     precise: Plugin | None = None
     flow: FlowControl | None = None
 

@@ -10,15 +10,12 @@ from time import monotonic
 from msgspec.structs import replace
 
 from headgate.api import Text, load
-from headgate.flow.discipline import configure as configure_flow
-from headgate.pick.configure import configure
 from headgate.runtime import cards
 from headgate.runtime.policies import Policies
 from headgate.sim.engine import Config
 from headgate.trial.cards import ACCELERATORS, SERVERS
 from headgate.trial.chance import Dice, Stage
-from headgate.trial.policies import POLICIES, Make, by_profile
-from headgate.trial.queueing import Queueing
+from headgate.trial.policies import POLICIES, Make, by_picking
 from headgate.trial.recorded import Broken
 from headgate.trial.request import Request
 from headgate.trial.trace import Trace, read
@@ -68,10 +65,7 @@ def _policy(name: str) -> Make:
     snapshot, unfit, _ = own.attached(snapshot)
     if unfit:
         raise Unusable("\n".join(map(str, unfit)))
-    picking = snapshot.picker_configs[0].picking
-    profile = configure(picking, own.functions(clock.read))
-    queueing = None if picking.flow is None else Queueing(configure_flow(picking.flow), profile.detector)
-    return by_profile(profile, clock.set, queueing)
+    return by_picking(snapshot.picker_configs[0].picking, own.functions(clock.read), clock.set)
 
 
 def server(name: str) -> Config:

@@ -14,6 +14,7 @@ from headgate.exchange.departure import model_lines, outward, request_line
 from headgate.exchange.edits import location, rewrite
 from headgate.exchange.events import Asked, Decode, Decoded, Respond
 from headgate.exchange.forwarded import asked_host
+from headgate.exchange.informed import informed
 from headgate.exchange.models import asks_for_models, list_models, unknown_model
 from headgate.exchange.record import Record
 from headgate.exchange.refuse import refuse, sentence
@@ -248,8 +249,11 @@ def _for_pool(
     if whole is None:
         whole = site.limits.request_s
     ask: Ask | Respond = Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority)
-    if view.profile.foresight is not None and isinstance(ask := with_slos(cast(Ask, ask), head), Respond):
+    profile = view.profile
+    if profile.foresight is not None and isinstance(ask := with_slos(cast(Ask, ask), head), Respond):
         return _shared(ask, way, head)
+    if profile.wants is not None:
+        ask = informed(cast(Ask, ask), profile.wants, head, body, event.now)
     job = Job(
         way,
         start,

@@ -8,8 +8,11 @@ from headgate.exchange.session import renewed, told
 from headgate.fleet.endpoint import Endpoint
 
 
-def dress(headers: Headers, job: Job, endpoint: Endpoint | None, unix_now: float) -> Headers:
-    """`endpoint` is the one that answers."""
+def dress(headers: Headers, job: Job, endpoint: Endpoint | None, unix_now: float, stamps: Headers | None) -> Headers:
+    """`endpoint` is the one that answers; `stamps` are headers of the gateway's own, in place of the server's."""
+    if stamps:
+        own = {name for name, _ in stamps}
+        headers = [pair for pair in headers if pair[0] not in own] + stamps
     way, caller, session = job.way, job.caller, job.way.route.session
     headers = edit_headers(headers, way.backend.response, way.route.response)
     if way.cors is not None:

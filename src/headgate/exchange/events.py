@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from headgate.fleet.endpoint import Endpoint
+from headgate.pick.wants import Burden
 
 if TYPE_CHECKING:
     from headgate.exchange.answer import AnswerHead
@@ -103,12 +104,21 @@ class Decode(Struct, frozen=True, gc=False):
     body: bytes
 
 
+class Helper(Struct, frozen=True, gc=False):
+    """An endpoint that works on a request for the one that it is sent to, which asks it, until that answers."""
+
+    endpoint: str
+    burden: Burden | None = None
+    prefills: bool = False  # it will know the prompt
+
+
 class Forward(Struct, frozen=True, gc=False):
     """Send this request to this endpoint. `deadline` is a time or None; `rungs` are for the prefix index.
 
     With `repeat` it may be sent a second time when a kept connection turns out to be closed: doing it twice is no harm.
     `mirrors` get a copy each, and nobody waits for what they say. With `hold` a stream counts as answered from its
-    first byte on, not from its head: until then it can be asked for elsewhere.
+    first byte on, not from its head: until then it can be asked for elsewhere. `burden` are the tokens that it counts
+    for at the endpoint, None where nobody counts them.
     """
 
     endpoint: Endpoint
@@ -119,6 +129,8 @@ class Forward(Struct, frozen=True, gc=False):
     repeat: bool = True
     mirrors: tuple[Endpoint, ...] = ()
     hold: bool = False
+    burden: Burden | None = None
+    helpers: tuple[Helper, ...] = ()
 
 
 class Wait(Struct, frozen=True, gc=False):

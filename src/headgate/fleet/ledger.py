@@ -1,4 +1,4 @@
-"""How many of our own requests each endpoint is serving now: exact, and sooner than any metric."""
+"""How many of our own requests each endpoint is serving now, and how many tokens: exact, and sooner than any metric."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -9,11 +9,22 @@ from operator import itemgetter
 class Ledger:
     """In-flight requests by endpoint name. Mutable; one for all pools, owned by the edge. About 0.1 µs a call."""
 
-    __slots__ = ("counts",)
+    __slots__ = ("_tokens", "counts")
 
     def __init__(self) -> None:
         # A default of 0 lets `reader` read all of them with one itemgetter call.
         self.counts: defaultdict[str, int] = defaultdict(int)  # of this process
+        self._tokens: Ledger | None = None
+
+    @property
+    def tokens(self) -> "Ledger":
+        """The same of tokens (`add`, `remove`): there from when somebody asks for it, for few profiles count them."""
+        if self._tokens is None:
+            self._tokens = self._beside()
+        return self._tokens
+
+    def _beside(self) -> "Ledger":
+        return Ledger()
 
     def take(self, endpoint: str) -> None:
         """A request was sent there."""
@@ -25,9 +36,19 @@ class Ledger:
         if count > 0:
             self.counts[endpoint] = count - 1
 
+    def add(self, endpoint: str, amount: int) -> None:
+        self.counts[endpoint] += amount
+
+    def remove(self, endpoint: str, amount: int) -> None:
+        count = self.counts.get(endpoint, 0)
+        if count > 0:
+            self.counts[endpoint] = max(0, count - amount)
+
     def forget(self, endpoint: str) -> None:
         """The endpoint is gone for good."""
         self.counts.pop(endpoint, None)
+        if self._tokens is not None:
+            self._tokens.forget(endpoint)
 
     def count(self, endpoint: str) -> int:
         return self.counts.get(endpoint, 0)

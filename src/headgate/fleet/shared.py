@@ -9,6 +9,7 @@ from headgate.fleet.ledger import Ledger
 
 CELL = 4  # bytes of a counter
 _ORDER = sys.byteorder
+_MOST = 2**31 - 1  # that all counters of a column may come to together
 
 
 class SharedLedger(Ledger):
@@ -17,24 +18,36 @@ class SharedLedger(Ledger):
     No locks: each process writes its own row, and reads the others'. `rows` are memory that all of them share, one
     writable memoryview of bytes each, zero at first; `own` is the place of ours, None for who only reads. Which column
     is whose, `assign` says: to all the same, and to none another before every one has forgotten the endpoint before.
-    An endpoint without a column is counted here and seen by nobody else.
+    An endpoint without a column is counted here and seen by nobody else. `tokens` are further rows, for those.
 
     `take` and `give` cost 0.2 µs, reading 10 endpoints of 4 processes 0.6 µs: the rows are added as one integer each.
     """
 
-    __slots__ = ("_cells", "_columns", "_rows")
+    __slots__ = ("_cells", "_columns", "_own", "_rows", "_tokens_rows")
 
-    def __init__(self, rows: Sequence[memoryview], own: int | None) -> None:
+    def __init__(self, rows: Sequence[memoryview], own: int | None, tokens: Sequence[memoryview] = ()) -> None:
         super().__init__()
         self._rows = tuple(rows)
+        self._own = own
         self._cells = None if own is None else rows[own].cast("i")
         self._columns: dict[str, int] = {}
+        self._tokens_rows = tuple(tokens)
+
+    def _beside(self) -> Ledger:
+        if not self._tokens_rows:
+            return Ledger()
+        beside = SharedLedger(self._tokens_rows, self._own)
+        for endpoint, column in self._columns.items():
+            beside.assign(endpoint, column)
+        return beside
 
     def assign(self, endpoint: str, column: int) -> None:
         """The endpoint's counter. What it had before is forgotten."""
         if self._columns.get(endpoint) != column:
             self.forget(endpoint)
             self._columns[endpoint] = column
+        if isinstance(self._tokens, SharedLedger):
+            self._tokens.assign(endpoint, column)
 
     def take(self, endpoint: str) -> None:
         self._set(endpoint, self.counts[endpoint] + 1)
@@ -43,6 +56,14 @@ class SharedLedger(Ledger):
         count = self.counts.get(endpoint, 0)
         if count > 0:
             self._set(endpoint, count - 1)
+
+    def add(self, endpoint: str, amount: int) -> None:
+        self._set(endpoint, min(self.counts[endpoint] + amount, _MOST // len(self._rows)))
+
+    def remove(self, endpoint: str, amount: int) -> None:
+        count = self.counts.get(endpoint, 0)
+        if count > 0:
+            self._set(endpoint, max(0, count - amount))
 
     def _set(self, endpoint: str, count: int) -> None:
         self.counts[endpoint] = count

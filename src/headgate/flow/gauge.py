@@ -9,9 +9,13 @@ from msgspec import Struct
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.ledger import Ledger
 
+_ANY = 1e9  # how much fuller a request may make a pool that counts tokens: each may have any number of them
+
 
 class Detector(Protocol):
-    """When an endpoint is full; `concurrency` is of our own requests in flight, 0: by what it reports."""
+    """When an endpoint is full; `concurrency` is of our own requests in flight, `tokens` of theirs; where both are 0,
+    it is by what it reports.
+    """
 
     @property
     def queue_depth(self) -> int: ...
@@ -21,6 +25,8 @@ class Detector(Protocol):
     def stale_after_s(self) -> float: ...
     @property
     def concurrency(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
 
 
 class Bounds(Struct, frozen=True):
@@ -43,7 +49,8 @@ class Gauge:
 
     An endpoint that reported w waiting and r running or waiting, when we had s requests in flight there, and has c of
     ours now, counts as having max(0, w + c − min(s, w + r)) waiting: a burst between two scrapes counts at once, and so
-    does that requests have ended. Where more is in flight than allowed, the pool is full too.
+    does that requests have ended. Where more is in flight than allowed, the pool is full too. Tokens of prompts that
+    have been answered are missed from the next look on.
 
     `read` costs 0.1 µs for each endpoint, `watch` 0.3 µs.
     """
@@ -56,6 +63,7 @@ class Gauge:
         "_offsets",
         "_per_request",
         "_read",
+        "_read_tokens",
         "_stale_at",
         "_usages",
         "fresh_until",
@@ -94,12 +102,16 @@ class Gauge:
         self._usages = [one.usage for one in known.values()]
         self._stale_at = [-inf if one.at is None else one.at + detector.stale_after_s for one in known.values()]
         # Until when none of the loads is stale.
-        self.fresh_until = inf if detector.concurrency else min(self._stale_at, default=inf)
+        self.fresh_until = inf if detector.concurrency or detector.tokens else min(self._stale_at, default=inf)
         self._per_request = 1.0 / (detector.concurrency or detector.queue_depth)
         # The most that one more request adds to the saturation.
         self.unit = max(self._per_request, _share(self._bounds.endpoint)) / (self.size or 1)
         self.unit = max(self.unit, _share(self._bounds.pool))
+        if detector.tokens:
+            self.unit = max(self.unit, _ANY)
         self._read: Callable[[], Sequence[int]] = self._ledger.reader(tuple(known)) if known else tuple
+        counted = known and detector.tokens
+        self._read_tokens: Callable[[], Sequence[int]] = self._ledger.tokens.reader(tuple(known)) if counted else tuple
 
     def _note(self, name: str, load: Load, before: _Known | None) -> _Known:
         if before is not None and before.at == load.at:
@@ -114,7 +126,12 @@ class Gauge:
         if not self.size:
             return 1.0
         counts, per_request = self._read(), self._per_request
-        if self._detector.concurrency:
+        detector = self._detector
+        if detector.tokens:
+            most = float(detector.concurrency) or inf
+            pairs = zip(counts, self._read_tokens(), strict=True)
+            fullness = [max(count / most, tokens / detector.tokens) for count, tokens in pairs]
+        elif detector.concurrency:
             fullness = [count * per_request for count in counts]
         else:
             fullness = [

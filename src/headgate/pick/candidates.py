@@ -1,11 +1,11 @@
 """The endpoints among which to choose: what scorers read, prepared as far as it can be."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.latency import Foresight, Latency
 from headgate.fleet.ledger import Ledger
-from headgate.fleet.prefix import PrefixIndex
+from headgate.fleet.prefix import PrefixIndex, Rungs
 from headgate.pick.forecast import Forecast
 
 _HALF = 0.5
@@ -25,6 +25,7 @@ class Candidates:
     __slots__ = (
         "_bits",
         "_bits_of",
+        "_tokens",
         "cold",
         "endpoints",
         "foreseen",
@@ -34,6 +35,7 @@ class Candidates:
         "in_flight",
         "index",
         "latency",
+        "ledger",
         "loads",
         "lone",
         "matched",
@@ -59,7 +61,7 @@ class Candidates:
     ) -> None:
         self.endpoints = tuple(endpoints)
         self.loads = tuple(loads)
-        self.index = index
+        self.ledger, self.index = ledger, index
         self.names = tuple(endpoint.name for endpoint in endpoints)
         self.waiting = tuple(load.waiting or 0 for load in loads)
         self.reported = tuple((load.waiting or 0) + (load.running or 0) for load in loads)
@@ -71,6 +73,7 @@ class Candidates:
         self.matched: Sequence[float] | None = None
         self._bits, self._bits_of = 0, -1
         self.in_flight = ledger.reader(self.names)
+        self._tokens: Callable[[], tuple[int, ...]] | None = None
         self.latency, self.foresight = latency, foresight
         self.foreseen: Forecast | None = None
         self.foreseen_of: Sequence[int] | None = None  # the request's `sent`
@@ -78,6 +81,18 @@ class Candidates:
         self.running: Sequence[float] = ()
         self.usage: Sequence[float] = ()
         self.full: Sequence[float] = ()
+
+    def tokens(self) -> tuple[int, ...]:
+        """Of our own requests in flight at each."""
+        if self._tokens is None:
+            self._tokens = self.ledger.tokens.reader(self.names)
+        return self._tokens()
+
+    def seen(self, rungs: Rungs) -> Sequence[int]:
+        """How many bytes from the beginning of such a prompt each of them has seen."""
+        groups = self.index.groups(rungs, self.bits())
+        found = self.index.named(groups)
+        return [found.get(name, 0) for name in self.names]
 
     def bits(self) -> int:
         """Of the candidates, in the prefix index."""

@@ -15,12 +15,12 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
 
     Or, where the profile says so, one that is drawn.
 
-    A profile that predicts looks ahead first: it may leave fewer, or nobody.
+    A profile that predicts looks ahead first: it may leave fewer.
 
     Where the standing bounds the requests in flight, of those that have room; with none, where nobody has.
     Nothing is recorded: the caller tells the ledger and the prefix index where the request really went.
     """
-    field = standing.field(ask, profile)
+    field = standing.field(ask, profile, dice)
     among, room = field.among, standing.room
     if room is not None and (crowded := full(room, standing.ledger.count, standing.endpoints, field.basis)):
         return crowded
@@ -30,10 +30,8 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
     depths = among.depths(sent)
     forecast = None
     if profile.foresight is not None:
-        field = look_ahead(ask, standing, profile, field, sent, depths, dice)
-        if field.among is None:
-            return field.settled
-        if field.among is not among:
+        field = look_ahead(ask, profile, field, sent, depths, dice)
+        if field.among is not None and field.among is not among:
             among = field.among
             sent = among.in_flight()
             depths = among.depths(sent)
@@ -53,7 +51,7 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
     if profile.draw is not None:
         winner, how = profile.draw(totals, dice)
         how = f"{why}; {how}" if why else how
-        return Decision(basis, basis.candidates[winner], sent, tuple(scored), 1, how, "", forecast, among.matched)
+        return Decision(basis, basis.candidates[winner], sent, tuple(scored), 1, how, "", (), forecast, among.matched)
     best = max(totals)
     tied = totals.count(best)
     if tied == 1:
@@ -62,7 +60,7 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
         winner = [place for place, total in enumerate(totals) if total == best][int(dice() * tied)]
     if forecast is not None and len(totals) == 1:
         why = why or "the only candidate"
-    return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied, why, "", forecast, among.matched)
+    return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied, why, "", (), forecast, among.matched)
 
 
 def _add(base: Sequence[float], telling: Sequence[tuple[float, Sequence[float]]]) -> Sequence[float]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from headgate.fleet.endpoint import Endpoint, Load
+from headgate.fleet.endpoint import BYTES_PER_TOKEN, Endpoint, Load
 from headgate.pick.forecast import Forecast
 
 
@@ -17,8 +17,26 @@ class Ask(Struct, frozen=True, gc=False):
     priority: int = 0
     subset: frozenset[str] | None = None  # `ip` or `ip:port`; None the whole pool
     exclude: frozenset[str] = frozenset()  # endpoints (by name) that this request has failed on
-    ttft_slo: float = 0.0  # seconds that it asks for, 0 where it does not; read for pools that predict alone
+    # What follows is told where the profile wants it.
+    ttft_slo: float = 0.0  # seconds that it asks for, 0 where it does not
     tpot_slo: float = 0.0
+    headers: tuple[tuple[str, str], ...] = ()  # those that came, by name in lower case
+    most_output: int | None = None  # tokens that the client takes
+    at: float = 0.0  # when it came
+    media: bool = False  # it has images, video or audio
+    peer: Endpoint | None = None  # chosen for another stage of it
+
+    @property
+    def prompt_tokens(self) -> int:
+        """As far as the bytes tell."""
+        return self.prompt_bytes // BYTES_PER_TOKEN
+
+    def told(self, name: str) -> str:
+        """A header that the profile wants, "" where it did not come."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return ""
 
 
 class Term(Struct, frozen=True, gc=False):
@@ -62,8 +80,15 @@ class Decision(Struct, frozen=True, gc=False):
     tied: int = 1  # how many shared the best total: the dice chose among them
     why: str = ""
     emptied: str = ""
+    stages: tuple["Decision", ...] = ()  # what else was decided for it, by other profiles
     forecast: Forecast | None = None  # where the profile predicts
     matched: Sequence[float] | None = None  # the part of the prompt that each had seen; None where nobody scored that
+
+    def of(self, profile: str) -> "Decision | None":
+        """What that profile decided, "" for the one that counts."""
+        if profile in ("", self.basis.profile):
+            return self
+        return next((stage for stage in self.stages if stage.basis.profile == profile), None)
 
     @property
     def candidates(self) -> Sequence[Endpoint]:

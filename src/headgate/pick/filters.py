@@ -1,32 +1,38 @@
 """Filters: which endpoints may serve a request at all. Each is a predicate; they run in the profile's order."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import cast
 
 from msgspec import Struct
 
 from headgate.fleet.endpoint import Endpoint, Load
+from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
+from headgate.pick.draws import Dice
 from headgate.pick.skipped import Skipped
 
 Filter = Callable[[Ask, Endpoint, Load], bool]
 Count = Callable[[str], int]  # our own requests in flight at an endpoint, by its name
-Pair = tuple[Endpoint, Load]
-Whole = Callable[[Ask, Sequence[Pair], Count], "list[Pair] | str"]  # those that it lets in, or why it is skipped
+
+
+Sift = Callable[[Ask, Candidates, Dice], Sequence[bool] | Skipped]  # who stays, of all at once, or why it is skipped
+
+
+def anyone(ask: Ask, endpoint: Endpoint, load: Load, count: Count) -> bool:
+    return True
 
 
 class Sieve(Struct, frozen=True):
     """A filter that a configuration has made. `steady`: its answers hold until loads or endpoints change; `soft`: it
-    removes nobody where it would remove everybody. One that looks at all endpoints together is `whole`.
+    removes nobody where it would remove everybody. `among` takes the place of `keep`, and is never steady.
     """
 
     name: str
-    keep: Callable[[Ask, Endpoint, Load, Count], bool] = lambda ask, endpoint, load, count: True
+    keep: Callable[[Ask, Endpoint, Load, Count], bool] = anyone
     steady: bool = True
     soft: bool = False
-    whole: Whole | None = None
+    among: Sift | None = None
 
 
 def ready(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
@@ -52,8 +58,7 @@ def subset(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
     """Endpoint Picker Protocol: the proxy may say which endpoints it can reach, as `ip` or `ip:port`."""
     if ask.subset is None:
         return True
-    address = _canonical(endpoint.address)
-    return any(_place(entry) in ((address, None), (address, endpoint.port)) for entry in ask.subset)
+    return named_by(ask.subset, endpoint)
 
 
 def not_tried(ask: Ask, endpoint: Endpoint, load: Load) -> bool:
@@ -78,6 +83,12 @@ SOFT_FILTERS = frozenset({"not-ejected"})
 
 # Those that look at nothing of the request but its model: their answers hold until loads or endpoints change.
 STEADY_FILTERS = frozenset({"ready", "not-draining", "serves-model", "not-ejected"})
+
+
+def named_by(entries: Iterable[str], endpoint: Endpoint) -> bool:
+    """Whether one of them, as `ip` or `ip:port`, is the endpoint's."""
+    address = _canonical(endpoint.address)
+    return any(_place(entry) in ((address, None), (address, endpoint.port)) for entry in entries)
 
 
 @lru_cache(maxsize=4096)
@@ -115,9 +126,7 @@ def sift(
     sieves: Sequence[Sieve] = (),
     count: Count = lambda name: 0,
 ) -> tuple[list[Endpoint], list[Load], dict[str, tuple[str, ...]]]:
-    """What the filters leave, with its loads, and what each of them removed (those that removed none are not there,
-    unless they were Skipped).
-    """
+    """What the filters leave, with its loads, and what each of them removed (those that removed none are not there)."""
     kept = list(zip(endpoints, loads, strict=True))
     removed: dict[str, tuple[str, ...]] = {}
     usual = ask.subset is None and not ask.exclude
@@ -127,19 +136,12 @@ def sift(
         keep = FILTERS[name]
         kept = _pass(name, [pair for pair in kept if keep(ask, *pair)], kept, removed, soft=name in SOFT_FILTERS)
     for sieve in sieves:
-        if sieve.whole is not None:
-            found = sieve.whole(ask, kept, count)
-            if isinstance(found, str):
-                removed[sieve.name] = cast(tuple[str, ...], Skipped((), found))
-            else:
-                kept = _pass(sieve.name, found, kept, removed, soft=sieve.soft)
-            continue
         passed = [pair for pair in kept if sieve.keep(ask, *pair, count)]
         kept = _pass(sieve.name, passed, kept, removed, soft=sieve.soft)
     return [endpoint for endpoint, _ in kept], [load for _, load in kept], removed
 
 
-_Pairs = list[Pair]
+_Pairs = list[tuple[Endpoint, Load]]
 
 
 def _pass(name: str, passed: _Pairs, kept: _Pairs, removed: dict[str, tuple[str, ...]], *, soft: bool) -> _Pairs:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from headgate.fleet.endpoint import BYTES_PER_TOKEN
 from headgate.fleet.latency import sure
 from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
 from headgate.pick.forecast import Forecast
 from headgate.pick.scorers import Depths, Sent, lora_affinity, shares
 
-_BYTES_PER_TOKEN = 4
 _FULL_FROM = 0.8  # of the KV cache: from here on a request may wait for another's end
 
 
@@ -30,12 +30,12 @@ def _foresee(ask: Ask, among: Candidates, depths: Depths) -> Forecast:
         among.usage = tuple([load.kv_usage or 0.0 for load in among.loads])
         among.full = tuple([max(0.0, (usage - _FULL_FROM) / (1.0 - _FULL_FROM)) for usage in among.usage])
     running, usage, full, cold = among.running, among.usage, among.full, among.cold
-    tokens = ask.prompt_bytes / _BYTES_PER_TOKEN
+    tokens = ask.prompt_bytes / BYTES_PER_TOKEN
     known = shares(ask, among)
     if known is among.zeros:
         left: Sequence[float] = (tokens,) * len(names)
     else:
-        reach = ask.prefix[-1][0] / _BYTES_PER_TOKEN
+        reach = ask.prefix[-1][0] / BYTES_PER_TOKEN
         left = [tokens - share * reach for share in known]
     ahead = [latency.ahead.get(name, 0.0) for name in names] if latency.ahead else among.zeros
     w0, w1, w2, w3, w4, w5, w6 = latency.ttft.weights

@@ -12,6 +12,7 @@ from headgate.api.written.plugins import (
     ContextLength,
     LoadAware,
     Prefix,
+    PrefixAffinity,
     Selector,
     Utilization,
 )
@@ -20,7 +21,8 @@ from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
 from headgate.pick.filters import Count
 from headgate.pick.scorers import Depths, Scorer, Scores, Sent, active, prefix
-from headgate.pick.slo import Admit, Narrow, admit_in_time, by_headroom_tier, latency_with
+from headgate.pick.slo import Narrow, by_headroom_tier, latency_with
+from headgate.pick.sticky import while_it_pays
 
 Keep = Callable[[Ask, Endpoint, Load, Count], bool]
 Kept = tuple[Keep, bool, bool]  # the filter; whether it is steady; whether it is soft
@@ -84,7 +86,7 @@ def context_length(shape: ContextLength) -> Scorer:
     """
 
     def score(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
-        length = tokens(ask)
+        length = ask.prompt_tokens
         return [_fit(length, endpoint.labels.get(shape.label)) for endpoint in among.endpoints]
 
     return score
@@ -112,11 +114,6 @@ def _range(label: str) -> tuple[int, int] | None:
     if not (least.isdecimal() and most.isdecimal()) or int(least) > int(most):
         return None
     return int(least), int(most)
-
-
-def tokens(ask: Ask) -> int:
-    """Of the prompt, as far as its bytes tell."""
-    return ask.prompt_bytes // BYTES_PER_TOKEN
 
 
 SCORERS_WITH: Mapping[str, tuple[Callable[[Any], Scorer], bool]] = {  # and whether they are steady
@@ -177,7 +174,7 @@ def by_context_length(shape: ContextLength) -> Kept:
         if label is None:
             return True
         bounds = _range(label)
-        return bounds is not None and bounds[0] <= tokens(ask) <= bounds[1]
+        return bounds is not None and bounds[0] <= ask.prompt_tokens <= bounds[1]
 
     return keep, False, False
 
@@ -232,8 +229,15 @@ FILTERS_WITH: Mapping[type, Callable[[Any], Kept]] = {
     Concurrency: by_concurrency,
 }
 
-# What needs predictions, beside the scorer.
+# What needs predictions; of filters those that `narrow_of` makes something of.
 
-NARROWS_WITH: Mapping[str, Callable[[Any], Narrow]] = {"slo-headroom-tier-filter": by_headroom_tier}
-ADMITS: Mapping[str, Admit] = {"latency-slo-admitter": admit_in_time}
-PREDICTING = frozenset({"latency-scorer", *NARROWS_WITH, *ADMITS})
+PREDICTING = frozenset({"latency-scorer", "latency-slo-admitter"})
+
+
+def narrow_of(kind: str, shape: Any) -> Narrow | None:
+    """None for one that is a filter without predictions, or none at all."""
+    if kind == "slo-headroom-tier-filter":
+        return by_headroom_tier(shape)
+    if isinstance(shape, PrefixAffinity) and shape.ttft_source == "latencyPredictor":
+        return while_it_pays(shape)
+    return None

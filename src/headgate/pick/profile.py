@@ -1,15 +1,23 @@
 """A profile is how a pool chooses: which filters, which scorers, and what each scorer weighs."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from headgate.fleet.latency import Foresight
 from headgate.pick.detector import Detector
 from headgate.pick.draws import Draw
 from headgate.pick.filters import FILTERS, Sieve
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
-from headgate.pick.slo import Admit, Narrow
+from headgate.pick.slo import Narrow
+from headgate.pick.wants import Wants
+
+if TYPE_CHECKING:
+    from headgate.pick.admit import Admit
+    from headgate.pick.handler import ByHeader
+    from headgate.pick.stages import Stages
 
 _ALL_FILTERS = tuple(FILTERS)
 
@@ -18,10 +26,13 @@ class Profile(Struct, frozen=True):
     """Names from FILTERS and SCORERS; the filters run in this order, then the `sieves`. Weights are ≥ 0.
 
     `made` are scorers of this profile's own, by name, and whether their scores hold until loads or endpoints change:
-    those with parameters. `draw` takes the place of choosing the best.
+    those with parameters. `draw` takes the place of choosing the best. `admitters` say, in this order and each with its
+    name, whether a request may be sent at all. `wants` is what its plugins want done beside the choice, None for
+    nothing. `apart`: what there is to choose from depends on more than the model. `handler` chooses another profile in
+    place of this one, or beside it.
 
-    With `foresight` it predicts latencies. Only then there are `narrows`, filters that see all candidates side by side,
-    each with its name, which run behind the others; and `admits`, which says whether a request may be sent at all.
+    With `foresight` it predicts latencies. Only then there are `narrows`, filters that see all candidates side by side
+    and what is predicted of them, each with its name, which run behind the others.
     """
 
     name: str
@@ -31,15 +42,22 @@ class Profile(Struct, frozen=True):
     made: Mapping[str, tuple[Scorer, bool]] = {}
     draw: Draw | None = None
     detector: Detector = Detector()
+    admitters: tuple[tuple[str, "Admit"], ...] = ()
+    wants: Wants | None = None
+    apart: bool = False
+    handler: "ByHeader | Stages | None" = None
     foresight: Foresight | None = None
     narrows: tuple[tuple[str, Narrow], ...] = ()
-    admits: tuple[str, Admit] | None = None
+
+    def __post_init__(self) -> None:
+        if not all(sieve.steady for sieve in self.sieves):
+            force_setattr(self, "apart", True)
 
     def sifts(self, name: str) -> bool:
-        """Whether it is one of the profile's own filters that is called so, or what admits."""
-        if self.admits is not None and self.admits[0] == name:
+        """Whether it is one of the sieves that is called so, also of the other profiles of its set."""
+        if any(sieve.name == name for sieve in self.sieves):
             return True
-        return any(sieve.name == name for sieve in self.sieves)
+        return self.handler is not None and any(one.sifts(name) for one in self.handler.profiles.values())
 
     def scorer(self, name: str) -> tuple[Scorer, bool]:
         """The scorer of this name, and whether its scores are steady."""

@@ -14,7 +14,8 @@ from headgate.api.picker import Plugin
 from headgate.fleet.endpoint import Endpoint, Load
 from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
-from headgate.pick.filters import Count, Pair, Sieve
+from headgate.pick.draws import Dice
+from headgate.pick.filters import Sieve
 from headgate.pick.scorers import Depths, Scorer, Scores, Sent, shares
 from headgate.pick.skipped import Skipped
 
@@ -75,14 +76,15 @@ def scorer_by(run: Run) -> Scorer:
 def sieve_by(name: str, run: Run) -> Sieve:
     """Where it is skipped, nobody is removed."""
 
-    def sift(ask: Ask, kept: Sequence[Pair], count: Count) -> list[Pair] | str:
-        given = [_candidate(endpoint, load, count(endpoint.name), None) for endpoint, load in kept]
+    def sift(ask: Ask, among: Candidates, dice: Dice) -> Sequence[bool] | Skipped:
+        given = [
+            _candidate(endpoint, load, count, None)
+            for endpoint, load, count in zip(among.endpoints, among.loads, among.in_flight(), strict=True)
+        ]
         answers = run(Asked(ask.model, ask.prompt_bytes, ask.priority), given)
-        if isinstance(answers, str):
-            return answers
-        return [pair for pair, lets_in in zip(kept, answers, strict=True) if lets_in]
+        return Skipped((), answers) if isinstance(answers, str) else [bool(answer) for answer in answers]
 
-    return Sieve(name, steady=False, whole=sift)
+    return Sieve(name, steady=False, among=sift)
 
 
 def _candidate(endpoint: Endpoint, load: Load, in_flight: int, share: float | None) -> Candidate:

@@ -13,9 +13,14 @@ def saturation(standing: Standing, now: float, detector: Detector = USUAL) -> fl
     ≥ 1 → 429.
     """
     count = standing.ledger.count
+    tokens = standing.ledger.tokens.count if detector.tokens else _none
     fullness = [
-        detector.fullness(load, count(endpoint.name), now)
+        detector.fullness(load, count(endpoint.name), now, tokens(endpoint.name))
         for endpoint, load in zip(standing.endpoints, standing.loads, strict=True)
         if endpoint.ready and not endpoint.draining
     ]
     return sum(fullness) / len(fullness) if fullness else 1.0
+
+
+def _none(endpoint: str) -> int:
+    return 0

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from headgate.pick.choose import choose
 from headgate.pick.compare import compare
 from headgate.pick.decision import Ask, Decision
+from headgate.pick.handler import decide
 from headgate.pick.hold import HELD
 from headgate.pick.profile import Profile
 from headgate.pick.standing import Standing
@@ -65,7 +65,7 @@ class Shadow:
         if spared:  # whether one that has just begun takes this request has been decided
             exclude = ask.exclude.union(spared)
             ask = replace(ask, exclude=exclude)
-        self._note(decision, choose(ask, self._beside, self._profile, self._dice))
+        self._note(decision, decide(ask, self._beside, self._profile, self._dice))
 
     def _note(self, live: Decision, other: Decision) -> None:
         tally, difference = self.tally, compare(live, other)

@@ -1,7 +1,7 @@
-"""What predictions are for: a scorer, a filter, and whether a request may be sent at all.
+"""What predictions are for: a scorer and a filter.
 
-Names, parameters and arithmetic are those that are published (latency-scorer, slo-headroom-tier-filter,
-latency-slo-admitter). Where predictions are not sure, none of them counts.
+Names, parameters and arithmetic are those that are published (latency-scorer, slo-headroom-tier-filter). Where
+predictions are not sure, neither of them counts.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,18 +9,16 @@ from collections.abc import Callable, Sequence
 from headgate.api.written.plugins import HeadroomTier, LatencyScore
 from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
+from headgate.pick.draws import Dice
 from headgate.pick.foresee import foresee
 from headgate.pick.scorers import Depths, Scorer, Scores, Sent, shares
 
-Dice = Callable[[], float]
-Narrow = Callable[[Ask, Candidates, Sent, Depths, Dice], Sequence[int]]  # the places of those that are left
-Admit = Callable[[Ask, Candidates, Sent, Depths], str]  # why not, in words; "" where it may
+Narrow = Callable[[Ask, Candidates, Sent, Depths, Dice], Sequence[bool]]  # which of them are left
 
 _STEPS = 100
 _HALF = 0.51  # where all are alike
 _TINY = 1e-9  # what is whole but for rounding
 _SAME = 1e-9  # seconds: what differs by less does not differ
-_COLD = 0.02  # of the KV cache
 
 
 def latency_with(shape: LatencyScore) -> Scorer:
@@ -110,43 +108,16 @@ def by_headroom_tier(shape: HeadroomTier) -> Narrow:
     """Those that keep what was asked for; now and then only the others, so that one of them is heard of again."""
     epsilon = shape.epsilon_explore_neg
 
-    def narrow(ask: Ask, among: Candidates, sent: Sent, depths: Depths, dice: Dice) -> Sequence[int]:
-        everywhere = range(len(among.names))
+    def narrow(ask: Ask, among: Candidates, sent: Sent, depths: Depths, dice: Dice) -> Sequence[bool]:
         forecast = foresee(ask, among, sent, depths)
-        if forecast is None or not forecast.sure:
-            return everywhere
-        ttft, tpot = forecast.ttft_room, forecast.tpot_room
-        if not ttft:
-            return everywhere
-        keeps = [at for at in everywhere if ttft[at] >= 0.0 and tpot[at] >= 0.0]
-        if not keeps or len(keeps) == len(everywhere):
-            return everywhere
+        if forecast is None or not forecast.sure or not forecast.ttft_room:
+            return (True,) * len(among.names)
+        rooms = zip(forecast.ttft_room, forecast.tpot_room, strict=True)
+        keeps = [ttft >= 0.0 and tpot >= 0.0 for ttft, tpot in rooms]
+        if all(keeps) or not any(keeps):
+            return (True,) * len(keeps)
         if dice() < epsilon:
-            return [at for at in everywhere if at not in keeps]
+            return [not one for one in keeps]
         return keeps
 
     return narrow
-
-
-def admit_in_time(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> str:
-    """What may be shed is sent only where some endpoint keeps what it asks for, by prediction, or runs nothing, or has
-    less than 2 % of its KV cache in use. Without predictions, and what asks for nothing, may be sent.
-    """
-    if ask.priority >= 0 or not (ask.ttft_slo or ask.tpot_slo):
-        return ""
-    forecast = foresee(ask, among, sent, depths)
-    if forecast is None or not forecast.sure:
-        return ""
-    ttft, tpot = forecast.ttft_room, forecast.tpot_room if ask.tpot_slo and forecast.tpot else ()
-    if not ttft:  # TPOT alone was asked for, and nothing is known of it
-        return ""
-    for at, load in enumerate(among.loads):
-        in_time = (not ask.ttft_slo or ttft[at] > 0.0) and (not tpot or tpot[at] > 0.0)
-        if in_time or not load.running or (load.kv_usage or 0.0) < _COLD:
-            return ""
-    asked = " and ".join(
-        f"{what} within {bound * 1000:g} ms"
-        for what, bound in (("the first token", ask.ttft_slo), ("each further one", ask.tpot_slo))
-        if bound
-    )
-    return f"no endpoint is predicted to give {asked}, and the request's priority ({ask.priority}) is below 0"

@@ -11,12 +11,17 @@ _TIMES = ("ttft_ms", "ttft_headroom_ms", "tpot_ms", "tpot_headroom_ms")
 
 
 def explain(decision: Decision) -> dict[str, Any]:
-    """What was considered and why the winner won, in builtins only.
+    """What was considered and why the winner won, in builtins only; with `stages`, what was decided beside it.
 
     `candidates` are ordered by total, the best first; each has its load as it was known then, our own requests in
     flight there, and for each scorer `score` in [0, 1], `weight` and their product `points`. `chosen` and `runner_up`
     are endpoint names or None. `skipped` says why filters and scorers were not asked; a score is None there.
     """
+    told = _explain(decision)
+    return {**told, "stages": [_explain(stage) for stage in decision.stages]} if decision.stages else told
+
+
+def _explain(decision: Decision) -> dict[str, Any]:
     chosen = decision.endpoint.name if decision.endpoint else None
     places, totals, terms = list(range(len(decision.candidates))), decision.totals, decision.terms
     if totals:
@@ -106,8 +111,15 @@ def _gaps(decision: Decision, runner_up: str) -> dict[str, float]:
 
 
 def render(decision: Decision) -> str:
-    """The decision, then a table of the candidates: `*` the chosen one, `=` those that shared its total."""
-    told = explain(decision)
+    """The decision, then a table of the candidates: `*` the chosen one, `=` those that shared its total.
+
+    Then the same of what was decided beside it.
+    """
+    return "\n".join([_render(one) for one in (decision, *decision.stages)])
+
+
+def _render(decision: Decision) -> str:
+    told = _explain(decision)
     lines = [
         f"pool      {told['pool']} (profile {told['profile']})",
         f"chosen    {told['chosen'] or 'none'}" + (f" at {told['address']}" if told["address"] else ""),

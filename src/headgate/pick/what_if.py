@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from headgate.fleet.endpoint import Load
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex, Rungs
-from headgate.pick.choose import choose
 from headgate.pick.compare import Difference, compare
 from headgate.pick.decision import Ask, Decision
 from headgate.pick.filters import FILTERS
+from headgate.pick.handler import decide
 from headgate.pick.hold import HELD
 from headgate.pick.profile import Profile
 from headgate.pick.room import Room
@@ -61,7 +61,7 @@ def what_if(
     profile, lost = _adapted(decision, profile)
     unknown += lost
     again, standing = _moment(decision, ask, room)
-    supposed = choose(again, standing, profile, dice)
+    supposed = decide(again, standing, profile, dice)
     if supposed.matched is not None and decision.matched is None and ask.prefix and len(decision.candidates) > 1:
         unknown.append(
             f"which part of the prompt each endpoint had seen: {decision.basis.profile} scores no prefixes, so that "

@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 from headgate.exchange.events import Respond
-from headgate.exchange.request import wire
+from headgate.exchange.request import RequestHead, wire
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
@@ -27,6 +27,15 @@ def connection(keep_alive: bool, http10: bool) -> bytes:
     if not keep_alive:
         return b"connection: close\r\n"
     return b"connection: keep-alive\r\n" if http10 else b""
+
+
+def ending(length: int | None, status: int, head: RequestHead) -> tuple[bytes, bool, bool]:
+    """What tells the client where the body ends: a header line; whether chunks do; whether the connection's end."""
+    if length is not None:
+        return (b"content-length: %d\r\n" % length if status != 204 else b""), False, False
+    if bodiless(head.method, status):
+        return b"", False, False
+    return (b"", False, True) if head.http10 else (b"transfer-encoding: chunked\r\n", True, False)
 
 
 def whole(response: Respond, method: bytes, date: bytes, framing: bytes) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from headgate.exchange.answer import AnswerHead
 from headgate.exchange.events import Forward
+from headgate.exchange.helped import alone
 from headgate.fleet.endpoint import Endpoint
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex
@@ -37,6 +38,7 @@ class Mirrors:
     def send(self, command: Forward, no_body: bool) -> None:
         """A copy of what is forwarded to each of its mirrors, as far as there is room."""
         now, size = monotonic(), len(command.body)
+        head = alone(command.head) if command.helpers else command.head
         for endpoint in command.mirrors:
             if len(self._under_way) >= self._bounds.mirrored or self._held + size > self._bounds.mirrored_bytes:
                 self.outcomes["left_out"] += 1
@@ -47,7 +49,7 @@ class Mirrors:
             self._under_way.add(copy)
             self._ledger.take(endpoint.name)
             self._prefixes.record(command.rungs, endpoint.name)
-            copy.sending = self._upstreams.send(copy, endpoint, command.head, command.body, no_body, command.repeat)
+            copy.sending = self._upstreams.send(copy, endpoint, head, command.body, no_body, command.repeat)
 
     def free(self, copy: "_Copy") -> None:
         self._held -= copy.size

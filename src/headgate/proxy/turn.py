@@ -1,8 +1,6 @@
 """One request's turn on its client's connection: the exchange runs, servers are asked, the answer is written."""
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, cast
@@ -34,7 +32,9 @@ from headgate.exchange.events import (
 from headgate.exchange.exchange import Exchange
 from headgate.exchange.request import RequestHead
 from headgate.exchange.trailers import end, passed_on
-from headgate.proxy.answer import LAST_CHUNK, STATUS_LINES, SWITCHED, bodiless, connection, status_line, whole
+from headgate.proxy.answer import LAST_CHUNK, STATUS_LINES, SWITCHED, connection, ending, status_line, whole
+from headgate.proxy.engaged import Engaged, engage
+from headgate.proxy.patience import overdue, reset
 from headgate.proxy.sending import Reason, Sending
 from headgate.proxy.tail import Tail
 from headgate.proxy.tunnel import Tunnel
@@ -61,6 +61,7 @@ class Turn(Struct, eq=False):
     _touched: float  # when anything last moved
     _sending: Sending | None = None
     _in_flight_at: str = ""  # the endpoint that the ledger counts this request for
+    _engaged: Engaged | None = None  # what else it counts for
     _pool: str = ""  # the pool that it waits for
     ticket: int = 0  # its place among those that wait, once it did
     queued: bool = False  # it stands in a queue
@@ -116,6 +117,8 @@ class Turn(Struct, eq=False):
         self._deadline, self._touched = command.deadline, plane.now
         self._in_flight_at = name = endpoint.name
         plane.ledger.take(name)
+        if command.burden is not None or command.helpers:
+            self._engaged = engage(command, plane.ledger, plane.prefixes)
         if plane.queues.controls:
             self._exchange.may_be_told(self)
         plane.prefixes.record(command.rungs, name)
@@ -172,33 +175,25 @@ class Turn(Struct, eq=False):
         self._finish()
 
     def answered(self, answer: AnswerHead) -> None:
-        now, plane = monotonic(), self._plane
+        plane = self._plane
         if answer.status >= 500 or plane.judge.failing:
             plane.judged_by(self._in_flight_at, answer.status)
-        command = self._exchange.feed(Answered(answer, now))
+        command = self._exchange.feed(Answered(answer, monotonic()))
         if type(command) is not Relay:
             self._let_go()
             self.do(command)
             return
+        if self._engaged is not None and answer.streamed:
+            self._engaged.answered()
         self._edit = command.edit
         self._length = command.length
         self._tail = Tail() if answer.streamed else None
         if self._client.counted:
             self._client.count()
-        self._chunked = False
-        framing = b""
-        if command.length is not None:
-            if command.status != 204:
-                framing = b"content-length: %d\r\n" % command.length
-        elif not bodiless(self._head.method, command.status):
-            if self._head.http10:
-                self.keep_alive = False
-            else:
-                self._chunked = True
-                framing = b"transfer-encoding: chunked\r\n"
-        self.keep_alive = self.keep_alive and not self._client.leaving
-        framing += connection(self.keep_alive, self._head.http10)
-        self._out.append(b"%b%b%b\r\n" % (status_line(command.status), command.lines, framing))
+        framing, self._chunked, closes = ending(command.length, command.status, self._head)
+        self.keep_alive = self.keep_alive and not (closes or self._client.leaving)
+        told = connection(self.keep_alive, self._head.http10)
+        self._out.append(b"%b%b%b%b\r\n" % (status_line(command.status), command.lines, framing, told))
 
     def body(self, data: bytes) -> None:
         self._touched = self._plane.now
@@ -257,9 +252,7 @@ class Turn(Struct, eq=False):
             self._write(b"%b%b\r\n" % (status_line(answer.status), answer.lines))
 
     def trailer(self, name: bytes, value: bytes) -> None:
-        if self._trailers is None:
-            self._trailers = []
-        self._trailers.append((name, value))
+        self._trailers = [*(self._trailers or ()), (name, value)]
 
     @property
     def switches(self) -> bool:
@@ -305,18 +298,18 @@ class Turn(Struct, eq=False):
                 self._out.append(LAST_CHUNK)
         self.flush()
         # What only the end of the connection ends would be complete with any other end than a reset.
-        reset = not (told or self._chunked or self._length is not None or self._transport.is_closing())
-        if reset:  # before anybody closes it in an orderly way: by TLS that is said aloud
+        if not (told or self._chunked or self._length is not None or self._transport.is_closing()):
+            # Before anybody closes it in an orderly way: by TLS that is said aloud.
             self._plane.outbox.flush()
-            raw = self._transport.get_extra_info("socket")
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._transport.abort()
+            reset(self._transport)
         self._finish()
 
     def _give_back(self) -> None:
         if self._in_flight_at:
             plane = self._plane
             plane.ledger.give(self._in_flight_at)
+            if self._engaged is not None:
+                self._engaged.over()
             self._in_flight_at = ""
             if plane.waiting.crowded:
                 plane.waiting.freed(self._exchange.record.pool)
@@ -339,8 +332,7 @@ class Turn(Struct, eq=False):
         self._let_go()
         self._unpark()
         self._plane.decoding.drop(self)
-        now = monotonic()
-        self._exchange.feed(Gone(now) if self._tunnel is None else Ended(now))
+        self._exchange.feed(Gone(monotonic()) if self._tunnel is None else Ended(monotonic()))
         self._exchange.record.bytes_out = self._sent
         self._plane.done(self._exchange.record)
 
@@ -365,6 +357,7 @@ class Turn(Struct, eq=False):
     # Time.
 
     def _unpark(self) -> None:
+        self._deadline = None
         if self._pool:
             self._plane.waiting.unpark(self._pool, self)
             self._pool = ""
@@ -375,35 +368,29 @@ class Turn(Struct, eq=False):
     def wake(self) -> None:
         """What it waits for has changed, or its time is over."""
         self._unpark()
-        self._deadline = None
         self.do(self._exchange.feed(Woken(monotonic())))
 
     def evict(self) -> None:
         """Another request needs its place at the server; nothing of an answer has gone to the client."""
         self._unpark()
-        self._deadline = None
         self._let_go()
         self.do(self._exchange.feed(Evicted(monotonic())))
 
     def sweep(self, now: float, *, paused: bool) -> None:
         """`paused`: the client takes nothing at the moment."""
-        bounds, record = self._plane.bounds, self._exchange.record
+        begun = bool(self._exchange.record.answered_at)
         if self._deadline is not None and now >= self._deadline:
             if self._pool:
                 self.wake()
-            else:
-                # A long answer that was coming is not the server's fault.
-                self._time_out("", blame=not record.answered_at)
+            else:  # a long answer that was coming is not the server's fault
+                self._time_out("", blame=not begun)
         elif self._sending is None and self._tunnel is None:
             return
-        elif not record.answered_at:
-            if now - self._touched > bounds.first_byte_s:
-                self._time_out(f"nothing came within {bounds.first_byte_s:g} s", blame=True)
-        elif now - self._touched > bounds.silence_s:
-            if paused:
+        elif late := overdue(now - self._touched, self._plane.bounds, begun=begun):
+            if begun and paused:
                 self._transport.abort()
             else:
-                self._time_out(f"nothing came for {bounds.silence_s:g} s", blame=True)
+                self._time_out(late, blame=True)
 
     def _time_out(self, detail: str, *, blame: bool) -> None:
         if blame:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import convert
 
-from headgate.api.written.plugins import Precise as Shape
+from headgate.api.written.precise import Precise as Shape
 from headgate.exchange.events import Forward
 from headgate.fleet.endpoint import Endpoint
 from headgate.fleet.held_blocks import HeldBlocks

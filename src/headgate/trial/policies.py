@@ -4,16 +4,22 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from headgate.pick.choose import choose
+from headgate.api.picker import Picking
+from headgate.flow.discipline import configure as configure_flow
+from headgate.pick.configure import configure
 from headgate.pick.decision import Ask, Basis, Decision
 from headgate.pick.draws import at_random
+from headgate.pick.handler import decide
 from headgate.pick.profile import Profile
 from headgate.pick.published import PROFILES
+from headgate.pick.python import Functions, none_here
 from headgate.pick.standing import Standing
+from headgate.pick.wants import Burden, observe
 from headgate.trial.queueing import Queueing
 
 Dice = Callable[[], float]
-Policy = Callable[[Ask, Standing, Dice, float], Decision]  # without an endpoint where a filter leaves nobody: it waits
+Sent = tuple[Decision, Burden | None]  # and the tokens that it counts for there, where they are counted
+Policy = Callable[[Ask, Standing, Dice, float], Sent]  # without an endpoint where a filter leaves nobody: it waits
 
 
 class Make(Struct, frozen=True):
@@ -31,25 +37,41 @@ _NO_BASIS = Basis("pool", "round-robin", (), (), {})
 _LEAST = Profile("least-request", (("active-request-scorer", 1.0),))
 
 
-def by_profile(
-    profile: Profile, tell: Callable[[float], None] = lambda now: None, queueing: Queueing | None = None
+def by_profile(profile: Profile, queueing: Queueing | None = None) -> Make:
+    """The very code that the gateway runs, for a profile that remembers nothing of its own."""
+    return Make(lambda: _by(profile), queueing)
+
+
+def by_picking(
+    picking: Picking, functions: Functions = none_here, tell: Callable[[float], None] = lambda now: None
 ) -> Make:
-    """The very code that the gateway runs. `tell` hears what time it is, before each choice."""
+    """The same for one that may: each run begins with a new one. `tell` hears what time it is, before each choice."""
+    queueing = None
+    if picking.flow is not None:
+        queueing = Queueing(configure_flow(picking.flow), configure(picking, functions).detector)
+    return Make(lambda: _by(configure(picking, functions), tell), queueing)
 
-    def policy(ask: Ask, standing: Standing, dice: Dice, now: float) -> Decision:
+
+def _by(profile: Profile, tell: Callable[[float], None] = lambda now: None) -> Policy:
+    wants = profile.wants
+
+    def policy(ask: Ask, standing: Standing, dice: Dice, now: float) -> Sent:
         tell(now)
-        return choose(ask, standing, profile, dice)
+        decision = decide(ask, standing, profile, dice)
+        if decision.endpoint is None or wants is None:
+            return decision, None
+        return decision, observe(wants, ask, decision, standing.index, ask.at)
 
-    return Make(lambda: policy, queueing)
+    return policy
 
 
 def round_robin() -> Policy:
     place = -1
 
-    def policy(ask: Ask, standing: Standing, dice: Dice, now: float) -> Decision:
+    def policy(ask: Ask, standing: Standing, dice: Dice, now: float) -> Sent:
         nonlocal place
         place = (place + 1) % len(standing.endpoints)
-        return Decision(_NO_BASIS, standing.endpoints[place])
+        return Decision(_NO_BASIS, standing.endpoints[place]), None
 
     return policy
 

@@ -13,6 +13,7 @@ from headgate.fleet.prefix import PrefixIndex
 from headgate.pick.decision import Ask
 from headgate.pick.expectation import Expectation, expect
 from headgate.pick.standing import Standing
+from headgate.pick.wants import Burden
 from headgate.sim.engine import Config, Engine
 from headgate.sim.sequence import Output, Timeline, Work
 from headgate.trial.policies import Dice, Policy
@@ -147,6 +148,7 @@ class _Run:
         self._steps: list[tuple[float, int]] = []  # when something may happen at a server; some are out of date
         self._under_way: dict[str, tuple[int, str]] = {}  # request → its place among all, and its endpoint
         self._waiting: list[int] = []
+        self._burdens: dict[str, Burden] = {}  # of requests, where the policy counts tokens
         self._expected: dict[str, Expectation] = {}  # by request, where the policy predicts
 
     def all(self) -> list[Outcome]:
@@ -208,19 +210,16 @@ class _Run:
         request, fleet = self._requests[number], self._fleet
         rungs = request.rungs()
         ttft, tpot = self._slos
-        ask = Ask(
-            request.adapter or "base",
-            rungs,
-            request.prompt * BYTES_PER_TOKEN,
-            request.priority,
-            ttft_slo=ttft,
-            tpot_slo=tpot,
-        )
-        decision = self._policy(ask, fleet.standing, self._dice, now)
+        size, priority = request.prompt * BYTES_PER_TOKEN, request.priority
+        ask = Ask(request.adapter or "base", rungs, size, priority, at=now, ttft_slo=ttft, tpot_slo=tpot)
+        decision, burden = self._policy(ask, fleet.standing, self._dice, now)
         if decision.endpoint is None:
             return False
         name = decision.endpoint.name
         fleet.ledger.take(name)
+        if burden is not None:
+            fleet.ledger.tokens.add(name, burden.prompt + burden.output)
+            self._burdens[str(number)] = burden
         fleet.index.record(rungs, name)
         place = fleet.places[name]
         engine = fleet.engines[place]
@@ -241,6 +240,8 @@ class _Run:
         if engine.next_at is None or engine.next_at > now:
             return
         outputs = engine.step(now, all_tokens=False)
+        if self._burdens:
+            self._unburden(outputs)
         if self._expected:
             self._learn(outputs)
         ended = [(output.id, output.timeline) for output in outputs if output.timeline is not None]
@@ -259,6 +260,19 @@ class _Run:
             self._try_again(now)
             if self._queues is not None:
                 self._release(self._queues, now)
+
+    def _unburden(self, outputs: Sequence[Output]) -> None:
+        """Tokens of prompts count until the first one comes out, those of answers until the last has."""
+        tokens = self._fleet.ledger.tokens
+        for output in outputs:
+            burden, name = self._burdens.get(output.id), self._under_way[output.id][1]
+            if burden is None:
+                continue
+            if output.tokens == 1:
+                tokens.remove(name, burden.prompt)
+            if output.timeline is not None:
+                tokens.remove(name, burden.output)
+                del self._burdens[output.id]
 
     def _learn(self, outputs: Sequence[Output]) -> None:
         """All answers are streams."""

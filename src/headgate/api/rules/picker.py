@@ -1,32 +1,30 @@
 """Rules of an EndpointPickerConfig, and of one that stands in a ConfigMap."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from msgspec.structs import replace
 
 from headgate.api.decode import decode
 from headgate.api.fault import Fault, Path
-from headgate.api.formats import seconds
 from headgate.api.meta import Meta
 from headgate.api.rules.flow import flow_rules
+from headgate.api.rules.handlers import handled
+from headgate.api.rules.parameters import values
 from headgate.api.rules.plugins import dangling, meant
 from headgate.api.rules.sameness import repeated
+from headgate.api.rules.sessions import sources
 from headgate.api.tree import planted
 from headgate.api.written.flow import UNWRITTEN, DetectorRef, WrittenFlowControl
-from headgate.api.written.picker import BESIDE, WrittenPickerConfig, WrittenPlugin, detector_ref, gated
-from headgate.api.written.plugins import (
-    KNOWN,
-    PYTHON,
-    UNSUPPORTED,
-    Anything,
-    Cap,
-    Nothing,
-    Precise,
-    PredictedLatency,
-    Python,
-    TokenProcessor,
+from headgate.api.written.picker import (
+    BESIDE,
+    WrittenPickerConfig,
+    WrittenPlugin,
+    WrittenProfile,
+    detector_ref,
+    gated,
+    handler_of,
 )
+from headgate.api.written.plugins import KNOWN, PYTHON, UNSUPPORTED, Anything, Nothing
 
 _GATES = ("flowControl", "populate-non-leader-datastore", "dataLayer", "enableLegacyMetrics")
 
@@ -46,7 +44,11 @@ def picker_config(_: Meta, written: WrittenPickerConfig) -> Iterator[Fault]:
         yield Fault(("flowControl",), told, "warning")
     for i, plugin in enumerate(written.plugins):
         yield from _plugin(plugin, ("plugins", i))
+    yield from sources(written)
     names = [plugin.name or plugin.type for plugin in written.plugins]
+    counting = [i for i, plugin in enumerate(written.plugins) if plugin.type == "inflight-load-producer"]
+    for i in counting[1:]:
+        yield Fault(("plugins", i), f"tokens are counted in one way here: keep plugins[{counting[0]}] or this one")
     yield from repeated(names, ("plugins",), (), '"{value}" is the name of {first} too: give each plugin its own')
     types = {plugin.name or plugin.type: plugin.type for plugin in written.plugins}
     yield from _profiles(written, {plugin.name or plugin.type: plugin for plugin in written.plugins})
@@ -79,7 +81,7 @@ def _plugin(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
     value, faults = decode(planted(given), shape, place)
     yield from faults
     if not faults:
-        yield from _values(value, place)
+        yield from values(value, place)
 
 
 def _beside(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
@@ -91,106 +93,45 @@ def _beside(plugin: WrittenPlugin, path: Path) -> Iterator[Fault]:
             yield Fault((*path, name), "among the parameters it is written otherwise: keep one of them")
 
 
-def _values(value: Any, path: Path) -> Iterator[Fault]:
-    """What no type can say."""
-    if isinstance(value, Precise):
-        yield from _events(value, path)
-    caps: tuple[Cap, ...] = getattr(value, "conditions", ())
-    for i, cap in enumerate(caps):
-        if cap.metric == "kv-cache-utilization" and cap.max_value > 1:
-            yield Fault((*path, "conditions", i, "maxValue"), f"{cap.max_value:g} is out of range: write a number "
-                                                              "from 0 to 1")  # fmt: skip
-    if isinstance(value, Python):
-        if not seconds(value.time_budget):
-            yield Fault((*path, "timeBudget"), f"{value.time_budget} is no time at all: write 1ms or more")
-        if value.function and not value.function.isidentifier():
-            yield Fault((*path, "function"), f'"{value.function}" can be no function: write the name of one')
-    if getattr(value, "min_ceiling", 0.0) >= getattr(value, "max_ceiling", 1.0):
-        yield Fault((*path, "minCeiling"), f"{value.min_ceiling:g} is not below maxCeiling ({value.max_ceiling:g}): "
-                                           "write less")  # fmt: skip
-    mode = getattr(value, "concurrency_mode", "requests")
-    if mode != "requests":
-        yield Fault((*path, "concurrencyMode"), f"{mode} is not supported: write requests, which counts those")
-    if isinstance(value, PredictedLatency):
-        yield from _predicted(value, path)
-    valid = getattr(value, "valid_values", None)
-    if valid == () and not value.allows_no_label:
-        yield Fault((*path, "validValues"), "missing: write the values of the label that are let in")
-    for i, one in enumerate(getattr(value, "match_expressions", ())):
-        if (one.operator in ("In", "NotIn")) != bool(one.values):
-            wanted = "write at least one" if one.operator in ("In", "NotIn") else "remove them"
-            yield Fault((*path, "matchExpressions", i, "values"), f"with the operator {one.operator}: {wanted}")
-
-
-def _predicted(value: PredictedLatency, path: Path) -> Iterator[Fault]:
-    if not value.slo_buffer_factor > 0.0:
-        message = f"{value.slo_buffer_factor:g} is out of range: write a number above 0"
-        yield Fault((*path, "sloBufferFactor"), message)
-    usual = PredictedLatency()
-    sidecars = "latencies are learned in the gateway, not beside it"
-    for name, given, why in (
-        ("samplingMean", value.sampling_mean != usual.sampling_mean, sidecars),
-        ("maxDecodeTokenSamplesForPrediction", value.max_decode_token_samples_for_prediction != 0, sidecars),
-        ("contextTTL", value.context_ttl is not None, sidecars),
-        ("endpointRoleLabel", value.endpoint_role_label != "", "prefill and decode are not split here"),
-        ("useEncoderCacheFeatures", value.use_encoder_cache_features, "images are not looked into here"),
-    ):
-        if given:
-            yield Fault((*path, name), f"no effect: {why}", "warning")
-
-
-def _events(value: Precise, path: Path) -> Iterator[Fault]:
-    """Much of what is published is about how another picker keeps its index."""
-    events, pods = value.kv_events_config, value.kv_events_config.pod_discovery_config
-    place = (*path, "kvEventsConfig")
-    if not events.discover_pods:
-        message = "without it nobody's events are read here: write true, and podDiscoveryConfig.socketPort"
-        yield Fault((*place, "discoverPods"), message)
-    without = (
-        (
-            (*path, "tokenProcessorConfig"),
-            value.token_processor_config != TokenProcessor(),
-            "servers say how large their blocks are",
-        ),
-        ((*path, "indexerConfig"), value.indexer_config is not None, "the index is kept in memory, and is bounded"),
-        ((*path, "speculativeIndexing"), value.speculative_indexing, "what was sent always counts, for 2 to 4 s"),
-        ((*path, "speculativeTTL"), bool(value.speculative_ttl), "what was sent always counts, for 2 to 4 s"),
-        ((*place, "zmqEndpoint"), bool(events.zmq_endpoint), "each server is asked at its own socketPort"),
-        ((*place, "concurrency"), events.concurrency != 4, "there is one process"),
-        (
-            (*place, "podDiscoveryConfig"),
-            bool(pods.pod_label_selector or pods.pod_namespace),
-            "the pool's selector says whose events are read, podLabelSelector and podNamespace nothing",
-        ),
-    )
-    for where, there, why in without:
-        if there:
-            yield Fault(where, f"no effect: {why}", "warning")
-
-
 def _profiles(written: WrittenPickerConfig, plugins: Mapping[str, WrittenPlugin]) -> Iterator[Fault]:
     for i, profile in enumerate(written.scheduling_profiles):
-        path: Path = ("schedulingProfiles", i)
-        if i:
-            yield Fault(path, "a pool has one profile here: remove the others (prefill and decode are not split)")
+        yield from _refs(profile, plugins, ("schedulingProfiles", i))
+    names = [profile.name for profile in written.scheduling_profiles]
+    told = '"{value}" is the name of {first} too: write another'
+    yield from repeated(names, ("schedulingProfiles",), ("name",), told)
+    handlers = [i for i, plugin in enumerate(written.plugins) if "handler" in plugin.roles]
+    for i in handlers[1:]:
+        yield Fault(("plugins", i), f"there is one handler of profiles: keep plugins[{handlers[0]}] or this one")
+    if any(plugin.type in UNSUPPORTED and plugin.type.endswith("-profile-handler") for plugin in written.plugins):
+        return  # that is told
+    handler = handler_of(written)
+    if handler is None:
+        for i in range(1, len(names)):
+            told = "what chooses among several profiles is missing: write header-profile-handler, or keep one of them"
+            yield Fault(("schedulingProfiles", i), told)
+    elif len(names) > 1:
+        yield from handled(handler, written)
+
+
+def _refs(profile: WrittenProfile, plugins: Mapping[str, WrittenPlugin], path: Path) -> Iterator[Fault]:
+    pickers = []
+    for j, ref in enumerate(profile.plugins):
+        place = (*path, "plugins", j)
+        plugin = plugins.get(ref.plugin_ref)
+        if plugin is None:
+            yield dangling(ref.plugin_ref, plugins, (*place, "pluginRef"))
             continue
-        pickers = []
-        for j, ref in enumerate(profile.plugins):
-            place = (*path, "plugins", j)
-            plugin = plugins.get(ref.plugin_ref)
-            if plugin is None:
-                yield dangling(ref.plugin_ref, plugins, (*place, "pluginRef"))
-            elif roles := plugin.roles:
-                if "picker" in roles:
-                    pickers.append(place)
-                if not {"filter", "scorer", "picker"}.intersection(roles):
-                    where = "being named in `flowControl:`" if _OF_FLOW.intersection(roles) else "standing above"
-                    message = f"{ref.plugin_ref} is none that a profile uses: remove it, it counts by {where}"
-                    yield Fault((*place, "pluginRef"), message)
-                if ref.weight is not None and "scorer" not in roles:
-                    yield Fault((*place, "weight"), f"{ref.plugin_ref} scores nothing: remove it", "warning")
-        for place in pickers[1:]:
-            yield Fault((*place, "pluginRef"), "a profile has one picker: keep one of them")
+        roles = plugin.roles
+        if "picker" in roles:
+            pickers.append(place)
+        if roles and not {"filter", "scorer", "picker"}.intersection(roles):
+            where = "being named in `flowControl:`" if _OF_FLOW.intersection(roles) else "standing above"
+            message = f"{ref.plugin_ref} is none that a profile uses: remove it, it counts by {where}"
+            yield Fault((*place, "pluginRef"), message)
+        if ref.weight is not None and roles and "scorer" not in roles:
+            yield Fault((*place, "weight"), f"{ref.plugin_ref} scores nothing: remove it", "warning")
+    for place in pickers[1:]:
+        yield Fault((*place, "pluginRef"), "a profile has one picker: keep one of them")
 
 
 def _references(written: WrittenPickerConfig, types: Mapping[str, str]) -> Iterator[Fault]:

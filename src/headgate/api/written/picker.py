@@ -1,16 +1,18 @@
 """EndpointPickerConfig, in both of its groups."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headgate.api.meta import Meta
-from headgate.api.picker import PRECISE, PRECISE_SCORER, PickerConfig, Picking, Plugin, goes_by_events
+from headgate.api.picker import PRECISE, PRECISE_SCORER, PREDICTOR, PickerConfig, Picking, Plugin, goes_by_events
 from headgate.api.tree import Tree
 from headgate.api.written.flow import WrittenFlowControl, flow_control
-from headgate.api.written.plugins import KNOWN, PYTHON, Role
+from headgate.api.written.plugins import KNOWN, PYTHON, HeaderProfile, Role
+from headgate.api.written.stages import Disaggregation, staged
 
 BESIDE = ("module", "function")
 
@@ -93,36 +95,63 @@ def picker_config(meta: Meta, written: WrittenPickerConfig, _: Tree) -> PickerCo
 def picking(written: WrittenPickerConfig) -> Picking:
     """What it comes to, where the rules have found nothing wrong with it. Defaults are those that are published."""
     plugins = {plugin.name or plugin.type: plugin for plugin in written.plugins}
-    profile = next(iter(written.scheduling_profiles), None)
-    refs = profile.plugins if profile else tuple(PluginRef(name) for name in plugins)
-    used = [(plugins[ref.plugin_ref], 1.0 if ref.weight is None else ref.weight) for ref in refs]
-    roles: dict[Role, list[Plugin]] = {}
-    for plugin, weight in used:
-        for role in plugin.roles:
-            roles.setdefault(role, []).append(_plugin(plugin, weight if role == "scorer" else 1.0))
+    implied = WrittenProfile("default", tuple([PluginRef(name) for name in plugins]))
+    profiles = {one.name: _profile(one, plugins) for one in written.scheduling_profiles or (implied,)}
+    handler = handler_of(written) if len(profiles) > 1 else None
+    named = main_profile(handler) if handler is not None else ""
+    main = profiles.pop(named) if named in profiles else profiles.pop(next(iter(profiles)))
     detector = detector_ref(written)
-    beside: dict[Role, list[Plugin]] = {}  # those that count wherever they stand
-    for plugin in written.plugins:
-        for role in KNOWN[plugin.type].roles:
-            beside.setdefault(role, []).append(_plugin(plugin))
-    scorers = tuple(roles.get("scorer", ()))
     if detector and detector not in plugins:
         plugins[detector] = WrittenPlugin(detector)  # the rules let through the one that goes without saying
     made = {name: _plugin(plugin) for name, plugin in plugins.items()}
-    return Picking(
-        profile=profile.name if profile else "default",
-        filters=tuple(roles.get("filter", ())),
-        scorers=scorers,
-        picker=next(iter(roles.get("picker", ())), None),
+    scorers = [one for profile in (main, *profiles.values()) for one in profile.scorers]
+    return replace(
+        main,
         detector=made.get(detector),
-        predictor=next(iter(beside.get("producer", ())), None),
-        admitters=tuple(beside.get("admitter", ())),
+        producers=tuple([one for one in _beside(written, "producer") if one.parameters or one.type == PREDICTOR]),
+        admitters=_beside(written, "admitter"),
+        handler=None if handler is None else _plugin(handler),
+        deciders=() if handler is None else _beside(written, "decider"),
+        others=tuple(profiles.values()),
         precise=_precise(written, scorers),
         flow=flow_control(written.flow_control, made) if gated(written, "flowControl") else None,
     )
 
 
-def _precise(written: WrittenPickerConfig, scorers: tuple[Plugin, ...]) -> Plugin | None:
+def handler_of(written: WrittenPickerConfig) -> WrittenPlugin | None:
+    """What chooses among several profiles; None where nothing of the sort is written."""
+    handlers = [one for one in written.plugins if one.type in KNOWN and "handler" in KNOWN[one.type].roles]
+    return next((one for one in handlers if one.type != "single-profile-handler"), None)
+
+
+def main_profile(handler: WrittenPlugin) -> str:
+    """The name of the profile that counts where the handler does not choose another one."""
+    shape = msgspec.convert(handler.parameters or {}, KNOWN[handler.type].shape)
+    if isinstance(shape, HeaderProfile):
+        return shape.default_profile
+    return staged(shape).profiles.decode if isinstance(shape, Disaggregation) else ""
+
+
+def _profile(profile: WrittenProfile, plugins: Mapping[str, WrittenPlugin]) -> Picking:
+    used = [(plugins[ref.plugin_ref], 1.0 if ref.weight is None else ref.weight) for ref in profile.plugins]
+    roles: dict[Role, list[Plugin]] = {}
+    for plugin, weight in used:
+        for role in plugin.roles:
+            roles.setdefault(role, []).append(_plugin(plugin, weight if role == "scorer" else 1.0))
+    return Picking(
+        profile=profile.name,
+        filters=tuple(roles.get("filter", ())),
+        scorers=tuple(roles.get("scorer", ())),
+        picker=next(iter(roles.get("picker", ())), None),
+    )
+
+
+def _beside(written: WrittenPickerConfig, role: Role) -> tuple[Plugin, ...]:
+    """Those that count by standing there."""
+    return tuple([_plugin(one) for one in written.plugins if role in KNOWN[one.type].roles])
+
+
+def _precise(written: WrittenPickerConfig, scorers: Iterable[Plugin]) -> Plugin | None:
     """What some of the scorers go by; the older scorer brings its own, unless there is one beside it."""
     beside = next((_plugin(one) for one in written.plugins if one.type == PRECISE), None)
     for scorer in scorers:

@@ -9,14 +9,16 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Struct
 
-from headgate.api.formats import Duration, LabelKey
-from headgate.api.meta import Port
+from headgate.api.formats import Duration, HeaderName, LabelKey
+from headgate.api.written.precise import Precise
+from headgate.api.written.stages import Disaggregation, PrefillDecode, PrefixDecider
 
 Role = Literal[
     "filter",
     "scorer",
     "picker",
     "handler",
+    "decider",
     "detector",
     "admitter",
     "producer",
@@ -27,6 +29,7 @@ Role = Literal[
 ]
 
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+Positive = Annotated[float, msgspec.Meta(ge=0.0)]  # or 0
 Some = Annotated[int, msgspec.Meta(ge=1)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Weight = Annotated[float, msgspec.Meta(ge=0.0)]
@@ -55,6 +58,108 @@ class Active(Struct, frozen=True, rename="camel", omit_defaults=True):
     max_busy_score: Share = 1.0
     request_timeout: str = ""
     in_flight_load_producer_name: str = ""
+
+
+class TokenLoad(Struct, frozen=True, rename="camel", omit_defaults=True):
+    queue_threshold_tokens: Some = 4_194_304
+    in_flight_load_producer_name: str = ""
+
+
+class NoHitLru(Struct, frozen=True, rename="camel", omit_defaults=True):
+    lru_size: Some = 1024
+    prefix_plugin_type: str = ""  # the first two of these names were never used
+    prefix_plugin_name: str = ""
+    prefix_match_info_producer_name: str = ""
+
+
+class PrefixAffinity(Struct, frozen=True, rename="camel", omit_defaults=True):
+    affinity_threshold: Annotated[float, msgspec.Meta(le=1.0)] = 0.8
+    exploration_probability: Share = 0.0
+    max_ttft_penalty_ms: Positive = msgspec.field(default=18_000.0, name="maxTTFTPenaltyMs")
+    ttft_source: Literal["prefillThroughput", "latencyPredictor"] = msgspec.field(
+        default="prefillThroughput", name="ttftSource"
+    )
+    peak_prefill_throughput: Positive = 15_928.0  # tokens per second
+    prefix_match_info_producer_name: str = ""
+    latency_prediction_info_producer_name: str = ""
+    in_flight_load_producer_name: str = ""
+
+
+class EncodedEndpoint(Struct, frozen=True, omit_defaults=True):
+    header: HeaderName = "x-session-token"
+
+
+class SessionSource(Struct, frozen=True, omit_defaults=True):
+    """A header, or an attribute that another plugin has made."""
+
+    header: HeaderName | None = None
+    attribute: str = ""
+    producer: str = ""
+
+
+class SessionId(Struct, frozen=True, rename="camel", omit_defaults=True):
+    sources: tuple[SessionSource, ...] = ()  # () the header x-session-id
+    eviction_ttl_seconds: Positive = 300.0  # also with 0
+    eviction_sweep_seconds: Positive = 10.0
+
+
+class SessionAffinity(Struct, frozen=True, rename="camel", omit_defaults=True):
+    strategy: Literal["encoded_endpoint_header", "session_id"] = "encoded_endpoint_header"
+    encoded_endpoint_header_config: EncodedEndpoint = EncodedEndpoint()
+    session_id_config: SessionId = SessionId()
+    profile_name: str = ""
+
+
+class SessionIdProducer(Struct, frozen=True, rename="camel", omit_defaults=True):
+    header_name: HeaderName | None = None
+    cookie_name: str = ""
+
+
+class AgentIdentity(Struct, frozen=True, rename="camel", omit_defaults=True):
+    additional_session_headers: tuple[HeaderName, ...] = ()
+
+
+class HeaderLabel(Struct, frozen=True, rename="camel", omit_defaults=True):
+    header_name: HeaderName
+    label_key: LabelKey
+
+
+class Probabilistic(Struct, frozen=True, rename="camel", omit_defaults=True):
+    queue_depth_threshold: Some = 5
+    kv_cache_util_threshold: Positive = 0.8  # above 0, as what follows
+    power: Positive = 5.0
+    k: Positive = 300.0
+
+
+class HeaderProfile(Struct, frozen=True, rename="camel", omit_defaults=True):
+    header_name: HeaderName = "EPP-Profile"
+    default_profile: str = "decode"
+
+
+class Topology(Struct, frozen=True, omit_defaults=True):
+    """Labels of endpoints that say where they are, the nearest first."""
+
+    hostname: LabelKey = "kubernetes.io/hostname"
+    rack: LabelKey = "topology.kubernetes.io/rack"
+    zone: LabelKey = "topology.kubernetes.io/zone"
+    region: LabelKey = "topology.kubernetes.io/region"
+
+
+class Near(Struct, frozen=True, rename="camel", omit_defaults=True):
+    min_affinity: Literal["host", "rack", "zone", "region"] = "host"
+    topology_producer_name: str = ""
+
+
+class NearScorer(Struct, frozen=True, rename="camel", omit_defaults=True):
+    topology_producer_name: str = ""
+
+
+class InFlight(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How many tokens of its answer a request counts for, beside those of its prompt."""
+
+    add_estimated_output_tokens: bool = False
+    output_ratio: Positive = 1.5
+    max_estimated_output_tokens: Count | None = None
 
 
 class ContextLength(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -100,50 +205,11 @@ class Utilization(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Concurrency(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """Of the modes only the first is had here: the others need to know the tokens that are under way."""
-
     concurrency_mode: Literal["requests", "tokens", "hybrid"] = "requests"
     max_concurrency: Some = 100
     max_token_concurrency: Some = 1_000_000
     headroom: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
     in_flight_load_producer_name: str = ""
-
-
-class TokenProcessor(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """How another picker names blocks. Here the server says how large they are."""
-
-    block_size: Count = 0
-    block_size_tokens: Count = 0
-    hash_seed: str = ""
-    hash_algorithm: Literal["", "cbor-fnv", "xxh64"] = ""
-
-
-class PodDiscovery(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """`replay_socket_port` 0: there is none. Which Pods there are, the pool's selector says."""
-
-    socket_port: Port = 5557
-    replay_socket_port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 0
-    pod_label_selector: str = ""
-    pod_namespace: str = ""
-
-
-class KvEvents(Struct, frozen=True, rename="camel", omit_defaults=True):
-    topic_filter: str = "kv@"
-    engine_type: Literal["vllm", "sglang"] = "vllm"
-    concurrency: Count = 4
-    discover_pods: bool = True
-    pod_discovery_config: PodDiscovery = PodDiscovery()
-    zmq_endpoint: str = ""
-
-
-class Precise(Struct, frozen=True, rename="camel", omit_defaults=True):
-    """By KV events. Of `indexer_config` and what else is about another picker's index nothing has an effect."""
-
-    token_processor_config: TokenProcessor = TokenProcessor()
-    indexer_config: Any = None
-    kv_events_config: KvEvents = KvEvents()
-    speculative_indexing: bool = False
-    speculative_ttl: str = msgspec.field(default="", name="speculativeTTL")
 
 
 class Picker(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -192,7 +258,7 @@ class PredictedLatency(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Without `streaming_mode` what streams is learned as streams; elsewhere it is false then.
 
     `sampling_mean`, `max_decode_token_samples_for_prediction` and `context_ttl` are about sidecars, the role is about
-    prefill and decode apart, and the encoder's cache about images: they have no effect here.
+    models for each role, and the encoder's cache about images: they have no effect here.
     """
 
     sampling_mean: float = 1000.0
@@ -231,7 +297,7 @@ class Holdback(Struct, frozen=True, rename="camel", omit_defaults=True):
 
 
 class Known(Struct, frozen=True):
-    """`roles`: what a profile may use it as; `beside` it stands outside of profiles."""
+    """`roles`: what a profile may use it as; producers, detectors and what is `beside` them stand outside of it."""
 
     roles: tuple[Role, ...]
     shape: type[Struct] = Nothing
@@ -247,6 +313,11 @@ KNOWN: Mapping[str, Known] = {
     "precise-prefix-cache-scorer": Known(("scorer",), Precise),
     "load-aware-scorer": Known(("scorer",), LoadAware),
     "active-request-scorer": Known(("scorer",), Active),
+    "token-load-scorer": Known(("scorer",), TokenLoad),
+    "no-hit-lru-scorer": Known(("scorer",), NoHitLru),
+    "session-affinity-scorer": Known(("scorer",), SessionAffinity),
+    "topology-affinity-scorer": Known(("scorer",), NearScorer),
+    "header-label-affinity-scorer": Known(("scorer",), HeaderLabel),
     "context-length-aware": Known(("filter", "scorer"), ContextLength),
     "label-selector-filter": Known(("filter",), Selector),
     "by-label-selector": Known(("filter",), Selector, "label-selector-filter"),
@@ -254,6 +325,10 @@ KNOWN: Mapping[str, Known] = {
     "decode-filter": Known(("filter",)),
     "prefill-filter": Known(("filter",)),
     "encode-filter": Known(("filter",)),
+    "prefix-cache-affinity-filter": Known(("filter",), PrefixAffinity),
+    "session-affinity-filter": Known(("filter",), SessionAffinity),
+    "topology-affinity-filter": Known(("filter",), Near),
+    "header-based-testing-filter": Known(("filter",)),
     "utilization-filter": Known(("filter",), Caps),
     "utilization-detector": Known(("filter", "detector"), Utilization),
     "concurrency-detector": Known(("filter", "detector"), Concurrency),
@@ -262,6 +337,17 @@ KNOWN: Mapping[str, Known] = {
     "random-picker": Known(("picker",), Picker),
     "weighted-random-picker": Known(("picker",), Picker),
     "single-profile-handler": Known(("handler",)),
+    "disagg-profile-handler": Known(("handler",), Disaggregation),
+    "pd-profile-handler": Known(("handler",), PrefillDecode),
+    "prefix-based-pd-decider": Known(("decider",), PrefixDecider),
+    "always-disagg-pd-decider": Known(("decider",)),
+    "always-disagg-multimodal-decider": Known(("decider",)),
+    "topology-extractor": Known(("producer",), Topology),
+    "header-profile-handler": Known(("handler",), HeaderProfile),
+    "probabilistic-admitter": Known(("admitter",), Probabilistic),
+    "session-id-producer": Known(("producer",), SessionIdProducer),
+    "agent-identity": Known(("producer",), AgentIdentity),
+    "inflight-load-producer": Known(("producer",), InFlight),
     "latency-scorer": Known(("scorer",), LatencyScore),
     "slo-headroom-tier-filter": Known(("filter",), HeadroomTier),
     "latency-slo-admitter": Known(("admitter",), LatencyAdmission),
@@ -286,56 +372,36 @@ KNOWN: Mapping[str, Known] = {
     "core-metrics-extractor": Known(("beside",), Anything),
     "models-data-extractor": Known(("beside",), Anything),
     "approx-prefix-cache-producer": Known(("beside",), Anything),
-    "inflight-load-producer": Known(("beside",), Anything),
+    "disagg-headers-handler": Known(("beside",), Anything),
+    "prefill-header-handler": Known(("beside",), Anything),
     "token-producer": Known(("beside",), Anything),
     "endpoint-notification-source": Known(("beside",), Anything),
 }
 
-_SPLIT = "prefill and decode are not split here"
 _ONE_CLUSTER = "there is one cluster here"
+_CUSTOM = "custom metrics are not read here; write utilization-filter, or the scorer of the metric that you mean"
 
 # Published ones that are not had, and why, or what to write instead.
 UNSUPPORTED: Mapping[str, str] = {
-    "disagg-profile-handler": _SPLIT,
-    "pd-profile-handler": _SPLIT,
-    "disagg-headers-handler": _SPLIT,
-    "prefill-header-handler": _SPLIT,
-    "prefix-based-pd-decider": _SPLIT,
-    "always-disagg-pd-decider": _SPLIT,
-    "always-disagg-multimodal-decider": _SPLIT,
     "data-parallel-profile-handler": "write all ports of the ranks in the pool's `targetPorts`; each is an endpoint",
-    "header-profile-handler": "a pool has one profile here",
     "burst-prefix-cache-producer": "what was sent counts at once here, so a burst finds its prefix by itself",
-    "no-hit-lru-scorer": "write active-request-scorer, which spreads what is new by what is under way",
-    "token-load-scorer": "write active-request-scorer, which counts requests",
-    "session-affinity-scorer": "write `sessionPersistence:` in the HTTPRoute's rule",
-    "session-affinity-filter": "write `sessionPersistence:` in the HTTPRoute's rule",
-    "session-id-producer": "write `sessionPersistence:` in the HTTPRoute's rule",
-    "prefix-cache-affinity-filter": "write prefix-cache-scorer with a larger weight",
-    "probabilistic-admitter": "what may be shed is shed where the pool is saturated",
-    "header-based-testing-filter": "it is for tests of other gateways",
     "mm-embeddings-cache-scorer": "images are not looked into here",
     "mm-embeddings-cache-producer": "images are not looked into here",
     "multicluster-queue-scorer": _ONE_CLUSTER,
     "multicluster-kv-cache-utilization-scorer": _ONE_CLUSTER,
     "multicluster-prefix-cache-scorer": _ONE_CLUSTER,
+    "endpoint-attribute-filter": _CUSTOM,
+    "endpoint-attribute-scorer": _CUSTOM,
     "file-discovery": "write Pods with the annotation headgate.dev/address",
     **dict.fromkeys(
         (
-            "agent-identity",
             "dcgm-data-source",
             "dcgm-extractor",
             "disaggregatedset-rollout-screener",
-            "endpoint-attribute-filter",
-            "endpoint-attribute-scorer",
-            "header-label-affinity-scorer",
             "k8s-notification-source",
             "p2p-source-producer",
             "request-attribute-reporter",
             "sglanghttp-parser",
-            "topology-affinity-filter",
-            "topology-affinity-scorer",
-            "topology-extractor",
             "vertexai-parser",
             "vllmgrpc-parser",
         ),

@@ -12,17 +12,23 @@ COLUMNS = 8192  # endpoints at one time; those beyond are counted by each worker
 
 
 class Counters:
-    """A row of COLUMNS counters for each worker. `file` is what to give to other processes."""
+    """A row of COLUMNS counters for each worker, and another of `tokens`. `file` is what to give to other processes.
+
+    Pages that nobody writes to take no memory: where no profile counts tokens, those are free.
+    """
 
     def __init__(self, file: int, rows: int) -> None:
         self.file = file
-        self._memory = mmap.mmap(file, rows * COLUMNS * CELL)
+        self._memory = mmap.mmap(file, 2 * rows * COLUMNS * CELL)
         whole, size = memoryview(self._memory), COLUMNS * CELL
-        self.rows = [whole[row * size : (row + 1) * size] for row in range(rows)]
+        all_rows = [whole[row * size : (row + 1) * size] for row in range(2 * rows)]
+        self.rows, self.tokens = all_rows[:rows], all_rows[rows:]
 
     def clear(self, row: int) -> None:
         """Whose row it was has ended."""
         self.rows[row][:] = bytes(COLUMNS * CELL)
+        if any(self.tokens[row]):
+            self.tokens[row][:] = bytes(COLUMNS * CELL)
 
 
 def make(rows: int) -> Counters:
@@ -32,7 +38,7 @@ def make(rows: int) -> Counters:
     else:
         with tempfile.TemporaryFile() as temporary:
             file = os.dup(temporary.fileno())
-    os.ftruncate(file, rows * COLUMNS * CELL)
+    os.ftruncate(file, 2 * rows * COLUMNS * CELL)
     return Counters(file, rows)
 
 
@@ -46,7 +52,7 @@ class Columns(SharedLedger):
     __slots__ = ("_free", "_given", "_latest", "_next", "_resting")
 
     def __init__(self, counters: Counters, latest: Latest) -> None:
-        super().__init__(counters.rows, None)
+        super().__init__(counters.rows, None, counters.tokens)
         self._latest = latest
         self._given: dict[str, int] = {}
         self._next = 0  # columns from here on were never used

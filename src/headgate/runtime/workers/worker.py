@@ -73,7 +73,7 @@ class Worker:
         policies = Policies(self._say)
         table = Counters(counters, begin.rows)
         self._picture = Picture(
-            SharedLedger(table.rows, begin.row),
+            SharedLedger(table.rows, begin.row, table.tokens),
             self._changed,
             self._send,
             asyncio.get_running_loop().call_later,
