@@ -9,7 +9,8 @@ import pytest
 from configured import FRESH, left, pool, profile, scores
 from pools import endpoint
 
-from headgate.api.written.plugins import KNOWN, UNSUPPORTED
+from headgate.api.written.plugins import KNOWN
+from headgate.api.written.unsupported import UNSUPPORTED
 from headgate.fleet.endpoint import Load
 from headgate.fleet.held_blocks import HeldBlocks
 from headgate.fleet.kv_events import Stored

@@ -24,7 +24,8 @@ from headgate.api.written.picker import (
     gated,
     handler_of,
 )
-from headgate.api.written.plugins import KNOWN, PYTHON, UNSUPPORTED, Anything, Nothing
+from headgate.api.written.plugins import KNOWN, PYTHON, Anything, Nothing
+from headgate.api.written.unsupported import UNSUPPORTED
 
 _GATES = ("flowControl", "populate-non-leader-datastore", "dataLayer", "enableLegacyMetrics")
 
