@@ -47,7 +47,7 @@ def test_endpoints_needed_are_judged_too() -> None:
     text = page({}, "scheduling.svg", {"rag": {"workload": workload, "policies": policies}})
     assert "| rag | endpoints for the same SLO | round-robin | ≤ -30% | -100% | met |" in text
     assert "| rag | endpoints for the same SLO | inference-extension-default | ≤ -10% | -20% | met |" in text
-    assert "| rag | 36 | round-robin | none |" in text
+    assert "| rag | 36 | 120 | round-robin | none |" in text
     assert "![What each policy came to](scheduling.svg)" in text
 
 

@@ -18,6 +18,7 @@ _EDGE = 22  # left and right
 _TIME = 120  # height
 _TEXT = "#222222"
 _PALE = "#dddddd"
+_NOTHING = 1e-9
 
 
 class Band(Struct, frozen=True):
@@ -166,17 +167,23 @@ def _lines(
 
 def _scale(most: float, least: float, logarithmic: bool) -> tuple[Callable[[float], float], list[tuple[float, str]]]:
     """From a value to its place from 0 to 1, and the values to mark, with their texts."""
-    if logarithmic and most > 0:
+    if most < _NOTHING:
+        most = 1.0
+    if logarithmic:
         low = floor(log10(max(least, most * 1e-4)))
         high = max(low + 1, ceil(log10(most)))
         decades = [10.0**power for power in range(low, high + 1)]
         return (lambda value: (log10(max(value, 10.0**low)) - low) / (high - low)), [
             (one, f"{one:g}") for one in decades
         ]
-    step = 10.0 ** floor(log10(most)) if most > 0 else 1.0
+    step = 10.0 ** floor(log10(most))
     step = next(step * share for share in (0.2, 0.5, 1.0, 2.0) if most / (step * share) <= 5)
     top = max(step, ceil(most / step - 1e-9) * step)
-    return (lambda value: value / top), [(step * at, f"{step * at:,.6g}") for at in range(round(top / step) + 1)]
+    return (lambda value: value / top), [(step * at, _short_number(step * at)) for at in range(round(top / step) + 1)]
+
+
+def _short_number(value: float) -> str:
+    return f"{value / 1000:g}k" if value >= 10_000 else f"{value:,.6g}"
 
 
 def _colour(number: int) -> str:
