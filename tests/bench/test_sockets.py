@@ -35,7 +35,7 @@ def test_a_conversation_begins_with_all_that_was_said_before() -> None:
 
 
 def test_wrong_answers_are_in_no_slo_and_told() -> None:
-    heard = [Heard(0.0, 0.5, 0.1, 1.0, 10), Heard(0.0, 3.0, 0.1, 4.0, 10), Heard(0.0, 0.0, 0.0, 2.0, 0, "answered 503")]
+    heard = [Heard(0.0, 0.5, 0.1, 1.0, 10), Heard(0.0, 3.0, 0.1, 4.0, 10), Heard(0.0, ended=2.0, error="answered 503")]
     found = result("a", SCENES["chat"], heard, 0.25)
     assert (found.requests, found.errors, found.why) == (3, 1, "answered 503")
     assert (found.ttft_mean, found.ttft_p99, found.tokens_per_s) == (1.75, 3.0, 5.0)

@@ -59,6 +59,8 @@ def gate(
 ) -> Iterator[Running]:
     args = ("--sim-speed", "0", "--workers", request.param)
     with Running(tmp_path_factory.mktemp("state"), manifests, args=args) as running:
+        # It is ready a while before its adapters are loaded where the machine is slow.
+        running.until(lambda: "food-review" in {row["model"] for row in running.get("models")})
         yield running
 
 
