@@ -5,13 +5,11 @@ Prompts are text; a token is four characters. Everything follows from the seed.
 """
 
 from collections.abc import Callable, Mapping
-from math import cos, exp, log, pi, sqrt
 
 from msgspec import Struct
 
 from bench.page import MODEL as BASE
-
-Dice = Callable[[], float]
+from headgate.trial.chance import Dice, around, arrivals, drawn
 
 _WORDS = (
     "sun ",
@@ -75,7 +73,7 @@ def documents(seconds: float, dice: Dice) -> list[Ask]:
     """24 documents of 4,000 tokens, with questions to them: a server's cache holds a third."""
     texts = [prose(4000, place) for place in range(24)]
     return [
-        Ask(at, BASE, texts[int(dice() * 24)], prose(_around(100, 0.5, dice), 1000 + number), _around(30, 0.4, dice))
+        Ask(at, BASE, texts[int(dice() * 24)], prose(around(100, 0.5, dice), 1000 + number), around(30, 0.4, dice))
         for number, at in enumerate(_arrivals(5.0, seconds, dice))
     ]
 
@@ -85,19 +83,15 @@ def adapters(seconds: float, dice: Dice) -> list[Ask]:
     weights = [1.0 / (rank + 1) for rank in range(15)]
     found = []
     for number, at in enumerate(_arrivals(24.0, seconds, dice)):
-        left, place = dice() * sum(weights), 0
-        while (left := left - weights[place]) > 0 and place < 14:
-            place += 1
-        found.append(
-            Ask(at, ADAPTERS[place], "", prose(_around(250, 0.6, dice), 1000 + number), _around(50, 0.6, dice))
-        )
+        place = drawn(weights, dice)
+        found.append(Ask(at, ADAPTERS[place], "", prose(around(250, 0.6, dice), 1000 + number), around(50, 0.6, dice)))
     return found
 
 
 def chat(seconds: float, dice: Dice) -> list[Ask]:
     """Nothing shared: prompts of about 220 tokens, answers of 60, both with long tails."""
     return [
-        Ask(at, BASE, "", prose(_around(220, 1.2, dice, 4000), 1000 + number), _around(60, 0.9, dice, 400))
+        Ask(at, BASE, "", prose(around(220, 1.2, dice, 4000), 1000 + number), around(60, 0.9, dice, 400))
         for number, at in enumerate(_arrivals(10.0, seconds, dice))
     ]
 
@@ -115,17 +109,8 @@ def turns(seconds: float, dice: Dice) -> list[Ask]:
 
 
 def _arrivals(rate: float, seconds: float, dice: Dice) -> list[float]:
-    """Poisson."""
-    found, now = [], 0.0
-    while (now := now - log(1.0 - dice()) / rate) < seconds:
-        found.append(now)
-    return found
-
-
-def _around(mean: float, spread: float, dice: Dice, most: int = 4000) -> int:
-    """A length, log-normal with this mean; `spread` is the deviation of its logarithm."""
-    normal = sqrt(-2.0 * log(1.0 - dice())) * cos(2.0 * pi * dice())
-    return max(1, min(most, round(exp(log(mean) - spread * spread / 2 + spread * normal))))
+    """All of them before anything else is left to chance."""
+    return list(arrivals(((rate, seconds),), dice))
 
 
 ADAPTERS = tuple(f"adapter-{place}" for place in range(15))

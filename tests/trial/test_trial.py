@@ -18,7 +18,7 @@ from headgate.pick.profile import Profile
 from headgate.pick.published import PROFILES
 from headgate.sim.cost import Cost
 from headgate.sim.engine import Config
-from headgate.trial.cards import ACCELERATORS, SERVERS, Card, Model, server
+from headgate.trial.cards import ACCELERATORS, SERVERS, Accelerator, Model, server
 from headgate.trial.chance import arrivals
 from headgate.trial.policies import POLICIES, Make, by_picking, by_profile
 from headgate.trial.report import report, spread
@@ -168,7 +168,9 @@ def test_priorities_and_those_who_ask_are_told_apart():
 
 
 def test_a_server_is_reckoned_from_its_data_sheet():
-    found = server(Card(bandwidth=1e12, flops=1e14, memory=40e9, count=2), Model(parameters=8e9, kv_bytes=100_000))
+    found = server(
+        Accelerator(bandwidth=1e12, flops=1e14, memory=40e9, count=2), Model(parameters=8e9, kv_bytes=100_000)
+    )
     assert found.cost.base == pytest.approx(16e9 / 2e12)
     assert found.cost.prefill == pytest.approx(16e9 / 1e14)
     assert found.cost.kv == pytest.approx(1e5 / 2e12)

@@ -8,8 +8,9 @@ from random import Random
 
 from msgspec import to_builtins
 
-from headgate.cli.staged import Unusable, hourly, policies, progress, server, workloads
+from headgate.cli.staged import Unusable, hourly, policies, server, workloads
 from headgate.cli.tables import aligned
+from headgate.runtime.progress import progress
 from headgate.trial import Stuck, run
 from headgate.trial.plot import Band, page, picture
 from headgate.trial.policies import Make
@@ -68,7 +69,7 @@ def _one(
     price: float | None,
 ) -> Report:
     # Dice of their own: the requests are the same for all policies.
-    dice, show = Random(seed + 1).random, progress(f"{name}, {policy}", len(requests))
+    dice, show = Random(seed + 1).random, progress(f"{name}, {policy}", len(requests), "requests")
     samples: list[Sample] = []
     try:
         outcomes = run(

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from time import monotonic
 
 from msgspec.structs import replace
 
@@ -21,7 +20,6 @@ from headgate.trial.request import Request
 from headgate.trial.trace import Trace, read
 from headgate.trial.workload import WORKLOADS, Workload
 
-_SHOW_EACH_S = 0.2
 _TRACE = Workload(lambda stages, dice: [], "h100-llama-3.1-8b", 8, ((1.0, 1.0),), 1.0, 0.05)
 
 
@@ -172,21 +170,3 @@ def hourly(arguments: argparse.Namespace, workload: Workload) -> float | None:
     if price is None:
         raise Unusable(f"--price says nothing of {card}, which {workload.card} runs on")
     return float(price) * count
-
-
-def progress(what: str, of: int) -> Callable[[int], None]:
-    """A line that is written over, where somebody looks; else nothing."""
-    if not sys.stderr.isatty():
-        return lambda done: None
-    shown_at = 0.0
-
-    def show(done: int) -> None:
-        nonlocal shown_at
-        now = monotonic()
-        if done == of:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-        elif now - shown_at > _SHOW_EACH_S:
-            shown_at = now
-            print(f"\r\x1b[K{what}: {done:,} of {of:,} requests", end="", file=sys.stderr, flush=True)
-
-    return show

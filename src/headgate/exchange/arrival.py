@@ -1,7 +1,6 @@
 """What is asked for, and how is it put to a server?  `receive`: Asked → Job, or a Respond that ends it here."""
 
 from collections.abc import Callable
-from typing import cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,6 +26,7 @@ from headgate.exchange.stream_options import takes_options, with_usage
 from headgate.exchange.wishes import Wishes
 from headgate.fleet.prefix import ladder
 from headgate.pick.decision import Ask
+from headgate.pick.profile import Profile
 from headgate.plan.plan import Backend, Redirect, Route
 
 _LONGEST_PATH = 1024  # characters of a path that are recorded
@@ -248,16 +248,16 @@ def _for_pool(
     whole = route.timeout_s if route.timeout_s is not None else pool.timeout_s
     if whole is None:
         whole = site.limits.request_s
-    ask: Ask | Respond = Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority)
-    profile = view.profile
-    if profile.foresight is not None and isinstance(ask := with_slos(cast(Ask, ask), head), Respond):
-        return _shared(ask, way, head)
-    if profile.wants is not None:
-        ask = informed(cast(Ask, ask), profile.wants, head, body, event.now)
+    ask, profile = Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority), view.profile
+    if profile.foresight is not None or profile.wants is not None:
+        told = _told(ask, profile, head, body, event.now)
+        if isinstance(told, Respond):
+            return _shared(told, way, head)
+        ask = told
     job = Job(
         way,
         start,
-        cast(Ask, ask),
+        ask,
         repeatable,
         event.now + whole if whole else None,
         asking is not None,
@@ -267,6 +267,14 @@ def _for_pool(
     if way.dressed:
         job = replace(job, caller=recognise(event, site, view, way))
     return job, body
+
+
+def _told(ask: Ask, profile: Profile, head: RequestHead, body: bytes, now: float) -> Ask | Respond:
+    """The same with what the profile wants to know of the request besides."""
+    found = ask if profile.foresight is None else with_slos(ask, head)
+    if isinstance(found, Respond) or profile.wants is None:
+        return found
+    return informed(found, profile.wants, head, body, now)
 
 
 def _shared(refusal: Respond, way: Way, head: RequestHead) -> Respond:

@@ -1,20 +1,17 @@
 """Cards: what a model server costs, in files. `headgate sim --fit LOG` writes one, `--card FILE` reads it."""
 
-import sys
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from time import monotonic
 
 import msgspec
 from msgspec import Struct
 
+from headgate.runtime.progress import progress
 from headgate.sim.cost import Cost
 from headgate.sim.engine import Config
-from headgate.sim.fit import Fit, Measured, fit
+from headgate.sim.fit import REPLAYS, Fit, Measured, fit
 
 LIMITS = ("block_size", "num_blocks", "max_num_seqs", "max_num_batched_tokens", "max_model_len")
-_SHOW_EACH_S = 0.2
 
 
 class Unusable(ValueError):
@@ -108,7 +105,7 @@ def fitted(path: str, config: Config) -> Card:
             f"{path}: {longest} tokens of one request do not fit into a KV cache of {config.num_blocks} blocks"
         )
     try:
-        found = fit(measured, config, _progress())
+        found = fit(measured, config, progress("fit", REPLAYS, "replays"))
     except ValueError as error:
         raise Unusable(f"{path}: {error}; only whole streams count whose tokens the server has told") from None
     return _card(found, config)
@@ -122,22 +119,3 @@ def _card(found: Fit, config: Config) -> Card:
         ttft_error=round(found.ttft_error, 4),
         tpot_error=round(found.tpot_error, 4),
     )
-
-
-def _progress() -> Callable[[int, int], None]:
-    """A line that is written over, where somebody looks; else nothing."""
-    if not sys.stderr.isatty():
-        return lambda done, of: None
-    shown_at = 0.0
-
-    def show(done: int, of: int) -> None:
-        nonlocal shown_at
-        now = monotonic()
-        if done == of:
-            sys.stderr.write("\r\x1b[K")
-        elif now - shown_at > _SHOW_EACH_S:
-            shown_at = now
-            sys.stderr.write(f"\r\x1b[Kfit: {done} of at most {of} replays")
-            sys.stderr.flush()
-
-    return show

@@ -18,7 +18,7 @@ from headgate.sim.sequence import Work
 
 CONSTANTS = ("base", "prefill", "sequence", "kv", "request")
 _LEAST_S = 0.002  # below it a time is all noise of clocks and sockets
-_STEPS = 500
+REPLAYS = 500  # about so many
 _CLOSE = 1e-4
 _LEAST = 1e-12  # of a constant: its logarithm is what is looked for
 
@@ -48,9 +48,7 @@ class Fit(Struct, frozen=True):
     tpot_error: float
 
 
-def fit(
-    measured: Sequence[Measured], config: Config, progress: Callable[[int, int], None] = lambda done, of: None
-) -> Fit:
+def fit(measured: Sequence[Measured], config: Config, progress: Callable[[int], None] = lambda done: None) -> Fit:
     """Raises ValueError where there is too little to learn from, or what could not have been."""
     if len(measured) < 20:
         raise ValueError(f"{len(measured)} streams are too few: give at least 20")
@@ -61,12 +59,12 @@ def fit(
     def loss(point: Sequence[float]) -> float:
         nonlocal tried
         tried += 1
-        progress(min(tried, _STEPS), _STEPS)
+        progress(min(tried, REPLAYS))
         return _loss(measured, replay(measured, replace(config, cost=_cost(config.cost, point))))
 
     start = [log(max(_LEAST, value)) for value in _guess(measured)]
-    best = minimise(loss, start, _STEPS // 2)
-    best = minimise(loss, best, _STEPS // 2)  # a simplex that has shrunk too soon gets another chance
+    best = minimise(loss, start, REPLAYS // 2)
+    best = minimise(loss, best, REPLAYS // 2)  # a simplex that has shrunk too soon gets another chance
     cost = _cost(config.cost, best)
     found = replay(measured, replace(config, cost=cost))
     ttft, tpot = errors(measured, found)

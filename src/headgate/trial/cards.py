@@ -16,7 +16,7 @@ _BLOCK = 16  # tokens
 _KEPT_FREE = 2e9
 
 
-class Card(Struct, frozen=True):
+class Accelerator(Struct, frozen=True):
     """bytes/s, FLOP/s and bytes of one accelerator, and how many of them serve one model (tensor parallel)."""
 
     bandwidth: float
@@ -32,17 +32,17 @@ class Model(Struct, frozen=True):
     kv_bytes: int
 
 
-_L4 = Card(300e9, 121e12, 24e9)
-_A100 = Card(1555e9, 312e12, 40e9)
-_H100 = Card(3350e9, 989e12, 80e9)
+_L4 = Accelerator(300e9, 121e12, 24e9)
+_A100 = Accelerator(1555e9, 312e12, 40e9)
+_H100 = Accelerator(3350e9, 989e12, 80e9)
 _LLAMA_8B = Model(8.03e9, 2 * 32 * 8 * 128 * 2)
 _QWEN_32B = Model(32.8e9, 2 * 64 * 8 * 128 * 2)
 
 
-def server(card: Card, model: Model, *, max_loras: int = 1, max_num_seqs: int = 256) -> Config:
-    bandwidth, flops = card.bandwidth * card.count, card.flops * card.count * 0.5
+def server(on: Accelerator, model: Model, *, max_loras: int = 1, max_num_seqs: int = 256) -> Config:
+    bandwidth, flops = on.bandwidth * on.count, on.flops * on.count * 0.5
     weights = model.parameters * 2
-    cache = card.memory * card.count * 0.9 - weights - _KEPT_FREE * card.count
+    cache = on.memory * on.count * 0.9 - weights - _KEPT_FREE * on.count
     cost = Cost(
         base=weights / bandwidth,
         prefill=2 * model.parameters / flops,
@@ -73,5 +73,5 @@ SERVERS: Mapping[str, Config] = {
     "l4-llama-3.1-8b": server(_L4, _LLAMA_8B, max_loras=4),
     "a100-40g-llama-3.1-8b": server(_A100, _LLAMA_8B, max_loras=4),
     "h100-llama-3.1-8b": server(_H100, _LLAMA_8B, max_loras=4),
-    "2xh100-qwen3-32b": server(Card(_H100.bandwidth, _H100.flops, _H100.memory, 2), _QWEN_32B),
+    "2xh100-qwen3-32b": server(Accelerator(_H100.bandwidth, _H100.flops, _H100.memory, 2), _QWEN_32B),
 }
