@@ -158,6 +158,7 @@ CASES: dict[str, Case] = {
     ),
     "chunks in a coding of gzip": unseen(answer(b"transfer-encoding: chunked, gzip\r\n"), "close"),
     "a coding that nobody knows": unseen(answer(b"transfer-encoding: xchunked\r\n"), "close"),
+    "a coding before a tab": unseen(answer(b"transfer-encoding: chunked\t\r\n", b"5\r\nhello\r\n0\r\n\r\n"), "close"),
     "a coding of identity": unseen(answer(b"transfer-encoding: identity\r\n"), "close"),
     "an empty coding": unseen(answer(b"transfer-encoding:\r\n"), "close"),
     "chunked twice": unseen(answer(b"transfer-encoding: chunked, chunked\r\n", b"5\r\nhello\r\n0\r\n\r\n")),

@@ -277,7 +277,9 @@ class Upstream(asyncio.Protocol):
             self._headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name, value = name.lower(), value.rstrip(b" \t")
+        name = name.lower()
+        # A tab behind `chunked` hides it from the parser: then it is left there, and no coding that is known.
+        value = value.rstrip(b" " if name == b"transfer-encoding" else b" \t")
         if not self._answering:
             self._headers.append((name, value))
             return
