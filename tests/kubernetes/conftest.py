@@ -33,3 +33,9 @@ def cluster() -> Iterator[ControlPlane]:
         found.apply(definitions)
         found.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         yield found
+
+
+@pytest.fixture(scope="session")
+def judge(cluster: ControlPlane) -> ControlPlane:
+    """Who holds objects against our definitions, with the rules between fields where it knows any."""
+    return cluster
