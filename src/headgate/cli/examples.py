@@ -38,6 +38,8 @@ examples:
   headgate gateway --config manifests/ --access-log off --metrics 127.0.0.1:9100
   headgate gateway --config manifests/ --workers 4           four processes, one gateway
   headgate gateway --config manifests/ --take-over           a new version, in place of the one that runs
+  headgate gateway --kubernetes --service headgate           in a Pod, by its service account
+  headgate gateway --kubernetes --kubeconfig ~/.kube/config --context kind --namespace prod --address 127.0.0.1
 """
 
 CHECK = """\
@@ -57,6 +59,15 @@ examples:
   headgate translate manifests/ -o json | jq .plan.pools
 
 Exit status: 0 every object could be read, 1 some could not.
+"""
+
+CRDS = """\
+examples:
+  headgate crds | kubectl apply -f -             before Gateways and InferencePools can be applied
+  headgate crds --gke | kubectl apply -f -       with GKE's policies, on a cluster that is not GKE
+  headgate crds --no-rules | kubectl apply -f -  on Kubernetes 1.24 and older
+
+Clusters whose provider brings these kinds (GKE, or the Gateway API's own release files) need none of it.
 """
 
 GET = """\
