@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from headgate import __version__
-from headgate.cli import bench, examples, verbs
+from headgate.cli import bench, drain, examples, verbs
 from headgate.cli.names import PROFILES
 
 _TIMEOUTS = (
@@ -111,6 +111,11 @@ def parser() -> argparse.ArgumentParser:
         commands, "bench", verbs.bench, "what would a policy do? Rehearse it on simulated servers", examples.BENCH
     )
     bench.add_flags(rehearsing)
+
+    draining = _verb(
+        commands, "drain-time", drain.run, "how long does a model server need to stop? Its grace period", drain.EXAMPLES
+    )
+    drain.add_flags(draining)
 
     for name, text in (
         ("sim", "a model server simulator that speaks vLLM on the wire"),

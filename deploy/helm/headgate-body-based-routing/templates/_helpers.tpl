@@ -1,0 +1,17 @@
+{{- define "bbr.selectorLabels" -}}
+app.kubernetes.io/name: headgate-bbr
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "bbr.labels" -}}
+{{ include "bbr.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "bbr.image" -}}
+{{- with .Values.bbr.image -}}
+{{- if .registry }}{{ .registry }}/{{ end }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end }}
