@@ -1,5 +1,6 @@
-"""The charts by real helm. Each file of golden/ says in its head which command it is the output of; the guides' own are
-there word for word, with another chart. `pytest tests/deploy --update` writes them anew; then read the diff."""
+"""The charts by real helm. The files of golden/, and deploy/gke/*/helm-*.yaml, say in their heads which command they are
+the output of: there the guides' own, word for word but for the chart. `pytest tests/deploy --update` writes them anew;
+then read the diff."""
 
 import re
 import shlex
@@ -7,13 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from rendered import CHARTS, POOL, Object, helm, named, objects, template
+from rendered import CHARTS, POOL, ROOT, Object, helm, named, objects, template
 from valid import faults
 
 from headgate import __version__
 from headgate.cli.arguments import parser
 
-GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.yaml"))
+GOLDEN = [*sorted((Path(__file__).parent / "golden").glob("*.yaml")), *sorted(ROOT.glob("deploy/gke/*/helm-*.yaml"))]
+each_golden = pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
 NAMES = ("headgate", "headgate-body-based-routing", "headgate-inferencepool")
 
 
@@ -33,7 +35,7 @@ def _command(comment: list[str]) -> list[str]:
     return ["template", *words[2:], *[f"--api-versions={one}" for one in served]]
 
 
-@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
+@each_golden
 def test_a_command_renders_what_was_agreed_and_all_of_it_is_valid(golden: Path, update: bool) -> None:
     comment, agreed = _head(golden)
     done = helm(*_command(comment))
@@ -74,7 +76,7 @@ def _container(deployment: Object) -> Object:
     return container
 
 
-@pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: path.stem)
+@each_golden
 def test_containers_are_started_with_words_that_the_command_line_takes(golden: Path) -> None:
     for deployment in named(objects(_head(golden)[1]), "Deployment").values():
         words = _container(deployment)["args"]

@@ -83,7 +83,9 @@ def test_three_variables_are_enough_for_a_route_from_a_gateway_to_a_pool(
 ) -> None:
     rendered = _rendered(values(GUIDE)["inference_pool"], "headgate-inferencepool", "vllm-llama3-8b-instruct", tmp_path)
     assert not faults(rendered)
-    assert "gke-gmp-system" in str(named(rendered, "RoleBinding"))
+    guide = ROOT / "deploy" / "gke" / "4-vllm-terraform"
+    assert rendered == objects((guide / "helm-inferencepool.yaml").read_text())
+    assert _terraform(guide, "fmt", "-check", "-diff").returncode == 0
     snapshot, _ = load([Text("rendered.yaml", yaml.safe_dump_all(rendered))])
     plan, statuses = translate(snapshot)
     assert len(plan.pools) == 1

@@ -5,9 +5,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "bbr.labels" -}}
 {{ include "bbr.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "bbr.image" -}}

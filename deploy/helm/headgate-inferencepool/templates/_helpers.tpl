@@ -9,9 +9,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "pool.labels" -}}
 {{ include "pool.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- /* The newest version of the pool that the cluster serves; `helm template` asks no cluster, and gets v1. */ -}}

@@ -9,9 +9,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 
 {{- define "gateway.labels" -}}
 {{ include "gateway.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "gateway.image" -}}
