@@ -1,5 +1,5 @@
-"""The charts by real helm. The files of golden/, and deploy/gke/*/helm-*.yaml, say in their heads which command they are
-the output of: there the guides' own, word for word but for the chart. `pytest tests/deploy --update` writes them anew;
+"""The charts by real helm. The files of golden/, and deploy/gke/*/helm-*.yaml, say in their heads of which command they
+are the output: there the guides' own, word for word but for the chart. `pytest tests/deploy --update` writes them anew;
 then read the diff."""
 
 import re
