@@ -13,6 +13,7 @@ from valid import faults
 
 from headgate import __version__
 from headgate.cli.arguments import parser
+from headgate.runtime.kubernetes.resources import BUILT_IN, PODS, WANTED
 
 GOLDEN = [*sorted((Path(__file__).parent / "golden").glob("*.yaml")), *sorted(ROOT.glob("deploy/gke/*/helm-*.yaml"))]
 each_golden = pytest.mark.parametrize("golden", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -174,3 +175,29 @@ def test_notes_teach_what_comes_next(chart: str, values: list[str], told: str, t
     assert told in notes
     assert max(map(len, notes.splitlines())) <= 125
     assert "\n\n\n" not in notes
+
+
+def _plural(kind: str) -> str:
+    lower = kind.lower()
+    if lower.endswith("cy"):
+        return f"{lower[:-1]}ies"
+    return f"{lower}es" if lower.endswith("s") else f"{lower}s"
+
+
+@pytest.mark.parametrize("values", [[], ["--set=namespaces={team}"]], ids=["all", "one namespace"])
+def test_a_gateway_may_read_what_it_reads_and_nothing_else(values: list[str]) -> None:
+    rendered = objects(template("headgate", "headgate", "--namespace=system", *values))
+    roles = [one for one in rendered if one["kind"] in ("ClusterRole", "Role")]
+    read: dict[tuple[str, str], str] = {}
+    for role in roles:
+        where = "everywhere" if role["kind"] == "ClusterRole" else role["metadata"]["namespace"]
+        for rule in role["rules"]:
+            assert "*" not in str(rule)
+            if "watch" in rule["verbs"] and where != "system":
+                read |= {(group, plural): where for group in rule["apiGroups"] for plural in rule["resources"]}
+    wanted = {(group, _plural(kind)) for group, kind in WANTED}
+    wanted |= {(one.group, one.plural) for one in (*BUILT_IN, PODS)}
+    assert set(read) == wanted
+    if values:
+        wide = {plural for (_, plural), where in read.items() if where == "everywhere"}
+        assert wide == {"namespaces", "gatewayclasses"}
