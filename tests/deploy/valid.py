@@ -9,18 +9,20 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import yaml
+from kubernetes_validate import utils
 
 from headgate.api import Text, load
 from headgate.api.kinds import KINDS
 
 KUBERNETES = "1.30"  # the oldest that the charts say they need
+utils.schema_contents = cache(utils.schema_contents)  # else it reads all definitions anew for each object
 _BUILT_IN = ("v1", "apps/v1", "policy/v1", "autoscaling/v2", "rbac.authorization.k8s.io/v1")
 
 
 @cache
 def _others() -> dict[str, jsonschema.Draft202012Validator]:
     text = (Path(__file__).parent / "kinds.yaml").read_text()
-    return {key: jsonschema.Draft202012Validator(_strict(schema)) for key, schema in yaml.safe_load(text).items()}
+    return {key: jsonschema.Draft202012Validator(_strict(schema)) for key, schema in yaml.load(text, yaml.CSafeLoader).items()}
 
 
 def _strict(schema: Any) -> Any:
@@ -49,5 +51,5 @@ def faults(objects: Iterable[dict[str, Any]]) -> list[str]:
             found += [f"{name}: {error.json_path}: {error.message}" for error in _others()[key].iter_errors(bare)]
         elif one["kind"] not in KINDS or one["apiVersion"] not in KINDS[one["kind"]].versions:
             found.append(f"{name}: nobody here knows {key}: write its fields into tests/deploy/kinds.yaml")
-    _, problems = load([Text("rendered.yaml", yaml.safe_dump_all(objects))])
+    _, problems = load([Text("rendered.yaml", yaml.dump_all(objects, Dumper=yaml.CSafeDumper))])
     return found + [str(one) for one in problems if one.severity != "note"]
