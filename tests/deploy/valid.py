@@ -21,8 +21,8 @@ _BUILT_IN = ("v1", "apps/v1", "policy/v1", "autoscaling/v2", "rbac.authorization
 
 @cache
 def _others() -> dict[str, jsonschema.Draft202012Validator]:
-    text = (Path(__file__).parent / "kinds.yaml").read_text()
-    return {key: jsonschema.Draft202012Validator(_strict(schema)) for key, schema in yaml.load(text, yaml.CSafeLoader).items()}
+    kinds = yaml.load((Path(__file__).parent / "kinds.yaml").read_text(), yaml.CSafeLoader)
+    return {key: jsonschema.Draft202012Validator(_strict(schema)) for key, schema in kinds.items()}
 
 
 def _strict(schema: Any) -> Any:
