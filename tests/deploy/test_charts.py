@@ -4,6 +4,7 @@ then read the diff."""
 
 import re
 import shlex
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from valid import faults
 
 from headgate import __version__
 from headgate.cli.arguments import parser
-from headgate.runtime.kubernetes.resources import BUILT_IN, PODS, WANTED
 
 GOLDEN = [*sorted((Path(__file__).parent / "golden").glob("*.yaml")), *sorted(ROOT.glob("deploy/gke/*/helm-*.yaml"))]
 PARSER = parser()
@@ -176,27 +176,29 @@ def test_notes_teach_what_comes_next(chart: str, values: list[str], told: str, t
     assert "\n\n\n" not in notes
 
 
-def _plural(kind: str) -> str:
-    lower = kind.lower()
-    if lower.endswith("cy"):
-        return f"{lower[:-1]}ies"
-    return f"{lower}es" if lower.endswith("s") else f"{lower}s"
+def _granted(of: list[Object]) -> dict[tuple[str, str, str], set[str]]:
+    """group, resource, verb → in which namespaces, "" for all."""
+    granted: dict[tuple[str, str, str], set[str]] = {}
+    for role in of:
+        if role["kind"] in ("ClusterRole", "Role"):
+            for rule in role["rules"]:
+                for one in product(rule["apiGroups"], rule["resources"], rule["verbs"]):
+                    granted.setdefault(one, set()).add(role["metadata"].get("namespace", ""))
+    return granted
 
 
-@pytest.mark.parametrize("values", [[], ["--set=namespaces={team}"]], ids=["all", "one namespace"])
-def test_a_gateway_may_read_what_it_reads_and_nothing_else(values: list[str]) -> None:
-    rendered = objects(template("headgate", "headgate", "--namespace=system", *values))
-    roles = [one for one in rendered if one["kind"] in ("ClusterRole", "Role")]
-    read: dict[tuple[str, str], str] = {}
-    for role in roles:
-        where = "everywhere" if role["kind"] == "ClusterRole" else role["metadata"]["namespace"]
-        for rule in role["rules"]:
-            assert "*" not in str(rule)
-            if "watch" in rule["verbs"] and where != "system":
-                read |= {(group, plural): where for group in rule["apiGroups"] for plural in rule["resources"]}
-    wanted = {(group, _plural(kind)) for group, kind in WANTED}
-    wanted |= {(one.group, one.plural) for one in (*BUILT_IN, PODS)}
-    assert set(read) == wanted
-    if values:
-        wide = {plural for (_, plural), where in read.items() if where == "everywhere"}
-        assert wide == {"namespaces", "gatewayclasses"}
+def test_a_gateway_may_do_what_deploy_rbac_says() -> None:
+    agreed = objects((ROOT / "deploy" / "rbac" / "gateway.yaml").read_text())
+    ours = objects(template("headgate", "headgate", "--namespace=headgate-system"))
+    assert _granted(ours) == _granted(agreed)
+
+
+def test_a_gateway_of_two_namespaces_may_read_no_other() -> None:
+    ours = _granted(objects(template("headgate", "headgate", "--namespace=system", "--set=namespaces={one,two}")))
+    everywhere = {resource for (_, resource, _), where in ours.items() if "" in where}
+    assert everywhere == {"namespaces", "gatewayclasses", "gatewayclasses/status"}
+    agreed = set(_granted(objects((ROOT / "deploy" / "rbac" / "gateway.yaml").read_text())))
+    assert set(ours) == agreed
+    assert ours["", "secrets", "list"] == {"one", "two"}
+    assert ours["", "services", "list"] == {"one", "two", "system"}  # there by its name, its own alone
+    assert ours["coordination.k8s.io", "leases", "update"] == {"system"}

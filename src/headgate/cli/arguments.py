@@ -91,6 +91,17 @@ def parser() -> argparse.ArgumentParser:
     _manifests(translate)
     translate.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml")
 
+    crds = _verb(
+        commands, "crds", verbs.crds, "print the CustomResourceDefinitions that a cluster needs", examples.CRDS
+    )
+    crds.add_argument("--gke", action="store_true", help="HealthCheckPolicy and GCPBackendPolicy too, for other clouds")
+    crds.add_argument(
+        "--no-rules",
+        action="store_true",
+        help="without the rules between fields, for API servers older than Kubernetes 1.25, which know none",
+    )
+    crds.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml")
+
     get = _verb(commands, "get", verbs.get, "show what runs: " + ", ".join(verbs.KINDS), examples.GET)
     get.add_argument(
         "what", type=_kind, nargs="?", choices=verbs.KINDS, metavar="KIND", help="one kind; all of them when left out"

@@ -70,8 +70,14 @@ def options(arguments: argparse.Namespace) -> "Options | None":
         found = access.find(arguments.kubeconfig, arguments.context)
     except access.AccessError as error:
         raise Unusable(str(error)) from None
-    namespaces = tuple(dict.fromkeys(arguments.namespace))
-    return cluster.Options(found, namespaces, tuple(dict.fromkeys(arguments.gateway_class)), arguments.service or "")
+    return cluster.Options(
+        found,
+        namespaces=tuple(dict.fromkeys(arguments.namespace)),
+        classes=tuple(dict.fromkeys(arguments.gateway_class)),
+        service=arguments.service or "",
+        address=arguments.address or "",
+        lease="headgate-gateway" if arguments.name == "default" else f"headgate-gateway-{arguments.name}",
+    )
 
 
 def _name(text: str) -> str:

@@ -61,6 +61,15 @@ examples:
 Exit status: 0 every object could be read, 1 some could not.
 """
 
+CRDS = """\
+examples:
+  headgate crds | kubectl apply -f -             before Gateways and InferencePools can be applied
+  headgate crds --gke | kubectl apply -f -       with GKE's policies, on a cluster that is not GKE
+  headgate crds --no-rules | kubectl apply -f -  on Kubernetes 1.24 and older
+
+Clusters whose provider brings these kinds (GKE, or the Gateway API's own release files) need none of it.
+"""
+
 GET = """\
 examples:
   headgate get                                   everything

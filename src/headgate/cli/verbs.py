@@ -154,6 +154,20 @@ def translate(arguments: argparse.Namespace) -> int:
     return 1 if reading.errors else 0
 
 
+def crds(arguments: argparse.Namespace) -> int:
+    from headgate.api.crds import crds as definitions
+
+    found = list(definitions(gke=arguments.gke, rules=not arguments.no_rules))
+    if arguments.output == "json":
+        print(json.dumps({"apiVersion": "v1", "kind": "List", "items": found}, indent=2))
+    else:
+        import yaml
+
+        apart = json.loads(json.dumps(found))  # of parts that are one object YAML would write references
+        print(yaml.safe_dump_all(apart, sort_keys=False, width=120, explicit_start=True), end="")
+    return 0
+
+
 def get(arguments: argparse.Namespace) -> int:
     from headgate.runtime.table import table, terminal_width
 

@@ -15,10 +15,14 @@ from headgate.runtime.files import Files
 from headgate.runtime.gateway import Gateway
 from headgate.runtime.kubernetes.access import Access
 from headgate.runtime.kubernetes.client import Client
+from headgate.runtime.kubernetes.front import Front, unserved
 from headgate.runtime.kubernetes.holdings import Held, Holdings
+from headgate.runtime.kubernetes.leader import Leader
 from headgate.runtime.kubernetes.pods import PodServers, selection
 from headgate.runtime.kubernetes.relevant import concerns, our_classes, ours, referred, relevant
+from headgate.runtime.kubernetes.teller import Teller
 from headgate.runtime.kubernetes.troubles import Troubles
+from headgate.runtime.kubernetes.writer import Writer
 from headgate.runtime.pods import PodRow
 from headgate.runtime.world import Work
 
@@ -30,6 +34,8 @@ class Options(Struct, frozen=True):
     namespaces: tuple[str, ...] = ()  # () all
     classes: tuple[str, ...] = ()  # GatewayClasses of others that are served too
     service: str = ""  # in front of us: [namespace/]name
+    address: str = ""  # where we listen
+    lease: str = "headgate-gateway"  # of the replica that writes
 
 
 class Cluster:
@@ -50,26 +56,31 @@ class Cluster:
         self._options = options
         self._files = files
         self._changed = changed
-        self._client = Client(options.access)
-        self._troubles = Troubles(self._client.server, say, loop.call_later)
-        tell = self._troubles.tell
-        self._holdings = Holdings(self._client, options.namespaces, self._stir, self._touched, tell)
-        self._pods = PodServers(self._client, servers_changed, tell)
+        self._client = client = Client(options.access)
+        tell = Troubles(client.server, say, loop.call_later).tell
+        self._leader = Leader(client, options.lease, say, self._touched)
+        self._holdings = Holdings(client, options.namespaces, self._stir, self._touched, tell)
+        self._pods = PodServers(client, servers_changed, tell)
+        self._front = Front(client, options.service, options.address, self._touched, tell)
+        objects = self._holdings.objects
+        self._writer = Writer(client, objects, lambda: self._leader.leads, say)
+        self._teller = Teller(client, objects, lambda: self._leader.leads, self._leader.identity, say)
         self._found: dict[tuple[str, str, str], tuple[object, Found]] = {}  # what was read of an object's value
         self._settle: asyncio.TimerHandle | None = None
         self._stirred = 0.0  # since when
         self._ready = self._begun = False
-        self._following: asyncio.Task[None] | None = None
+        self._following: list[asyncio.Task[None]] = []
 
     async def first(self) -> Reading:
         """Once all that is there was read; that may take a while, where the API server is away."""
-        self._following = asyncio.get_running_loop().create_task(self._holdings.run(), name="cluster")
+        create = asyncio.get_running_loop().create_task
+        self._following = [create(self._holdings.run(), name="cluster"), create(self._front.run(), name="front")]
         await self._holdings.synced()
         self._ready = True
         return await self._read(None)
 
     def works(self) -> Sequence[Work]:
-        return self._files.works(self._changed)
+        return (*self._files.works(self._changed), self._leader.run, self._writer.run, self._teller.run)
 
     async def read(self, before: Reading) -> Reading:
         return await self._read(before)
@@ -82,7 +93,8 @@ class Cluster:
             await self._pods.synced()
 
     def applied(self, reading: Reading, gateway: Gateway) -> None:
-        pass
+        self._writer.report(reading, lambda: (self._front.addresses, unserved(gateway)))
+        self._teller.report(reading)
 
     def rows(self) -> tuple[PodRow, ...]:
         return tuple(map(_row, self._pods.servers))
@@ -90,9 +102,9 @@ class Cluster:
     async def stop(self, grace: float) -> None:
         if self._settle is not None:
             self._settle.cancel()
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
         await self._pods.close()
         await self._client.close()
 
@@ -100,7 +112,8 @@ class Cluster:
         pass
 
     def _touched(self) -> None:
-        pass
+        """Something that may have to be written is other than it was."""
+        self._writer.wake()
 
     def _stir(self) -> None:
         """Something is other than it was."""

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from headgate.runtime.kubernetes.client import Client, Refused, Unreachable
-from headgate.runtime.kubernetes.resources import ACCEPT, LEFT_OUT, Resource, chosen, listed, of_version
+from headgate.runtime.kubernetes.resources import ACCEPT, LEFT_OUT, STATUSES, Resource, chosen, listed, of_version
 from headgate.runtime.kubernetes.watcher import Collection, Watcher
 from headgate.runtime.kubernetes.watching import Item, Trouble
 
@@ -18,20 +18,6 @@ _RETRY_S = 2.0
 
 # Annotations that others write again and again, and that mean nothing to us.
 _NOISE = ("control-plane.alpha.kubernetes.io/leader", "kubectl.kubernetes.io/last-applied-configuration")
-_STATUS_OF = frozenset(
-    [
-        "GatewayClass",
-        "Gateway",
-        "HTTPRoute",
-        "Service",
-        "InferencePool",
-        "BackendTLSPolicy",
-        "InferenceModel",
-        "InferenceObjective",
-        "InferenceModelRewrite",
-    ]
-)
-
 Place = tuple[Resource, str]  # and a namespace, "" all of them
 
 
@@ -176,7 +162,7 @@ class Holdings:
         resource, namespace = place
         left_out = LEFT_OUT.get(resource.kind)
         collection = Collection(resource.path(namespace), (("fieldSelector", left_out),) if left_out else ())
-        make = object_item if resource.kind in _STATUS_OF else _without_status
+        make = object_item if resource.kind in STATUSES else _without_status
         watcher = Watcher(self._client, collection, make, self._changed, self._tell, self._touched)
         task = asyncio.get_running_loop().create_task(watcher.run(), name=str(collection))
         self._watchers[place] = (watcher, task)

@@ -27,7 +27,7 @@ class Troubles:
             if (collection, trouble.status) not in self._barred:
                 self._barred.add((collection, trouble.status))
                 self._say(
-                    f"{collection} can't be read, so nothing is known of it: {trouble.why}; grant get, list and watch "
+                    f"{collection} can't be read, so nothing is known of it: {trouble.why}; grant list and watch "
                     "(deploy/rbac/gateway.yaml)"
                 )
             self._away.pop(collection, None)
