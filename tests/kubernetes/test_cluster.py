@@ -103,12 +103,17 @@ def test_changes_are_read_once_for_a_burst_and_those_that_matter_not_change_noth
                 await until(lambda: seen.changes == 1)
                 reading = await found.read(seen.reading)
                 assert len(reading.snapshot.routes) == 21
+                # What nothing refers to is held, and no reason to read anything.
                 await api.put(written.config_map("autoscaler-status", at="now"))
-                await until(lambda: seen.changes == 2)
-                assert (await found.read(reading)).snapshot == reading.snapshot
+                await until(lambda: any(one.key == "default/autoscaler-status" for one in found._holdings.objects()))
+                assert found._settle is None
                 await api.delete("HTTPRoute", "route")
-                await until(lambda: seen.changes == 3)
-                assert len((await found.read(reading)).snapshot.routes) == 20
+                await api.put(written.service("picker"))
+                await until(lambda: seen.changes == 2)
+                reading = await found.read(reading)
+                assert len(reading.snapshot.routes) == 20
+                assert reading.snapshot.config_maps == ()
+                assert [one.meta.name for one in reading.snapshot.services] == ["picker"]
 
     run(test)
 

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ def options(arguments: argparse.Namespace) -> "Options | None":
         return None
     if arguments.paths or arguments.more:
         raise Unusable("--kubernetes reads objects from the cluster: apply the manifests there, and give no files")
-    from headgate.runtime.kubernetes import access, cluster
+    from headgate.runtime.kubernetes import access, client, cluster
 
+    if find_spec("aiohttp") is None:
+        raise Unusable(f"--kubernetes: {client.NotInstalled()}")
     try:
         found = access.find(arguments.kubeconfig, arguments.context)
     except access.AccessError as error:

@@ -32,7 +32,7 @@ class Front:
             collection = Collection(
                 _SERVICES.path(namespace or client.namespace), (("fieldSelector", f"metadata.name={name}"),)
             )
-            self._watcher = Watcher(client, collection, object_item, changed, tell, changed)
+            self._watcher = Watcher(client, collection, object_item, lambda _: changed(), tell, changed)
 
     async def run(self) -> None:
         if self._watcher is not None:

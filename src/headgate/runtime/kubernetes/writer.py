@@ -56,6 +56,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._written: dict[Key, _Written] = {}
         self._barred: set[str] = set()
+        self._pause = _FIRST_PAUSE_S  # after which what could not be sent is sent again
 
     def report(self, reading: Reading, facts: Callable[[], tuple[tuple[str, ...], Mapping[str, str]]]) -> None:
         """This is in force. `facts`: the Gateways' addresses, and why some of them are not served."""
@@ -143,8 +144,10 @@ class Writer:
         except Refused as error:
             self._refused(key, write, error)
         except Unreachable:
-            asyncio.get_running_loop().call_later(_FIRST_PAUSE_S, self.wake)
+            asyncio.get_running_loop().call_later(self._pause, self.wake)
+            self._pause = min(_LONGEST_PAUSE_S, 2.0 * self._pause)
         else:
+            self._pause = _FIRST_PAUSE_S
             before = self._written.get(key)
             count = before.count + 1 if before is not None and before.status == write.status else 1
             pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (count - 1)) if count > 1 else 0.0
@@ -153,13 +156,11 @@ class Writer:
 
     def _refused(self, key: Key, write: Write, error: Refused) -> None:
         kind = write.held.resource.kind
-        if error.status == 404:
-            return  # it is gone
         later = asyncio.get_running_loop().call_later
         if error.status == 409:  # it is another than we saw; the watch is about to say so
             later(_FIRST_PAUSE_S, self.wake)
             return
-        if kind not in self._barred:
+        if error.status != 404 and kind not in self._barred:  # 404: it is gone
             self._barred.add(kind)
             why = "; grant patch of it (deploy/rbac/gateway.yaml)" if error.status == 403 else ""
             self._say(f"The status of {kind} {write.held.key} can't be written: {error}{why}")
