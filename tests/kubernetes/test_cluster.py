@@ -12,6 +12,7 @@ from fake_api import FakeApi, pod, until
 
 from headgate.fleet.endpoint import Server
 from headgate.plan import Plan
+from headgate.plan.plan import Listener
 from headgate.runtime.config import Reading, remarks
 from headgate.runtime.files import Files
 from headgate.runtime.kubernetes import cluster
@@ -169,8 +170,16 @@ def test_namespaces_are_read_one_by_one() -> None:
 @asynccontextmanager
 async def serving(api: FakeApi, **options: Any) -> AsyncIterator[tuple[cluster.Cluster, Seen]]:
     """The same, and what is read is in force: statuses are written."""
-    gateway = SimpleNamespace(plan=Plan(), sockets={}, unbound={})
-    async with following(api, address="10.1.1.1", **options) as (found, seen):
+    listeners = (Listener("default/gate", "http", 8080),)
+    addresses = {"default/gate": "10.1.1.1", "default/later": "10.1.1.2"}
+    gateway = SimpleNamespace(
+        plan=Plan(listeners),
+        sockets={("10.1.1.1", 8080): None},
+        unbound={},
+        place=lambda listener: ("10.1.1.1", listener.port),
+        assigned=SimpleNamespace(addresses=addresses),
+    )
+    async with following(api, **options) as (found, seen):
 
         async def again() -> None:
             while True:

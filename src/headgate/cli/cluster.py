@@ -52,7 +52,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=_service,
         metavar="[NAMESPACE/]NAME",
         help="the Service in front of this gateway: its address is that of the Gateways, in their status (default: "
-        "--address, where it is one)",
+        "where they are served here, if that is not 0.0.0.0)",
     )
 
 
@@ -78,7 +78,6 @@ def options(arguments: argparse.Namespace) -> "Options | None":
         namespaces=tuple(dict.fromkeys(arguments.namespace)),
         classes=tuple(dict.fromkeys(arguments.gateway_class)),
         service=arguments.service or "",
-        address=arguments.address or "",
         lease="headgate-gateway" if arguments.name == "default" else f"headgate-gateway-{arguments.name}",
     )
 

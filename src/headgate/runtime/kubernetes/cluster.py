@@ -37,7 +37,6 @@ class Options(Struct, frozen=True):
     namespaces: tuple[str, ...] = ()  # () all
     classes: tuple[str, ...] = ()  # GatewayClasses of others that are served too
     service: str = ""  # in front of us: [namespace/]name
-    address: str = ""  # where we listen
     lease: str = "headgate-gateway"  # of the replica that writes
 
 
@@ -64,7 +63,7 @@ class Cluster:
         self._leader = Leader(client, options.lease, say, self._touched)
         self._holdings = Holdings(client, options.namespaces, self._stir, self._touched, tell)
         self._pods = PodServers(client, servers_changed, tell)
-        self._front = Front(client, options.service, options.address, self._touched, tell)
+        self._front = Front(client, options.service, self._touched, tell)
         objects = self._holdings.objects
         self._writer = Writer(client, objects, lambda: self._leader.leads, say)
         self._teller = Teller(client, objects, lambda: self._leader.leads, self._leader.identity, say)
@@ -100,7 +99,7 @@ class Cluster:
                     await self._pods.synced()
 
     def applied(self, reading: Reading, gateway: Gateway) -> None:
-        self._writer.report(reading, lambda: (self._front.addresses, unserved(gateway)))
+        self._writer.report(reading, lambda: (self._front.addresses(gateway), unserved(gateway)))
         self._teller.report(reading)
 
     def rows(self) -> tuple[PodRow, ...]:

@@ -22,6 +22,7 @@ _SOON_S = 0.05  # what comes together is written together
 _AT_ONCE = 4
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0
 
+Addresses = Mapping[str, tuple[str, ...]]  # by Gateway
 Key = tuple[str, str, str]  # kind, namespace/name, uid
 
 
@@ -52,13 +53,13 @@ class Writer:
         self._leads = leads
         self._say = say
         self._reading: Reading | None = None
-        self._facts: Callable[[], tuple[tuple[str, ...], Mapping[str, str]]] = lambda: ((), {})
+        self._facts: Callable[[], tuple[Addresses, Mapping[str, str]]] = lambda: ({}, {})
         self._wake = asyncio.Event()
         self._written: dict[Key, _Written] = {}
         self._barred: set[str] = set()
         self._pause = _FIRST_PAUSE_S  # after which what could not be sent is sent again
 
-    def report(self, reading: Reading, facts: Callable[[], tuple[tuple[str, ...], Mapping[str, str]]]) -> None:
+    def report(self, reading: Reading, facts: Callable[[], tuple[Addresses, Mapping[str, str]]]) -> None:
         """This is in force. `facts`: the Gateways' addresses, and why some of them are not served."""
         self._reading, self._facts = reading, facts
         self.wake()
@@ -88,7 +89,7 @@ class Writer:
     def _todo(
         self,
         reading: Reading,
-        addresses: tuple[str, ...],
+        addresses: Addresses,
         unserved: Mapping[str, str],
         objects: Sequence[Held],
         now: str,
@@ -174,7 +175,7 @@ class Writer:
         self.wake()
 
 
-def _facts(reading: Reading, addresses: tuple[str, ...], unserved: Mapping[str, str], now: str) -> Facts:
+def _facts(reading: Reading, addresses: Addresses, unserved: Mapping[str, str], now: str) -> Facts:
     snapshot = reading.snapshot
     shelves: Mapping[str, Sequence[Any]] = {
         "GatewayClass": snapshot.gateway_classes,
