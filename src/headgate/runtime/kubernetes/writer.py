@@ -103,8 +103,8 @@ class Writer:
             key = (*name, held.beside.uid)
             wanted = said(held, statuses.get(name), facts)
             before = self._written.get(key)
-            if wanted is None and before is not None and before.status and name not in statuses:
-                wanted = {}  # it was ours
+            if wanted is None and before is not None and before.status and name[0] not in ATOMIC:
+                wanted = {}  # it was ours; entries in lists are taken out one by one
             if wanted is None:
                 continue
             keys.add(key)
@@ -131,7 +131,9 @@ class Writer:
             metadata["namespace"] = namespace
         if resource.kind in ATOMIC:
             metadata["resourceVersion"] = held.beside.version
-        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": write.status}
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+        if write.status:
+            body["status"] = write.status
         key = (resource.kind, held.key, held.beside.uid)
         try:
             async with slots:
