@@ -12,7 +12,12 @@ from pathlib import Path
 
 import pytest
 from control_plane import ControlPlane, find_programs
+from gate import gateway, refusals
+from kubelet import Kubelet
+from running import Running
+from town import CLASS, POOLS, Town
 
+ROOT = Path(__file__).parents[2]
 WANTED = bool(os.environ.get("HEADGATE_TEST_KUBERNETES"))
 _RULES_SINCE = (1, 25)  # CEL in CustomResourceDefinitions
 
@@ -39,3 +44,30 @@ def cluster() -> Iterator[ControlPlane]:
 def judge(cluster: ControlPlane) -> ControlPlane:
     """Who holds objects against our definitions, with the rules between fields where it knows any."""
     return cluster
+
+
+@pytest.fixture(scope="session")
+def account(cluster: ControlPlane) -> Path:
+    """A kubeconfig of the service account that deploy/rbac gives a gateway, with its rights and no others."""
+    cluster.kubectl("apply", "-f", ROOT / "deploy" / "rbac" / "gateway.yaml")
+    return cluster.account("headgate-system", "headgate")
+
+
+@pytest.fixture
+def town(cluster: ControlPlane, request: pytest.FixtureRequest) -> Iterator[Town]:
+    namespace = request.node.name.replace("_", "-")[:60].rstrip("-")
+    cluster.kubectl("create", "namespace", namespace)
+    cluster.apply(CLASS)
+    with Kubelet(cluster, namespace) as kubelet:
+        yield Town(cluster, namespace, kubelet)
+        for kind in ("gateway", "httproute", f"inferencepools.{POOLS}"):
+            cluster.kubectl("delete", "-n", namespace, kind, "--all", "--wait=false")
+
+
+@pytest.fixture
+def gate(account: Path, town: Town, tmp_path: Path) -> Iterator[Running]:
+    """A gateway for the town alone, which is never refused anything."""
+    with gateway(account, tmp_path, "--namespace", town.namespace) as running:
+        yield running
+        assert not refusals(running)
+        assert running.stop() == 0

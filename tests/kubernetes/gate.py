@@ -6,7 +6,6 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any, NamedTuple
 
-from control_plane import ControlPlane
 from running import Running
 
 PORT = 8080  # where a listener of port 80 is served without privileges
@@ -22,9 +21,15 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-def gateway(cluster: ControlPlane, state: Path, *more: str, kubeconfig: Path | None = None) -> Running:
-    words = ("--kubernetes", "--kubeconfig", str(kubeconfig or cluster.kubeconfig), "--access-log", "off", *more)
+def gateway(account: Path, state: Path, *more: str) -> Running:
+    """`account` is a kubeconfig."""
+    words = ("--kubernetes", "--kubeconfig", str(account), "--access-log", "off", *more)
     return Running(state, verb="gateway", args=words)
+
+
+def refusals(running: Running) -> list[str]:
+    """What it complained of that it may not do."""
+    return [line for line in running.lines if "forbidden" in line or "grant" in line]
 
 
 def ask(address: str, body: dict[str, Any], path: str = "/v1/completions", port: int = PORT, **headers: str) -> Answer:

@@ -53,11 +53,12 @@ class Kubelet:
         adapters: Iterable[str] = (),
         name: str = "",
         command: Callable[[str], list[str]] | None = None,
+        health: str = "/health",
     ) -> Pod:
         """A Pod made of a template (metadata and spec), which becomes ready once its server answers."""
         name = name or f"pod-{next(_numbers)}"
         pod = self.start(template, name, command or (lambda address: simulator(address, model, adapters)))
-        until(lambda: _answers(pod), 60)
+        until(lambda: _answers(pod, health), 60)
         self.status(pod, ready=True)
         return pod
 
@@ -108,8 +109,8 @@ class Kubelet:
 PRE_STOP_S = 1.0
 
 
-def simulator(address: str, model: str, adapters: Iterable[str] = ()) -> list[str]:
-    words = [sys.executable, "-m", "headgate", "sim", model, "--host", address, "--port", str(_PORT), "--speed", "0"]
+def simulator(address: str, model: str, adapters: Iterable[str] = (), port: int = _PORT) -> list[str]:
+    words = [sys.executable, "-m", "headgate", "sim", model, "--host", address, "--port", str(port), "--speed", "0"]
     modules = [f"{name}=/adapters/{name}" for name in adapters]
     return [*words, "--enable-lora", "--max-loras", "8", "--lora-modules", *modules] if modules else words
 
@@ -122,8 +123,8 @@ def until(condition: Callable[[], object], patience: float = 30, why: Callable[[
         time.sleep(0.02)
 
 
-def _answers(pod: Pod) -> bool:
+def _answers(pod: Pod, health: str) -> bool:
     assert pod.process.poll() is None, f"the server of {pod.name} has ended"
-    with suppress(OSError), urllib.request.urlopen(f"http://{pod.address}:{_PORT}/health", timeout=5) as answer:
+    with suppress(OSError), urllib.request.urlopen(f"http://{pod.address}:{_PORT}{health}", timeout=5) as answer:
         return bool(answer.status == 200)
     return False

@@ -113,7 +113,8 @@ def pool() -> Schema:
 
 
 def pool_alpha() -> Schema:
-    parent = schema_of(ParentRef)
+    fields = ("apiVersion", "fieldPath", "kind", "name", "namespace", "resourceVersion", "uid")
+    parent = _object(**{name: {"type": "string"} for name in fields})  # a core/v1 ObjectReference
     entry = _object(("parentRef",), parentRef=parent, conditions=_conditions())
     waiting = [{"parentRef": {"kind": "Status", "name": "default"}, "conditions": _pending("Accepted")}]
     return {**_object(parent=_list(entry, 32)), "default": {"parent": waiting}}
