@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from rig import eventually
 from rig_envoy import EnvoyRig, run
 from wire import CHAT, GET, echo, post
 
@@ -23,6 +24,7 @@ def test_a_request_goes_where_the_picker_says(mode: str) -> None:
         big = json.dumps({"model": "m", "messages": [{"role": "user", "content": "x" * 300_000}]}).encode()
         reply = await rig.ask(post(big, extra=b"content-type: application/json\r\n"))
         assert (reply.status, len(reply.body)) == (200, len(big) + 35)
+        await eventually(lambda: len(rig.records) == 5)
         assert [record.status for record in rig.records] == [200] * 5
 
     run(scenario)

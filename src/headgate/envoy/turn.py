@@ -365,7 +365,9 @@ class Turn(Struct, eq=False):
         if mode != NONE and self._edit is None and not head.streamed and not message.end:
             override = Override(self._modes.request, NONE, trailers=False)
         self.answers.append(Proceed("response_headers", mutation, override=override))
-        if message.end or mode == NONE:
+        if message.end or mode == NONE or override is not None:
+            # Of a body that is not looked at the end is not told either.
+            exchange.record.bytes_out = 0 if message.end else head.length or 0
             self._end()
 
     def _response_body(self, message: Message) -> None:
