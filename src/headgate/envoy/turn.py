@@ -65,6 +65,9 @@ _TOO_MUCH = refuse(503, "The picker holds as much as it may. Try again later.", 
 _MODEL = b"x-gateway-model-name"
 
 
+def _nobody() -> None: ...
+
+
 class Turn(Struct, eq=False):
     """`feed` it what the proxy tells; what it is told is among the `answers`, in order. `tell` is called where
     there is something to say that answers nothing.
@@ -75,8 +78,8 @@ class Turn(Struct, eq=False):
     _site: Site
     _plane: Plane
     _options: Options
-    tell: Callable[[], None]
     answers: list[Answer] = field(default_factory=list)
+    tell: Callable[[], None] = _nobody
     waits: bool = False
     over: bool = False  # whatever else comes means nothing
     _begun: bool = False  # there is a head, and an exchange
@@ -88,6 +91,7 @@ class Turn(Struct, eq=False):
     _modes: Modes = Modes()
     _came: Headers = field(default_factory=list)
     _head: RequestHead = cast(RequestHead, None)
+    _later: list[Message] = field(default_factory=list)  # what came while it waited
     _body: list[bytes] = field(default_factory=list)
     _held: int = 0
     _counted: int = 0
@@ -108,7 +112,9 @@ class Turn(Struct, eq=False):
 
     def feed(self, message: Message) -> None:
         """What there is to say to it is among the `answers` when this returns, unless it `waits`."""
-        if not self.over:
+        if self.waits:
+            self._later.append(message)
+        elif not self.over:
             _FEED[message.phase](self, message)
 
     # The request.
@@ -453,6 +459,10 @@ class Turn(Struct, eq=False):
         if waited and self._trailers and not (self.waits or self.over):
             self.answers.append(Proceed("request_trailers"))
         if not self.waits:
+            later = self._later.copy()
+            self._later.clear()
+            for message in later:
+                self.feed(message)
             self.tell()
 
 
