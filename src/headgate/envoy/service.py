@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 
 from google.protobuf.message import DecodeError
 
+from headgate.envoy.heads import Heads
 from headgate.envoy.http2.call import INTERNAL, INVALID_ARGUMENT, UNAVAILABLE, Call, Method, Receiver
 from headgate.envoy.options import Options
 from headgate.envoy.plane import Plane
+from headgate.envoy.reading import read
 from headgate.envoy.turn import Turn
-from headgate.envoy.wire import read, write
+from headgate.envoy.writing import write
 from headgate.exchange.site import Site
 
 NAME = "envoy.service.ext_proc.v3.ExternalProcessor"
@@ -29,6 +31,7 @@ class Service:
         self._plane = plane
         self._sites = sites
         self._options = options
+        self._heads = Heads()
         self.mistaken = mistaken
         self.methods: Mapping[bytes, Method] = {f"/{NAME}/Process".encode(): self._process}
 
@@ -38,7 +41,7 @@ class Service:
         if site is None:
             call.finish(UNAVAILABLE, f"there is no site {name or 'here'}")
             return _Nobody()
-        return _Processing(self, call, Turn(site, self._plane, self._options))
+        return _Processing(self, call, Turn(site, self._plane, self._options, self._heads))
 
 
 class _Nobody(Receiver):

@@ -79,14 +79,9 @@ class Connection:
             data = self._rest + data
         at, end = 0, len(data)
         if self._first:
-            if not data.startswith(frames.PREFACE[:end]):
-                raise Wrong(frames.PROTOCOL_ERROR, "this is no HTTP/2")
-            if end < len(frames.PREFACE):
-                self._rest = data
-                return
-            self._first, at = False, len(frames.PREFACE)
+            at = self._preface(data)
         calls = self.calls
-        while end - at >= HEAD:
+        while end - at >= HEAD and not self._first:
             high, low, kind, flags, number = unpack_head(data, at)
             size = high << 8 | low
             if size > frames.LARGEST:
@@ -98,19 +93,12 @@ class Connection:
             if self._block_of is not None and kind != frames.CONTINUATION:
                 raise Wrong(frames.PROTOCOL_ERROR, "a head is not whole")
             if kind == frames.DATA:
-                call = calls.get(number)
                 self._received += size
-                if call is None:
-                    if number > self._last or not number:
-                        raise Wrong(frames.PROTOCOL_ERROR, "data of a stream that was not begun")
-                    continue
-                stop = at
-                if flags & frames.PADDED:
-                    begin, stop = _unpadded(data, begin, at)
-                if stop > begin:
-                    call.take(data, begin, stop)
-                if flags & frames.END_STREAM:
-                    call.end_of_input()
+                call = calls.get(number)
+                if call is not None:
+                    _data(call, data, begin, at, flags)
+                elif number > self._last or not number:
+                    raise Wrong(frames.PROTOCOL_ERROR, "data of a stream that was not begun")
             elif kind == frames.HEADERS:
                 self._begin(data, begin, at, flags, number)
             else:
@@ -119,6 +107,14 @@ class Connection:
         if self._received > _REFILL:
             self.out.append(frames.window_update(0, self._received))
             self._received = 0
+
+    def _preface(self, data: bytes) -> int:
+        """Where the frames begin; 0 where it is not whole yet."""
+        size = len(frames.PREFACE)
+        if not data.startswith(frames.PREFACE[: len(data)]):
+            raise Wrong(frames.PROTOCOL_ERROR, "this is no HTTP/2")
+        self._first = len(data) < size
+        return 0 if self._first else size
 
     def _begin(self, data: bytes, begin: int, end: int, flags: int, number: int) -> None:
         if flags & frames.PADDED:
@@ -313,6 +309,15 @@ class Connection:
         self.calls.clear()
         for call in calls:
             call.lost()
+
+
+def _data(call: Call, data: bytes, begin: int, end: int, flags: int) -> None:
+    if flags & frames.PADDED:
+        begin, end = _unpadded(data, begin, end)
+    if end > begin:
+        call.take(data, begin, end)
+    if flags & frames.END_STREAM:
+        call.end_of_input()
 
 
 def _unpadded(data: bytes, begin: int, end: int) -> tuple[int, int]:

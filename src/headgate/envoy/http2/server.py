@@ -15,7 +15,7 @@ _BACKLOG = 1024
 
 
 class Server:
-    """`methods` by path; `limit`: bytes that a message may have. `mistaken` hears of exceptions, which are our mistakes."""
+    """`methods` by path; `limit`: bytes that a message may have. `mistaken` hears of exceptions: our mistakes."""
 
     def __init__(self, methods: Mapping[bytes, Method], limit: int, mistaken: Callable[[str, Exception], None]) -> None:
         self.methods = methods
