@@ -116,6 +116,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (
         ("sim", "a model server simulator that speaks vLLM on the wire"),
         ("lora-syncer", "keep a vLLM server's LoRA adapters as a ConfigMap says"),
+        ("epp", "pick endpoints for somebody else's proxy, by ext_proc"),
     ):
         commands.add_parser(name, help=text, add_help=False)
     return top
