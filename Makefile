@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 ENGINES_VENV ?= .venv-engines
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check golden test-engines test-kubernetes bench bench-scheduling bench-sockets chaos fuzz clean lock
+.PHONY: help up test check golden test-engines test-kubernetes bench bench-scheduling bench-sockets chaos fuzz clean image-check lock
 
 help:  ## say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ chaos: $(VENV)/.core  ## everything at once, while all around the gateway breaks
 
 fuzz: $(VENV)/.core  ## a million requests, answers and bodies that nobody would send (CASES=50000 for fewer)
 	@$(BIN)/python -m fuzz --cases $(or $(CASES),1000000) $(FUZZ_ARGS)
+
+image-check:  ## do what the Dockerfile does, without Docker (as root, on Linux; EXTRAS="kubernetes" for fewer)
+	@sh scripts/image-check $(PYTHON) $(if $(EXTRAS),"$(EXTRAS)")
 
 lock:  ## resolve the versions in requirements/ anew
 	sh scripts/lock $(PYTHON)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from headgate import __version__
-from headgate.cli import bench, cluster, examples, verbs
+from headgate.cli import bench, cluster, drain, examples, verbs
 from headgate.cli.names import PROFILES
 
 _TIMEOUTS = (
@@ -124,9 +124,13 @@ def parser() -> argparse.ArgumentParser:
     )
     bench.add_flags(rehearsing)
 
+    draining = _verb(commands, "drain-time", drain.run, "how long a model server needs to stop", drain.EXAMPLES)
+    drain.add_flags(draining)
+
     for name, text in (
         ("sim", "a model server simulator that speaks vLLM on the wire"),
         ("lora-syncer", "keep a vLLM server's LoRA adapters as a ConfigMap says"),
+        ("epp", "pick endpoints for somebody else's proxy, by ext_proc"),
     ):
         commands.add_parser(name, help=text, add_help=False)
     return top

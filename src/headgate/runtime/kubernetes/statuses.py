@@ -30,7 +30,7 @@ class Facts(Struct, frozen=True):
     """What statuses say beyond the plan's. `generations` are those of the objects that it was made of."""
 
     now: str  # RFC 3339
-    addresses: tuple[str, ...]
+    addresses: Mapping[str, tuple[str, ...]]  # by gateway
     unserved: Mapping[str, str]  # gateway → why no request gets in
     gateways: frozenset[str]  # ours
     pools: frozenset[str]  # those that routes of ours lead to
@@ -144,10 +144,11 @@ def _gateway(held: Held, status: Status | None, facts: Facts) -> Json | None:
         }
         for one in status.listeners
     ]
-    if not why and not facts.addresses:
+    found = facts.addresses.get(status.name, ())
+    if not why and not found:
         why, reason = "it has no address yet: see --service and --address", "AddressNotAssigned"
     own = conditions(_served(status.conditions, why, reason), before.get("conditions"), generation, facts.now)
-    addresses = [{"type": _type(one), "value": one} for one in facts.addresses[:_MOST_ADDRESSES]]
+    addresses = [{"type": _type(one), "value": one} for one in found[:_MOST_ADDRESSES]]
     return {"addresses": addresses, "conditions": own, "listeners": listeners}
 
 

@@ -22,6 +22,7 @@ _SOON_S = 0.05  # what comes together is written together
 _AT_ONCE = 4
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0
 
+Addresses = Mapping[str, tuple[str, ...]]  # by Gateway
 Key = tuple[str, str, str]  # kind, namespace/name, uid
 
 
@@ -52,12 +53,13 @@ class Writer:
         self._leads = leads
         self._say = say
         self._reading: Reading | None = None
-        self._facts: Callable[[], tuple[tuple[str, ...], Mapping[str, str]]] = lambda: ((), {})
+        self._facts: Callable[[], tuple[Addresses, Mapping[str, str]]] = lambda: ({}, {})
         self._wake = asyncio.Event()
         self._written: dict[Key, _Written] = {}
         self._barred: set[str] = set()
+        self._pause = _FIRST_PAUSE_S  # after which what could not be sent is sent again
 
-    def report(self, reading: Reading, facts: Callable[[], tuple[tuple[str, ...], Mapping[str, str]]]) -> None:
+    def report(self, reading: Reading, facts: Callable[[], tuple[Addresses, Mapping[str, str]]]) -> None:
         """This is in force. `facts`: the Gateways' addresses, and why some of them are not served."""
         self._reading, self._facts = reading, facts
         self.wake()
@@ -87,7 +89,7 @@ class Writer:
     def _todo(
         self,
         reading: Reading,
-        addresses: tuple[str, ...],
+        addresses: Addresses,
         unserved: Mapping[str, str],
         objects: Sequence[Held],
         now: str,
@@ -101,8 +103,8 @@ class Writer:
             key = (*name, held.beside.uid)
             wanted = said(held, statuses.get(name), facts)
             before = self._written.get(key)
-            if wanted is None and before is not None and before.status and name not in statuses:
-                wanted = {}  # it was ours
+            if wanted is None and before is not None and before.status and name[0] not in ATOMIC:
+                wanted = {}  # it was ours; entries in lists are taken out one by one
             if wanted is None:
                 continue
             keys.add(key)
@@ -129,7 +131,9 @@ class Writer:
             metadata["namespace"] = namespace
         if resource.kind in ATOMIC:
             metadata["resourceVersion"] = held.beside.version
-        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": write.status}
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+        if write.status:
+            body["status"] = write.status
         key = (resource.kind, held.key, held.beside.uid)
         try:
             async with slots:
@@ -143,8 +147,10 @@ class Writer:
         except Refused as error:
             self._refused(key, write, error)
         except Unreachable:
-            asyncio.get_running_loop().call_later(_FIRST_PAUSE_S, self.wake)
+            asyncio.get_running_loop().call_later(self._pause, self.wake)
+            self._pause = min(_LONGEST_PAUSE_S, 2.0 * self._pause)
         else:
+            self._pause = _FIRST_PAUSE_S
             before = self._written.get(key)
             count = before.count + 1 if before is not None and before.status == write.status else 1
             pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (count - 1)) if count > 1 else 0.0
@@ -153,13 +159,11 @@ class Writer:
 
     def _refused(self, key: Key, write: Write, error: Refused) -> None:
         kind = write.held.resource.kind
-        if error.status == 404:
-            return  # it is gone
         later = asyncio.get_running_loop().call_later
         if error.status == 409:  # it is another than we saw; the watch is about to say so
             later(_FIRST_PAUSE_S, self.wake)
             return
-        if kind not in self._barred:
+        if error.status != 404 and kind not in self._barred:  # 404: it is gone
             self._barred.add(kind)
             why = "; grant patch of it (deploy/rbac/gateway.yaml)" if error.status == 403 else ""
             self._say(f"The status of {kind} {write.held.key} can't be written: {error}{why}")
@@ -173,7 +177,7 @@ class Writer:
         self.wake()
 
 
-def _facts(reading: Reading, addresses: tuple[str, ...], unserved: Mapping[str, str], now: str) -> Facts:
+def _facts(reading: Reading, addresses: Addresses, unserved: Mapping[str, str], now: str) -> Facts:
     snapshot = reading.snapshot
     shelves: Mapping[str, Sequence[Any]] = {
         "GatewayClass": snapshot.gateway_classes,
