@@ -49,6 +49,23 @@ def said(held: Held, status: Status | None, facts: Facts) -> Json | None:
     return say(held, status, facts) if say else None
 
 
+def let_go(held: Held, was: Json, facts: Facts) -> Json | None:
+    """The status of an object that was ours: nobody speaks for it now. `was` is what we said of it last.
+
+    None where somebody else does already; of entries in lists `said` takes care.
+    """
+    if held.resource.kind in ATOMIC or not told_already(held.beside.status, was):
+        return None
+    waiting = [
+        Condition(one["type"], "Unknown", "Pending", "Waiting for controller")
+        for one in was.get("conditions") or ()
+        if one["type"] in ("Accepted", _SERVED)
+    ]
+    before = (held.beside.status or {}).get("conditions")
+    empty: Json = {field: [] for field in ("addresses", "listeners") if field in was}
+    return {**empty, "conditions": conditions(waiting, before, _generation(held, facts), facts.now)}
+
+
 def told_already(now: Any, wanted: Any) -> bool:
     """Whether all that is `wanted` is there. Lists of conditions and listeners may have more, from others."""
     if isinstance(wanted, dict):
