@@ -56,14 +56,28 @@ def let_go(held: Held, was: Json, facts: Facts) -> Json | None:
     """
     if held.resource.kind in ATOMIC or not told_already(held.beside.status, was):
         return None
-    waiting = [
+    now, generation = held.beside.status, _generation(held, facts)
+    found: Json = {"conditions": conditions(_waiting(was), now.get("conditions"), generation, facts.now)}
+    if "listeners" in was:
+        # They stay, with nothing attached: some API servers make null of a list that loses its last member.
+        found["listeners"] = [
+            {
+                **one,
+                "attachedRoutes": 0,
+                "conditions": conditions(_waiting(one), one["conditions"], generation, facts.now),
+            }
+            for one in was["listeners"]
+        ]
+        found["addresses"] = []
+    return found
+
+
+def _waiting(was: Json) -> list[Condition]:
+    return [
         Condition(one["type"], "Unknown", "Pending", "Waiting for controller")
         for one in was.get("conditions") or ()
         if one["type"] in ("Accepted", _SERVED)
     ]
-    before = (held.beside.status or {}).get("conditions")
-    empty: Json = {field: [] for field in ("addresses", "listeners") if field in was}
-    return {**empty, "conditions": conditions(waiting, before, _generation(held, facts), facts.now)}
 
 
 def told_already(now: Any, wanted: Any) -> bool:
