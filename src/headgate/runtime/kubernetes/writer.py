@@ -13,7 +13,7 @@ from headgate.plan.plan import Status
 from headgate.runtime.config import Reading
 from headgate.runtime.kubernetes.client import Client, Refused, Unreachable
 from headgate.runtime.kubernetes.holdings import Held, by_kind
-from headgate.runtime.kubernetes.statuses import ATOMIC, Facts, Json, leftovers, said, told_already
+from headgate.runtime.kubernetes.statuses import ATOMIC, Facts, Json, leftovers, let_go, said, told_already
 
 MANAGER = "headgate"
 
@@ -28,7 +28,7 @@ Key = tuple[str, str, str]  # kind, namespace/name, uid
 
 class Write(Struct, frozen=True):
     held: Held
-    status: Json  # {} takes back all that was ours
+    status: Json
 
 
 class _Written(Struct):
@@ -103,8 +103,8 @@ class Writer:
             key = (*name, held.beside.uid)
             wanted = said(held, statuses.get(name), facts)
             before = self._written.get(key)
-            if wanted is None and before is not None and before.status and name[0] not in ATOMIC:
-                wanted = {}  # it was ours; entries in lists are taken out one by one
+            if wanted is None and before is not None:
+                wanted = let_go(held, before.status, facts)
             if wanted is None:
                 continue
             keys.add(key)
@@ -131,9 +131,7 @@ class Writer:
             metadata["namespace"] = namespace
         if resource.kind in ATOMIC:
             metadata["resourceVersion"] = held.beside.version
-        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
-        if write.status:
-            body["status"] = write.status
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": write.status}
         key = (resource.kind, held.key, held.beside.uid)
         try:
             async with slots:
