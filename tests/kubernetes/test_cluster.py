@@ -12,6 +12,7 @@ from fake_api import FakeApi, pod, until
 
 from headgate.fleet.endpoint import Server
 from headgate.plan import Plan
+from headgate.plan.plan import Listener
 from headgate.runtime.config import Reading, remarks
 from headgate.runtime.files import Files
 from headgate.runtime.kubernetes import cluster
@@ -103,12 +104,17 @@ def test_changes_are_read_once_for_a_burst_and_those_that_matter_not_change_noth
                 await until(lambda: seen.changes == 1)
                 reading = await found.read(seen.reading)
                 assert len(reading.snapshot.routes) == 21
+                # What nothing refers to is held, and no reason to read anything.
                 await api.put(written.config_map("autoscaler-status", at="now"))
-                await until(lambda: seen.changes == 2)
-                assert (await found.read(reading)).snapshot == reading.snapshot
+                await until(lambda: any(one.key == "default/autoscaler-status" for one in found._holdings.objects()))
+                assert found._settle is None
                 await api.delete("HTTPRoute", "route")
-                await until(lambda: seen.changes == 3)
-                assert len((await found.read(reading)).snapshot.routes) == 20
+                await api.put(written.service("picker"))
+                await until(lambda: seen.changes == 2)
+                reading = await found.read(reading)
+                assert len(reading.snapshot.routes) == 20
+                assert reading.snapshot.config_maps == ()
+                assert [one.meta.name for one in reading.snapshot.services] == ["picker"]
 
     run(test)
 
@@ -164,8 +170,16 @@ def test_namespaces_are_read_one_by_one() -> None:
 @asynccontextmanager
 async def serving(api: FakeApi, **options: Any) -> AsyncIterator[tuple[cluster.Cluster, Seen]]:
     """The same, and what is read is in force: statuses are written."""
-    gateway = SimpleNamespace(plan=Plan(), sockets={}, unbound={})
-    async with following(api, address="10.1.1.1", **options) as (found, seen):
+    listeners = (Listener("default/gate", "http", 8080),)
+    addresses = {"default/gate": "10.1.1.1", "default/later": "10.1.1.2"}
+    gateway = SimpleNamespace(
+        plan=Plan(listeners),
+        sockets={("10.1.1.1", 8080): None},
+        unbound={},
+        place=lambda listener: ("10.1.1.1", listener.port),
+        assigned=SimpleNamespace(addresses=addresses),
+    )
+    async with following(api, **options) as (found, seen):
 
         async def again() -> None:
             while True:
@@ -211,6 +225,13 @@ def test_statuses_are_written_once_kept_up_and_taken_back() -> None:
                 await api.put(edited)
                 await until(lambda: _parents(api, "HTTPRoute", "route")[0]["conditions"][0]["observedGeneration"] == 2)
                 assert len(api.patched) == 5
+
+                # A Gateway of a class that is not ours waits for its controller.
+                await api.put(written.gateway(of="other"))
+                await until(lambda: _condition(api.get("Gateway", "gate")["status"], "Accepted")["status"] == "Unknown")
+                assert api.get("Gateway", "gate")["status"]["addresses"] == []
+                await api.put(written.gateway())
+                await until(lambda: _condition(api.get("Gateway", "gate")["status"], "Accepted")["status"] == "True")
 
                 # Another controller's entry beside ours stays, and ours go with the Gateway.
                 route = api.get("HTTPRoute", "route")

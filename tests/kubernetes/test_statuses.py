@@ -20,7 +20,7 @@ YES, NO = Condition("Accepted", "True", "Accepted"), Condition("Accepted", "Fals
 def facts(**more: Any) -> Facts:
     usual: dict[str, Any] = {
         "now": "NOW",
-        "addresses": ("10.0.0.1",),
+        "addresses": {"default/gate": ("10.0.0.1",)},
         "unserved": {},
         "gateways": frozenset({"default/gate"}),
         "pools": frozenset({"default/pool"}),
@@ -54,7 +54,7 @@ def test_a_gateway_says_its_address_its_listeners_and_whether_it_is_served() -> 
     assert (listener["name"], listener["attachedRoutes"]) == ("http", 2)
     assert listener["supportedKinds"] == [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}]
 
-    without = said(held(GATEWAY, written.gateway()), status, facts(addresses=()))
+    without = said(held(GATEWAY, written.gateway()), status, facts(addresses={}))
     assert without is not None
     assert [(c["status"], c["reason"]) for c in without["conditions"]] == [
         ("True", "Accepted"),

@@ -25,7 +25,7 @@ class Heard:
         self.changes = 0
         self.troubles: list[Trouble] = []
 
-    def changed(self) -> None:
+    def changed(self, _: Any) -> None:
         self.changes += 1
 
     def tell(self, _: Collection, trouble: Trouble) -> None:

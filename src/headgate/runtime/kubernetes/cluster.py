@@ -1,31 +1,34 @@
 """A cluster as what is served: its objects read into a plan, its Pods into servers."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headgate.api import load
+from headgate.api import Snapshot, load
 from headgate.api.load import gather
-from headgate.api.objects import Found, live
 from headgate.fleet.endpoint import Server
 from headgate.runtime.config import Reading, understand
 from headgate.runtime.files import Files
 from headgate.runtime.gateway import Gateway
 from headgate.runtime.kubernetes.access import Access
 from headgate.runtime.kubernetes.client import Client
+from headgate.runtime.kubernetes.decoding import Decoder
 from headgate.runtime.kubernetes.front import Front, unserved
 from headgate.runtime.kubernetes.holdings import Held, Holdings
 from headgate.runtime.kubernetes.leader import Leader
 from headgate.runtime.kubernetes.pods import PodServers, selection
-from headgate.runtime.kubernetes.relevant import concerns, our_classes, ours, referred, relevant
+from headgate.runtime.kubernetes.relevant import Referred, concerns, matters, our_classes, ours, referred, relevant
 from headgate.runtime.kubernetes.teller import Teller
 from headgate.runtime.kubernetes.troubles import Troubles
+from headgate.runtime.kubernetes.watching import Item
 from headgate.runtime.kubernetes.writer import Writer
 from headgate.runtime.pods import PodRow
 from headgate.runtime.world import Work
 
+_PODS_S = 5.0  # that Pods are waited for at the beginning
 _QUIET_S, _PATIENCE_S = 0.1, 1.0  # changes come in bursts: they are read once nothing comes, or after a while
 
 
@@ -34,7 +37,6 @@ class Options(Struct, frozen=True):
     namespaces: tuple[str, ...] = ()  # () all
     classes: tuple[str, ...] = ()  # GatewayClasses of others that are served too
     service: str = ""  # in front of us: [namespace/]name
-    address: str = ""  # where we listen
     lease: str = "headgate-gateway"  # of the replica that writes
 
 
@@ -61,13 +63,15 @@ class Cluster:
         self._leader = Leader(client, options.lease, say, self._touched)
         self._holdings = Holdings(client, options.namespaces, self._stir, self._touched, tell)
         self._pods = PodServers(client, servers_changed, tell)
-        self._front = Front(client, options.service, options.address, self._touched, tell)
+        self._front = Front(client, options.service, self._touched, tell)
         objects = self._holdings.objects
         self._writer = Writer(client, objects, lambda: self._leader.leads, say)
         self._teller = Teller(client, objects, lambda: self._leader.leads, self._leader.identity, say)
-        self._found: dict[tuple[str, str, str], tuple[object, Found]] = {}  # what was read of an object's value
+        self._decoder = Decoder()
         self._settle: asyncio.TimerHandle | None = None
         self._stirred = 0.0  # since when
+        self._referred = referred(Snapshot())
+        self._reads = 0  # under way
         self._ready = self._begun = False
         self._following: list[asyncio.Task[None]] = []
 
@@ -90,10 +94,12 @@ class Cluster:
         self._pods.follow({selection(pool.namespace, pool.selector) for pool in reading.plan.pools.values()})
         if not self._begun:
             self._begun = True
-            await self._pods.synced()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PODS_S):
+                    await self._pods.synced()
 
     def applied(self, reading: Reading, gateway: Gateway) -> None:
-        self._writer.report(reading, lambda: (self._front.addresses, unserved(gateway)))
+        self._writer.report(reading, lambda: (self._front.addresses(gateway), unserved(gateway)))
         self._teller.report(reading)
 
     def rows(self) -> tuple[PodRow, ...]:
@@ -115,9 +121,9 @@ class Cluster:
         """Something that may have to be written is other than it was."""
         self._writer.wake()
 
-    def _stir(self) -> None:
-        """Something is other than it was."""
-        if not self._ready:
+    def _stir(self, kind: str, items: Sequence[Item]) -> None:
+        """Something is other than it was. What was referred to counts until it is known anew."""
+        if not self._ready or not (self._reads or matters(kind, items, self._referred)):
             return
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -132,32 +138,25 @@ class Cluster:
         self._changed()
 
     async def _read(self, before: Reading | None) -> Reading:
-        # In a thread: requests must not wait for a thousand objects to be read.
-        return await asyncio.to_thread(self._understood, self._holdings.objects(), before)
+        self._reads += 1
+        try:
+            # In a thread: requests must not wait for a thousand objects to be read.
+            reading, self._referred = await asyncio.to_thread(self._understood, self._holdings.objects(), before)
+        finally:
+            self._reads -= 1
+        return reading
 
-    def _understood(self, objects: Sequence[Held], before: Reading | None) -> Reading:
+    def _understood(self, objects: Sequence[Held], before: Reading | None) -> tuple[Reading, Referred]:
         files = self._files
         texts, unread = files.sources.read()
         local, wrong = load(texts, before.snapshot if before else None)
-        snapshot, problems = gather(self._decoded(objects), before.snapshot if before else None)
+        snapshot, problems = gather(self._decoder.read(objects), before.snapshot if before else None)
         readable = self._holdings.readable("GatewayClass")
         snapshot = ours(snapshot, our_classes(snapshot, self._options.classes, readable=readable))
         to = referred(snapshot)
         problems = (*unread, *wrong, *(one for one in problems if concerns(one, snapshot, to)))
         snapshot = replace(relevant(snapshot, to), picker_configs=local.picker_configs)
-        return understand(snapshot, problems, files.sources, before, files.shadow, files.policies)
-
-    def _decoded(self, objects: Sequence[Held]) -> list[Found]:
-        """What did not change since is not read again."""
-        known, self._found = self._found, {}
-        for held in objects:
-            resource = held.resource
-            name = (resource.group, resource.kind, held.key)
-            value, found = known.get(name, (None, None))
-            if found is None or value is not held.value:
-                found = live(held.value, resource.kind, resource.api_version, f"{resource.kind} {held.key}")
-            self._found[name] = (held.value, found)
-        return [found for _, found in self._found.values()]
+        return understand(snapshot, problems, files.sources, before, files.shadow, files.policies), to
 
 
 def _row(server: Server) -> PodRow:

@@ -15,38 +15,38 @@ _SERVICES = Resource("", "v1", "Service", "services")
 
 
 class Front:
-    """`service` is [namespace/]name, "" where there is none; then `address` counts, where it is one of a machine."""
+    """`service` is [namespace/]name; "" where there is none."""
 
     def __init__(
         self,
         client: Client,
         service: str,
-        address: str,
         changed: Callable[[], None],
         tell: Callable[[Collection, Trouble], None],
     ) -> None:
         namespace, _, name = service.rpartition("/")
-        self._address = address
         self._watcher: Watcher | None = None
         if service:
             collection = Collection(
                 _SERVICES.path(namespace or client.namespace), (("fieldSelector", f"metadata.name={name}"),)
             )
-            self._watcher = Watcher(client, collection, object_item, changed, tell, changed)
+            self._watcher = Watcher(client, collection, object_item, lambda _: changed(), tell, changed)
 
     async def run(self) -> None:
         if self._watcher is not None:
             await self._watcher.run()
 
-    @property
-    def addresses(self) -> tuple[str, ...]:
+    def addresses(self, gateway: Gateway) -> Mapping[str, tuple[str, ...]]:
+        """Of each Gateway that is served; () where none is known yet."""
         if self._watcher is None:
-            return () if _is_everywhere(self._address) else (self._address,)
-        return tuple(
+            assigned = gateway.assigned.addresses.items()
+            return {name: () if _is_everywhere(address) else (address,) for name, address in assigned}
+        found = tuple(
             address
             for item in self._watcher.items.values()
             for address in service_addresses(item.value.get("spec") or {}, item.beside.status or {})
         )
+        return dict.fromkeys((listener.gateway for listener in gateway.plan.listeners), found)
 
 
 def service_addresses(spec: Mapping[str, Any], status: Mapping[str, Any]) -> tuple[str, ...]:

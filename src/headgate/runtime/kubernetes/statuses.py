@@ -30,7 +30,7 @@ class Facts(Struct, frozen=True):
     """What statuses say beyond the plan's. `generations` are those of the objects that it was made of."""
 
     now: str  # RFC 3339
-    addresses: tuple[str, ...]
+    addresses: Mapping[str, tuple[str, ...]]  # by gateway
     unserved: Mapping[str, str]  # gateway → why no request gets in
     gateways: frozenset[str]  # ours
     pools: frozenset[str]  # those that routes of ours lead to
@@ -47,6 +47,37 @@ def said(held: Held, status: Status | None, facts: Facts) -> Json | None:
     """
     say = _SAY.get(held.resource.kind)
     return say(held, status, facts) if say else None
+
+
+def let_go(held: Held, was: Json, facts: Facts) -> Json | None:
+    """The status of an object that was ours: nobody speaks for it now. `was` is what we said of it last.
+
+    None where somebody else does already; of entries in lists `said` takes care.
+    """
+    if held.resource.kind in ATOMIC or not told_already(held.beside.status, was):
+        return None
+    now, generation = held.beside.status, _generation(held, facts)
+    found: Json = {"conditions": conditions(_waiting(was), now.get("conditions"), generation, facts.now)}
+    if "listeners" in was:
+        # They stay, with nothing attached: some API servers make null of a list that loses its last member.
+        found["listeners"] = [
+            {
+                **one,
+                "attachedRoutes": 0,
+                "conditions": conditions(_waiting(one), one["conditions"], generation, facts.now),
+            }
+            for one in was["listeners"]
+        ]
+        found["addresses"] = []
+    return found
+
+
+def _waiting(was: Json) -> list[Condition]:
+    return [
+        Condition(one["type"], "Unknown", "Pending", "Waiting for controller")
+        for one in was.get("conditions") or ()
+        if one["type"] in ("Accepted", _SERVED)
+    ]
 
 
 def told_already(now: Any, wanted: Any) -> bool:
@@ -144,10 +175,11 @@ def _gateway(held: Held, status: Status | None, facts: Facts) -> Json | None:
         }
         for one in status.listeners
     ]
-    if not why and not facts.addresses:
+    found = facts.addresses.get(status.name, ())
+    if not why and not found:
         why, reason = "it has no address yet: see --service and --address", "AddressNotAssigned"
     own = conditions(_served(status.conditions, why, reason), before.get("conditions"), generation, facts.now)
-    addresses = [{"type": _type(one), "value": one} for one in facts.addresses[:_MOST_ADDRESSES]]
+    addresses = [{"type": _type(one), "value": one} for one in found[:_MOST_ADDRESSES]]
     return {"addresses": addresses, "conditions": own, "listeners": listeners}
 
 

@@ -64,6 +64,7 @@ class Teller:
             except Unreachable:
                 return  # they are told in the log, too
             except Refused as error:
-                if error.status == 403 and not self._barred:
+                if not self._barred:
                     self._barred = True
-                    self._say(f"Events can't be written: {error}; grant create of events (deploy/rbac/gateway.yaml)")
+                    grant = "; grant create of events (deploy/rbac/gateway.yaml)" if error.status == 403 else ""
+                    self._say(f"Events can't be written: {error}{grant}")

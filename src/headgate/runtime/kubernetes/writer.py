@@ -13,7 +13,7 @@ from headgate.plan.plan import Status
 from headgate.runtime.config import Reading
 from headgate.runtime.kubernetes.client import Client, Refused, Unreachable
 from headgate.runtime.kubernetes.holdings import Held, by_kind
-from headgate.runtime.kubernetes.statuses import ATOMIC, Facts, Json, leftovers, said, told_already
+from headgate.runtime.kubernetes.statuses import ATOMIC, Facts, Json, leftovers, let_go, said, told_already
 
 MANAGER = "headgate"
 
@@ -22,12 +22,13 @@ _SOON_S = 0.05  # what comes together is written together
 _AT_ONCE = 4
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0
 
+Addresses = Mapping[str, tuple[str, ...]]  # by Gateway
 Key = tuple[str, str, str]  # kind, namespace/name, uid
 
 
 class Write(Struct, frozen=True):
     held: Held
-    status: Json  # {} takes back all that was ours
+    status: Json
 
 
 class _Written(Struct):
@@ -52,12 +53,13 @@ class Writer:
         self._leads = leads
         self._say = say
         self._reading: Reading | None = None
-        self._facts: Callable[[], tuple[tuple[str, ...], Mapping[str, str]]] = lambda: ((), {})
+        self._facts: Callable[[], tuple[Addresses, Mapping[str, str]]] = lambda: ({}, {})
         self._wake = asyncio.Event()
         self._written: dict[Key, _Written] = {}
         self._barred: set[str] = set()
+        self._pause = _FIRST_PAUSE_S  # after which what could not be sent is sent again
 
-    def report(self, reading: Reading, facts: Callable[[], tuple[tuple[str, ...], Mapping[str, str]]]) -> None:
+    def report(self, reading: Reading, facts: Callable[[], tuple[Addresses, Mapping[str, str]]]) -> None:
         """This is in force. `facts`: the Gateways' addresses, and why some of them are not served."""
         self._reading, self._facts = reading, facts
         self.wake()
@@ -87,7 +89,7 @@ class Writer:
     def _todo(
         self,
         reading: Reading,
-        addresses: tuple[str, ...],
+        addresses: Addresses,
         unserved: Mapping[str, str],
         objects: Sequence[Held],
         now: str,
@@ -101,8 +103,8 @@ class Writer:
             key = (*name, held.beside.uid)
             wanted = said(held, statuses.get(name), facts)
             before = self._written.get(key)
-            if wanted is None and before is not None and before.status and name not in statuses:
-                wanted = {}  # it was ours
+            if wanted is None and before is not None:
+                wanted = let_go(held, before.status, facts)
             if wanted is None:
                 continue
             keys.add(key)
@@ -143,8 +145,10 @@ class Writer:
         except Refused as error:
             self._refused(key, write, error)
         except Unreachable:
-            asyncio.get_running_loop().call_later(_FIRST_PAUSE_S, self.wake)
+            asyncio.get_running_loop().call_later(self._pause, self.wake)
+            self._pause = min(_LONGEST_PAUSE_S, 2.0 * self._pause)
         else:
+            self._pause = _FIRST_PAUSE_S
             before = self._written.get(key)
             count = before.count + 1 if before is not None and before.status == write.status else 1
             pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (count - 1)) if count > 1 else 0.0
@@ -153,13 +157,11 @@ class Writer:
 
     def _refused(self, key: Key, write: Write, error: Refused) -> None:
         kind = write.held.resource.kind
-        if error.status == 404:
-            return  # it is gone
         later = asyncio.get_running_loop().call_later
         if error.status == 409:  # it is another than we saw; the watch is about to say so
             later(_FIRST_PAUSE_S, self.wake)
             return
-        if kind not in self._barred:
+        if error.status != 404 and kind not in self._barred:  # 404: it is gone
             self._barred.add(kind)
             why = "; grant patch of it (deploy/rbac/gateway.yaml)" if error.status == 403 else ""
             self._say(f"The status of {kind} {write.held.key} can't be written: {error}{why}")
@@ -173,7 +175,7 @@ class Writer:
         self.wake()
 
 
-def _facts(reading: Reading, addresses: tuple[str, ...], unserved: Mapping[str, str], now: str) -> Facts:
+def _facts(reading: Reading, addresses: Addresses, unserved: Mapping[str, str], now: str) -> Facts:
     snapshot = reading.snapshot
     shelves: Mapping[str, Sequence[Any]] = {
         "GatewayClass": snapshot.gateway_classes,
