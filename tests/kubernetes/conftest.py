@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from control_plane import ControlPlane, find_programs
+from control_plane import RULES_SINCE, ControlPlane, find_programs
 from gate import gateway, refusals
 from kubelet import Kubelet
 from running import Running
@@ -19,7 +19,6 @@ from town import CLASS, POOLS, Town
 
 ROOT = Path(__file__).parents[2]
 WANTED = bool(os.environ.get("HEADGATE_TEST_KUBERNETES"))
-_RULES_SINCE = (1, 25)  # CEL in CustomResourceDefinitions
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +30,7 @@ def cluster() -> Iterator[ControlPlane]:
         pytest.exit("\n".join(["test-kubernetes: programs are missing", *missing]), returncode=1)
     # Not tmp_path: logs, and the names of Unix sockets below it must stay short.
     with tempfile.TemporaryDirectory(prefix="headgate-") as directory, ControlPlane(programs, Path(directory)) as found:
-        old = [] if found.version >= _RULES_SINCE else ["--no-rules"]
+        old = [] if found.version >= RULES_SINCE else ["--no-rules"]
         definitions = subprocess.run(
             [sys.executable, "-m", "headgate", "crds", "--gke", *old], capture_output=True, text=True, check=True
         ).stdout

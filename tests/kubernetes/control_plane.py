@@ -23,6 +23,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+RULES_SINCE = (1, 25)  # CEL in CustomResourceDefinitions
 _ADMIN = "the-admin-of-these-tests"
 _JSON = "application/json"
 _HOST = "127.0.0.1"

@@ -1,7 +1,7 @@
 """The Inference Extension's conformance tests, by name, before a real API server: what each of them asks for.
 
-The suite's gateways ask an endpoint picker of its own, which goes by a header. Here the gateway picks itself: the pool's
-EndpointPickerConfig has it go by the same header.
+The suite's gateways ask an endpoint picker of its own, which goes by a header. Here the gateway picks itself: the
+pool's EndpointPickerConfig has it go by the same header.
 """
 
 import json

@@ -6,10 +6,11 @@ from typing import Any
 from msgspec import Struct
 
 from headgate.api.crds import status
-from headgate.api.crds.merging import merge
+from headgate.api.crds.merging import merge, node
 from headgate.api.crds.rules import rule
 from headgate.api.crds.schema import Schema, schema_of
 from headgate.api.kinds import KINDS, group
+from headgate.api.tls import LocalRef
 
 _GATEWAY = "gateway.networking.k8s.io"
 _POOLS = "inference.networking.k8s.io"
@@ -221,6 +222,8 @@ def _object(of: Definition, name: str, version: str, rules: bool) -> Schema:
     spec = schema["properties"]["spec"]
     if of.kind == "HTTPRoute":
         del spec["properties"]["backendRefs"]
+        for place in ("rules[]", "rules[].backendRefs[]"):
+            node(spec, f"{place}.filters[]")["properties"]["extensionRef"] = schema_of(LocalRef)
     if of.pool_group:
         spec["properties"]["poolRef"]["properties"]["group"]["default"] = of.pool_group
     merge(schema, of.kind)
