@@ -147,7 +147,8 @@ def _serve(
     voice = Voice()
     files = processors.files(options, Policies(voice.say, run=False))
     own = os.environ.get("NAMESPACE", "")
-    world = processors.world(files, directory, access, options.texts("namespace") or ((own,) if own else ()))
+    namespaces = options.texts("namespace") or ((own,) if own else ())
+    world = processors.world(files, directory, access, namespaces, ("ConfigMap",))
     limits = options.number("body-limit") << 20, options.number("held-limit") << 20
     written = in_text if options.text("error-body") == "text" else as_it_is
 
