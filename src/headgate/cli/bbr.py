@@ -12,7 +12,7 @@ from headgate.cli.go_flags import Flag, Options, Wrong, asks_for_help, parse, us
 from headgate.cli.processors import Unusable
 
 if TYPE_CHECKING:
-    from headgate.envoy.bbr import Plugin
+    from headgate.envoy.fields import Plugin
     from headgate.runtime.epp.identity import Identity
     from headgate.runtime.kubernetes.access import Access
 
@@ -155,9 +155,10 @@ def _serve(
     async def run() -> int:
         settle_memory()
         guard = processors.guard(options, access)
+        guarded = None if guard is None else guard.before
         router = BodyRouter(
             plugins, processors.ports(options), *limits, written, world, directory, voice.say, identity,
-            guard and guard.before,
+            guarded,
         )  # fmt: skip
         try:
             return await router.run()

@@ -77,8 +77,9 @@ def _serve(
     async def run() -> int:
         settle_memory()
         guard = processors.guard(options, access)
+        guarded = None if guard is None else guard.before
         try:
-            return await Picker(made, world, policies, voice, log, lock, identity, guard and guard.before).run()
+            return await Picker(made, world, policies, voice, log, lock, identity, guarded).run()
         finally:
             if guard is not None:
                 await guard.close()
