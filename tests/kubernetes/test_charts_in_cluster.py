@@ -114,6 +114,36 @@ def test_a_picker_runs_as_its_chart_starts_it_with_the_rights_that_it_gives(
     cluster.kubectl("delete", "inferencepool", "vllm-llama-pool")
 
 
+@pytest.mark.parametrize("golden", ["gateway", "gateway-of-two-namespaces"])
+@pytest.mark.usefixtures("plurals")
+def test_a_gateway_runs_as_its_chart_starts_it_with_the_rights_that_it_gives(
+    cluster: ControlPlane, golden: str, tmp_path: Path
+) -> None:
+    chart = _rendered(f"tests/deploy/golden/{golden}.yaml")
+    rights = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Service", "GatewayClass")
+    made = [one for kind in rights for one in chart[kind]]
+    cluster.apply(*made)
+    for name, text in chart.get("ConfigMap", [{"data": {}}])[0]["data"].items():
+        (tmp_path / name).write_text(text)
+    words = chart["Deployment"][0]["spec"]["template"]["spec"]["containers"][0]["args"]
+    words = [word.replace("/config/", f"{tmp_path}/") for word in words]
+    kubeconfig = cluster.account("headgate-system", "headgate")
+    (port,) = free_ports(1)
+    words += [f"--kubeconfig={kubeconfig}", "--address=127.0.0.1", f"--metrics=127.0.0.1:{port}", "--grace=0"]
+    with _running(words, tmp_path) as told:
+        told.until("Ready after")
+        assert _status(port) == 200
+        cluster.kubectl(
+            "wait", "--for=condition=Accepted", "gatewayclass/headgate", "--timeout=30s"
+        )  # it leads, it writes
+    assert "forbidden" not in told.text
+    cluster.kubectl("delete", "lease", "-n", "headgate-system", "--all")
+    for one in made:  # the next one has other rights, by the same names
+        cluster.kubectl(
+            "delete", one["kind"], one["metadata"]["name"], "-n", one["metadata"].get("namespace", "default")
+        )
+
+
 def test_a_body_based_router_runs_as_its_chart_starts_it_with_the_rights_that_it_gives(
     cluster: ControlPlane, tmp_path: Path
 ) -> None:
