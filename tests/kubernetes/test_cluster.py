@@ -178,6 +178,7 @@ async def serving(api: FakeApi, **options: Any) -> AsyncIterator[tuple[cluster.C
         unbound={},
         place=lambda listener: ("10.1.1.1", listener.port),
         assigned=SimpleNamespace(addresses=addresses),
+        serving=SimpleNamespace(metrics=SimpleNamespace(add=lambda _: None)),
     )
     async with following(api, **options) as (found, seen):
 
@@ -225,6 +226,13 @@ def test_statuses_are_written_once_kept_up_and_taken_back() -> None:
                 await api.put(edited)
                 await until(lambda: _parents(api, "HTTPRoute", "route")[0]["conditions"][0]["observedGeneration"] == 2)
                 assert len(api.patched) == 5
+
+                # A Gateway of a class that is not ours waits for its controller.
+                await api.put(written.gateway(of="other"))
+                await until(lambda: _condition(api.get("Gateway", "gate")["status"], "Accepted")["status"] == "Unknown")
+                assert api.get("Gateway", "gate")["status"]["addresses"] == []
+                await api.put(written.gateway())
+                await until(lambda: _condition(api.get("Gateway", "gate")["status"], "Accepted")["status"] == "True")
 
                 # Another controller's entry beside ours stays, and ours go with the Gateway.
                 route = api.get("HTTPRoute", "route")

@@ -42,5 +42,5 @@ def test_of_many_at_once_a_few_are_told_and_all_in_the_end() -> None:
 
 def test_an_event_is_about_its_object() -> None:
     found = event(Note("GatewayClass", "c", "Invalid", "x"), {"uid": "u"}, "by", "me", "now")
-    assert found["metadata"] == {"generateName": "c.", "namespace": "default"}
+    assert found["metadata"] == {"generateName": "c-", "namespace": "default"}
     assert found["regarding"] == {"kind": "GatewayClass", "name": "c", "uid": "u"}

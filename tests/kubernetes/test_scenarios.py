@@ -39,7 +39,7 @@ def test_a_pod_is_in_and_out_within_a_second(town: Town, gate: Running) -> None:
     until(lambda: status(gate.address, MODEL) == 200)
 
     def addresses() -> set[str]:
-        return {row["address"].partition(":")[0] for row in gate.get("endpoints") if row["ready"]}
+        return {row["address"].partition(":")[0] for row in gate.get("endpoints") if row["state"] == "ready"}
 
     town.kubelet.status(second, ready=False)
     until(lambda: second.address not in addresses(), 1 + ASKING_S)

@@ -52,7 +52,7 @@ class Town:
         self.cluster, self.namespace, self.kubelet = cluster, namespace, kubelet
 
     def apply(self, *texts: str) -> None:
-        self.cluster.kubectl("apply", "-n", self.namespace, "-f", "-", given="---".join(texts))
+        self.cluster.kubectl("apply", "-n", self.namespace, "-f", "-", given="\n---\n".join(texts))
 
     def kubectl(self, *words: str, fails: bool = False) -> str:
         return self.cluster.kubectl("-n", self.namespace, *words, fails=fails)

@@ -12,7 +12,7 @@ from headgate.cli.go_flags import Flag, Options, Wrong, asks_for_help, parse, us
 from headgate.cli.processors import Unusable
 
 if TYPE_CHECKING:
-    from headgate.envoy.bbr import Plugin
+    from headgate.envoy.fields import Plugin
     from headgate.runtime.epp.identity import Identity
     from headgate.runtime.kubernetes.access import Access
 
@@ -147,16 +147,18 @@ def _serve(
     voice = Voice()
     files = processors.files(options, Policies(voice.say, run=False))
     own = os.environ.get("NAMESPACE", "")
-    world = processors.world(files, directory, access, options.texts("namespace") or ((own,) if own else ()))
+    namespaces = options.texts("namespace") or ((own,) if own else ())
+    world = processors.world(files, directory, access, namespaces, ("ConfigMap",))
     limits = options.number("body-limit") << 20, options.number("held-limit") << 20
     written = in_text if options.text("error-body") == "text" else as_it_is
 
     async def run() -> int:
         settle_memory()
         guard = processors.guard(options, access)
+        guarded = None if guard is None else guard.before
         router = BodyRouter(
             plugins, processors.ports(options), *limits, written, world, directory, voice.say, identity,
-            guard and guard.before,
+            guarded,
         )  # fmt: skip
         try:
             return await router.run()

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from headgate.runtime.epp.picker import Options
     from headgate.runtime.kubernetes.access import Access
 
+# What is read besides Pods, and all that its chart's Role allows: the pool, and what requests to it may name.
+_KINDS = ("InferencePool", "InferenceModel", "InferenceObjective", "InferenceModelRewrite")
+
 
 def main(argv: Sequence[str]) -> int:
     """The exit status."""
@@ -69,13 +72,14 @@ def _serve(
     voice = Voice(aside=log_to == "-")
     policies = Policies(voice.say)
     files = processors.files(options, policies, options.text("config-file"), options.text("config-text"))
-    world = processors.world(files, directory, access, (options.namespace,))
+    world = processors.world(files, directory, access, (options.namespace,), _KINDS)
 
     async def run() -> int:
         settle_memory()
         guard = processors.guard(options, access)
+        guarded = None if guard is None else guard.before
         try:
-            return await Picker(made, world, policies, voice, log, lock, identity, guard and guard.before).run()
+            return await Picker(made, world, policies, voice, log, lock, identity, guarded).run()
         finally:
             if guard is not None:
                 await guard.close()

@@ -90,8 +90,10 @@ def files(options: Options, policies: "Policies", config: str = "", text: str = 
     return Files(Sources(paths, texts=texts), None, policies)
 
 
-def world(named: "Files", directory: Path, reached: "Access | None", namespaces: tuple[str, ...]) -> "Made":
-    """Files and servers that run already, or a cluster."""
+def world(
+    named: "Files", directory: Path, reached: "Access | None", namespaces: tuple[str, ...], kinds: tuple[str, ...]
+) -> "Made":
+    """Files and servers that run already, or a cluster, of which these kinds are read and nothing is written."""
     if reached is None:
         from headgate.runtime import pods
         from headgate.runtime.local import Local
@@ -100,7 +102,7 @@ def world(named: "Files", directory: Path, reached: "Access | None", namespaces:
     from headgate.runtime.kubernetes.cluster import Cluster
     from headgate.runtime.kubernetes.cluster import Options as ClusterOptions
 
-    return partial(Cluster, ClusterOptions(reached, namespaces), named)
+    return partial(Cluster, ClusterOptions(reached, namespaces, kinds=kinds, writes=False), named)
 
 
 def ports(options: Options) -> "Ports":

@@ -289,14 +289,21 @@ class Turn(Struct, eq=False):
         relaying = self._relaying
         if relaying is None:
             if self._told is None or self._exchange.state is not State.SENT:
-                # The proxy, or somebody before us, has answered instead.
-                self.answers.append(Proceed(message.phase))
-                self._leave()
+                self._foreign(message)
                 return
             relaying = self._relaying = Relaying(self._exchange, self._under_way, self._modes, self._options)
         self.answers += relaying.feed(message)
         if relaying.whole and not self._settled:
             self._finish()
+
+    def _foreign(self, message: Message) -> None:
+        """The proxy, or somebody before us, has answered instead: the request may not even have come here."""
+        self._modes = message.about.modes or self._modes
+        if message.phase == "response_body" and self._modes.response == FULL_DUPLEX:
+            self.answers += pieces("response_body", message.data, end=message.end)
+        else:
+            self.answers.append(Proceed(message.phase))
+        self._leave()
 
     # The end.
 

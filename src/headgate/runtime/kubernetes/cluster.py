@@ -11,6 +11,7 @@ from headgate.api import Snapshot, load
 from headgate.api.load import gather
 from headgate.fleet.endpoint import Server
 from headgate.runtime.config import Reading, understand
+from headgate.runtime.exposition import Page
 from headgate.runtime.files import Files
 from headgate.runtime.gateway import Gateway
 from headgate.runtime.kubernetes.access import Access
@@ -38,6 +39,8 @@ class Options(Struct, frozen=True):
     classes: tuple[str, ...] = ()  # GatewayClasses of others that are served too
     service: str = ""  # in front of us: [namespace/]name
     lease: str = "headgate-gateway"  # of the replica that writes
+    kinds: tuple[str, ...] = ()  # that are read, () all that we know; Pods of pools are in any case
+    writes: bool = True  # statuses and Events, where it leads: pickers have Gateways of others
 
 
 class Cluster:
@@ -59,9 +62,10 @@ class Cluster:
         self._files = files
         self._changed = changed
         self._client = client = Client(options.access)
-        tell = Troubles(client.server, say, loop.call_later).tell
+        self._troubles = Troubles(client.server, say, loop.call_later)
+        tell = self._troubles.tell
         self._leader = Leader(client, options.lease, say, self._touched)
-        self._holdings = Holdings(client, options.namespaces, self._stir, self._touched, tell)
+        self._holdings = Holdings(client, options.namespaces, self._stir, self._touched, tell, options.kinds)
         self._pods = PodServers(client, servers_changed, tell)
         self._front = Front(client, options.service, self._touched, tell)
         objects = self._holdings.objects
@@ -72,7 +76,7 @@ class Cluster:
         self._stirred = 0.0  # since when
         self._referred = referred(Snapshot())
         self._reads = 0  # under way
-        self._ready = self._begun = False
+        self._ready = self._begun = self._described = False
         self._following: list[asyncio.Task[None]] = []
 
     async def first(self) -> Reading:
@@ -84,7 +88,8 @@ class Cluster:
         return await self._read(None)
 
     def works(self) -> Sequence[Work]:
-        return (*self._files.works(self._changed), self._leader.run, self._writer.run, self._teller.run)
+        writing = (self._leader.run, self._writer.run, self._teller.run) if self._options.writes else ()
+        return (*self._files.works(self._changed), *writing)
 
     async def read(self, before: Reading) -> Reading:
         return await self._read(before)
@@ -99,8 +104,19 @@ class Cluster:
                     await self._pods.synced()
 
     def applied(self, reading: Reading, gateway: Gateway) -> None:
+        if not self._options.writes:
+            return
         self._writer.report(reading, lambda: (self._front.addresses(gateway), unserved(gateway)))
         self._teller.report(reading)
+        if not self._described:
+            self._described = True
+            gateway.serving.metrics.add(self._describe)
+
+    def _describe(self, page: Page) -> None:
+        name = "headgate_kubernetes_collections_away"
+        page.one(name, "gauge", "Collections of objects that can't be followed just now.", self._troubles.away)
+        page.one("headgate_kubernetes_leader", "gauge", "1 where we write statuses.", int(self._leader.leads))
+        page.one("headgate_kubernetes_status_writes_total", "counter", "Statuses written.", self._writer.writes)
 
     def rows(self) -> tuple[PodRow, ...]:
         return tuple(map(_row, self._pods.servers))

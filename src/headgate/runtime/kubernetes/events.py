@@ -70,7 +70,7 @@ def event(note: Note, about: Mapping[str, str], reporter: str, instance: str, no
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{name[:200]}.", "namespace": namespace or "default"},
+        "metadata": {"generateName": f"{name[:200]}-", "namespace": namespace or "default"},
         "eventTime": now,
         "type": "Warning",
         "reason": note.reason[:128],

@@ -49,6 +49,37 @@ def said(held: Held, status: Status | None, facts: Facts) -> Json | None:
     return say(held, status, facts) if say else None
 
 
+def let_go(held: Held, was: Json, facts: Facts) -> Json | None:
+    """The status of an object that was ours: nobody speaks for it now. `was` is what we said of it last.
+
+    None where somebody else does already; of entries in lists `said` takes care.
+    """
+    if held.resource.kind in ATOMIC or not told_already(held.beside.status, was):
+        return None
+    now, generation = held.beside.status, _generation(held, facts)
+    found: Json = {"conditions": conditions(_waiting(was), now.get("conditions"), generation, facts.now)}
+    if "listeners" in was:
+        # They stay, with nothing attached: some API servers make null of a list that loses its last member.
+        found["listeners"] = [
+            {
+                **one,
+                "attachedRoutes": 0,
+                "conditions": conditions(_waiting(one), one["conditions"], generation, facts.now),
+            }
+            for one in was["listeners"]
+        ]
+        found["addresses"] = []
+    return found
+
+
+def _waiting(was: Json) -> list[Condition]:
+    return [
+        Condition(one["type"], "Unknown", "Pending", "Waiting for controller")
+        for one in was.get("conditions") or ()
+        if one["type"] in ("Accepted", _SERVED)
+    ]
+
+
 def told_already(now: Any, wanted: Any) -> bool:
     """Whether all that is `wanted` is there. Lists of conditions and listeners may have more, from others."""
     if isinstance(wanted, dict):

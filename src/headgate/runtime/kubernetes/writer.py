@@ -13,7 +13,7 @@ from headgate.plan.plan import Status
 from headgate.runtime.config import Reading
 from headgate.runtime.kubernetes.client import Client, Refused, Unreachable
 from headgate.runtime.kubernetes.holdings import Held, by_kind
-from headgate.runtime.kubernetes.statuses import ATOMIC, Facts, Json, leftovers, said, told_already
+from headgate.runtime.kubernetes.statuses import ATOMIC, Facts, Json, leftovers, let_go, said, told_already
 
 MANAGER = "headgate"
 
@@ -28,7 +28,7 @@ Key = tuple[str, str, str]  # kind, namespace/name, uid
 
 class Write(Struct, frozen=True):
     held: Held
-    status: Json  # {} takes back all that was ours
+    status: Json
 
 
 class _Written(Struct):
@@ -57,6 +57,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._written: dict[Key, _Written] = {}
         self._barred: set[str] = set()
+        self.writes = 0  # that the server took
         self._pause = _FIRST_PAUSE_S  # after which what could not be sent is sent again
 
     def report(self, reading: Reading, facts: Callable[[], tuple[Addresses, Mapping[str, str]]]) -> None:
@@ -103,8 +104,8 @@ class Writer:
             key = (*name, held.beside.uid)
             wanted = said(held, statuses.get(name), facts)
             before = self._written.get(key)
-            if wanted is None and before is not None and before.status and name[0] not in ATOMIC:
-                wanted = {}  # it was ours; entries in lists are taken out one by one
+            if wanted is None and before is not None:
+                wanted = let_go(held, before.status, facts)
             if wanted is None:
                 continue
             keys.add(key)
@@ -131,9 +132,7 @@ class Writer:
             metadata["namespace"] = namespace
         if resource.kind in ATOMIC:
             metadata["resourceVersion"] = held.beside.version
-        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
-        if write.status:
-            body["status"] = write.status
+        body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "status": write.status}
         key = (resource.kind, held.key, held.beside.uid)
         try:
             async with slots:
@@ -151,6 +150,7 @@ class Writer:
             self._pause = min(_LONGEST_PAUSE_S, 2.0 * self._pause)
         else:
             self._pause = _FIRST_PAUSE_S
+            self.writes += 1
             before = self._written.get(key)
             count = before.count + 1 if before is not None and before.status == write.status else 1
             pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (count - 1)) if count > 1 else 0.0
