@@ -1,0 +1,1 @@
+"""Envoy ↔ exchange, and Plan → Envoy configuration."""
