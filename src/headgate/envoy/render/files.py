@@ -31,27 +31,26 @@ def render(
     `endpoints` by pool. What has to be kept secret is in none of them: see `tls.secrets`.
     """
     pools = plan.pools
-    found = {endpoints_file(pool): place(pool, endpoints.get(name, ()), settings) for name, pool in pools.items()}
+    found = dict(place(pool, endpoints.get(name, ()), settings) for name, pool in pools.items())
     found["clusters"] = _response(
-        "cluster.v3.Cluster", [cluster(pool, settings) for pool in pools.values()], settings
+        "cluster.v3.Cluster", [cluster(pool, settings) for pool in pools.values()]
     )
     for socket in sockets:
         for name, data in routes(socket, pools, settings).items():
-            found[f"routes/{safe(name)}"] = _response("route.v3.RouteConfiguration", [data], settings)
+            found[f"routes/{safe(name)}"] = _response("route.v3.RouteConfiguration", [data])
     found["listeners"] = _response(
-        "listener.v3.Listener", [listener(socket, pools, settings) for socket in sockets], settings
+        "listener.v3.Listener", [listener(socket, pools, settings) for socket in sockets]
     )
     found["bootstrap"] = bootstrap(settings)
     return found
 
 
-def place(pool: Pool, endpoints: Iterable[Endpoint], settings: Settings) -> Data:
-    """The file with a pool's endpoints."""
-    data = assignment(pool, endpoints, settings)
-    return _response("endpoint.v3.ClusterLoadAssignment", [data], settings)
+def place(pool: Pool, endpoints: Iterable[Endpoint], settings: Settings) -> tuple[str, Data]:
+    """The file with a pool's endpoints, and its name."""
+    return endpoints_file(pool), _response("endpoint.v3.ClusterLoadAssignment", [assignment(pool, endpoints, settings)])
 
 
-def _response(kind: str, resources: list[Data], settings: Settings) -> Data:
+def _response(kind: str, resources: list[Data]) -> Data:
     """A DiscoveryResponse. Its version is a digest of what it says, so that it can be seen whether Envoy has it."""
     typed = [{"@type": _TYPES + kind, **{k: v for k, v in one.items() if k != "@type"}} for one in resources]
     version = sha256(msgspec.json.encode(typed)).hexdigest()[:16]

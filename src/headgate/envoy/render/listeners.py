@@ -29,6 +29,7 @@ def listener(socket: Socket, pools: Mapping[str, Pool], settings: Settings) -> D
     found: Data = {
         "name": socket.name,
         "address": {"socket_address": {"address": socket.address, "port_value": socket.port}},
+        **_more(socket),
         "per_connection_buffer_limit_bytes": settings.body,
         "enable_reuse_port": True,
     }
@@ -38,6 +39,11 @@ def listener(socket: Socket, pools: Mapping[str, Pool], settings: Settings) -> D
     found["listener_filters"] = [{"name": "envoy.filters.listener.tls_inspector", "typed_config": inspector}]
     found["filter_chains"] = [_chain(socket, one, pools, settings) for one in socket.listeners if one.tls is not None]
     return found
+
+
+def _more(socket: Socket) -> Data:
+    others = [{"address": address, "port_value": socket.port} for address in socket.more]
+    return {"additional_addresses": [{"address": {"socket_address": one}} for one in others]} if others else {}
 
 
 def _chain(socket: Socket, one: Listener, pools: Mapping[str, Pool], settings: Settings) -> Data:

@@ -15,7 +15,7 @@ ROUTE_HEADER = "x-headgate-route"
 DESTINATION = "x-gateway-destination-endpoint"
 
 PROCESSOR = "headgate-processor"  # the cluster
-PLACE = "x-headgate-place"  # metadata of the processor's stream: which of the route configurations asks
+PLACE = "x-headgate-site"  # metadata of the processor's stream: which of the route configurations asks
 
 
 class Socket(Struct, frozen=True):
@@ -25,6 +25,7 @@ class Socket(Struct, frozen=True):
     port: int
     listeners: tuple[Listener, ...]
     served: tuple[ServedAt, ...] = ()
+    more: tuple[str, ...] = ()  # addresses, where a name stands for several
 
     @property
     def name(self) -> str:
@@ -36,7 +37,7 @@ class Settings(Struct, frozen=True):
 
     folder: str = "."  # where the files will stand: Envoy is told of their whole paths
     form: Literal["yaml", "json"] = "yaml"
-    processor: str = "processor.sock"  # the Unix socket of ours, relative to the folder
+    processor: str = "processor.sock"  # the Unix socket of ours; from where Envoy runs, if it is no whole path
     admin: tuple[str, int] = ("127.0.0.1", 9901)
     body: int = 64 << 20
     head: int = 32 << 10

