@@ -1,1 +1,1 @@
-"""Envoy ↔ exchange, and Plan → Envoy configuration."""
+"""Envoy ↔ exchange by external processing (ext_proc), and Plan → Envoy configuration."""

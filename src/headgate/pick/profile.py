@@ -29,7 +29,7 @@ class Profile(Struct, frozen=True):
     those with parameters. `draw` takes the place of choosing the best. `admitters` say, in this order and each with its
     name, whether a request may be sent at all. `wants` is what its plugins want done beside the choice, None for
     nothing. `apart`: what there is to choose from depends on more than the model. `handler` chooses another profile in
-    place of this one, or beside it.
+    place of this one, or beside it. `destinations`: endpoints that another proxy is told of, the best first.
 
     With `foresight` it predicts latencies. Only then there are `narrows`, filters that see all candidates side by side
     and what is predicted of them, each with its name, which run behind the others.
@@ -46,6 +46,7 @@ class Profile(Struct, frozen=True):
     wants: Wants | None = None
     apart: bool = False
     handler: "ByHeader | Stages | None" = None
+    destinations: int = 1
     foresight: Foresight | None = None
     narrows: tuple[tuple[str, Narrow], ...] = ()
 

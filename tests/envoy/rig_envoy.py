@@ -1,0 +1,104 @@
+"""The native rig's pool and backends, reached through a real Envoy and our picker beside it.
+
+async def scenario(rig):
+    await rig.backend(ok)
+    await rig.open(request="BUFFERED")
+    assert (await rig.ask(CHAT)).status == 200
+
+run(scenario)
+"""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from proxied import Envoy, configuration, endpoints, free_port, original_dst, override_host, processor
+from rig import Rig
+from rig import run as run_native
+
+from headgate.envoy.options import Options
+from headgate.envoy.server import listen
+from headgate.envoy.service import Service
+from headgate.exchange.router import Router
+from headgate.exchange.site import Limits, Site
+from headgate.plan.plan import Backend, Listener, Match, Route
+
+_USUAL = Options()
+
+
+class EnvoyRig(Rig):
+    """`mistakes` are ours; there shall be none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.mistakes: list[str] = []
+        self.envoys: list[Envoy] = []
+        self._directory = tempfile.TemporaryDirectory(prefix="envoy-")
+        self.directory = Path(self._directory.name)
+
+    async def start(self) -> None:
+        self._before = asyncio.all_tasks()
+        self.plane.start()
+        self.see()
+
+    def picker_site(self) -> Site:
+        route = Route("picker", Match(), backends=(Backend("p"),))
+        limits = Limits(tries=1, retry_codes=frozenset(), wait_s=self.wait_s, lists_models=False, needs_model=True)
+        return Site(Router((Listener("picker", "ext_proc", 0, routes=(route,)),)), self.views, {}, lambda: 0.0, limits)
+
+    async def picker(self, options: Options = _USUAL) -> int:
+        """Starts one; its port."""
+        site = self.picker_site()
+        self.service = Service(
+            self.plane, lambda name: site, options, lambda text, error: self.mistakes.append(f"{text}: {error!r}")
+        )
+        self.grpc, port = await listen([self.service], "127.0.0.1:0")
+        return port
+
+    async def open(
+        self,
+        *,
+        options: Options = _USUAL,
+        topology: str = "original_dst",
+        routes: list[dict[str, Any]] | None = None,
+        before: list[dict[str, Any]] | None = None,
+        **modes: Any,
+    ) -> None:
+        """From now on clients reach the backends through Envoy."""
+        grpc = await self.picker(options)
+        self.port = free_port()
+        self.eds = self.directory / "eds.json"
+        endpoints(self.eds, [backend.port for backend in self.backends])
+        servers = original_dst() if topology == "original_dst" else override_host(self.eds)
+        config = configuration(
+            self.port, [processor("epp", **modes)], {"epp": grpc}, servers, routes=routes, before=before
+        )
+        envoy = Envoy(config, self.port, self.directory)
+        await envoy.__aenter__()
+        self.envoys.append(envoy)
+
+    async def nothing_is_left(self) -> None:
+        for envoy in self.envoys:
+            await envoy.__aexit__()
+        await self.grpc.stop(1)
+        await super().nothing_is_left()
+        assert self.mistakes == []
+
+    def _left(self) -> set[asyncio.Task[Any]]:
+        """But for gRPC's own."""
+        return {task for task in super()._left() if "grpc" not in repr(task.get_coro())}
+
+    async def stop(self) -> None:
+        for envoy in self.envoys:
+            await envoy.__aexit__()
+        if hasattr(self, "grpc"):
+            await self.grpc.stop(0)
+        self.plane.stop()
+        for backend in self.backends:
+            await backend.stop()
+        self._directory.cleanup()
+
+
+def run(scenario: Any, **options: Any) -> None:
+    run_native(scenario, rig=EnvoyRig, **options)
