@@ -117,7 +117,11 @@ def parser() -> argparse.ArgumentParser:
         "--privileged-ports", action="store_true", help="serve ports below 1024 as they are, not at port + 8000"
     )
     rendering.add_argument(
-        "--admin", type=_metrics, default="127.0.0.1:9901", metavar="HOST:PORT", help="Envoy's own (default %(default)s)"
+        "--admin",
+        type=_metrics,
+        default="127.0.0.1:9901",
+        metavar="HOST:PORT",
+        help="Envoy's own (default %(default)s)",
     )
     rendering.add_argument(
         "--processor",

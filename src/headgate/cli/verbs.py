@@ -60,7 +60,9 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
         from headgate.runtime.envoy import binary
 
         if take_over:
-            return complain("--take-over hands over sockets, and with --data-plane envoy those are Envoy's: leave it out", 2)
+            return complain(
+                "--take-over hands over sockets, and with --data-plane envoy those are Envoy's: leave it out", 2
+            )
         try:
             envoy = binary.complete(arguments.envoy)
         except binary.Unusable as error:

@@ -6,6 +6,7 @@
 from collections.abc import Iterable, Sequence
 
 from headgate.exchange.events import Headers
+from headgate.exchange.site import Way
 from headgate.fleet.endpoint import Endpoint
 from headgate.pick.decision import Decision
 
@@ -14,6 +15,8 @@ SUBSET_NAMESPACE = "envoy.lb.subset_hint"
 DESTINATION = "x-gateway-destination-endpoint"
 SUBSET = "x-gateway-destination-endpoint-subset"
 SERVED = "x-gateway-destination-endpoint-served"
+SITE = "x-headgate-site"  # gRPC metadata of a stream: which of several sites it is for
+ROUTE = "x-headgate-route"  # of our own Envoy's configuration
 SCORES = "x-gateway-destination-endpoint-scores"
 
 # Of the conformance suite's light picker (lwepp).
@@ -32,6 +35,16 @@ def selection(headers: Headers) -> frozenset[str] | None:
     """Those that a test asks for, None where it does not."""
     asked = [value.decode("latin-1") for name, value in headers if name == TEST_SELECTION]
     return subset(",".join(asked)) if asked else None
+
+
+def route_key(route: str, backend: int) -> str:
+    return f"{route}#{backend}"
+
+
+def route(way: Way) -> tuple[bytes, bytes]:
+    """The header that tells which of a route's backends has been chosen."""
+    key = route_key(way.route.name, way.route.backends.index(way.backend))
+    return ROUTE.encode(), key.encode()
 
 
 def destination(decision: Decision, count: int) -> str:

@@ -8,6 +8,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc import aio
 
+from headgate.envoy.hints import SITE
 from headgate.envoy.options import Options
 from headgate.envoy.plane import Plane
 from headgate.envoy.turn import Turn
@@ -16,7 +17,6 @@ from headgate.exchange.site import Site
 
 NAME = "envoy.service.ext_proc.v3.ExternalProcessor"
 PROCESS = f"/{NAME}/Process"
-SITE = "x-headgate-site"  # gRPC metadata of a stream: which of several sites it is for
 
 Sites = Callable[[str], Site | None]
 

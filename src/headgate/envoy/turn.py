@@ -260,6 +260,8 @@ class Turn(Struct, eq=False):
         changed = body is not self._asked_with
         mutation = mutate.request(self._came, command.head, names_models=options.names_models)
         mutation.set.append((hints.DESTINATION.encode(), where.encode("latin-1")))
+        if options.names_routes:
+            mutation.set.append(hints.route(exchange.job.way))
         if told == "request_headers" and self._modes.request not in (FULL_DUPLEX, NONE) and not self._trailers:
             self._renamed = record.target != record.model and not body
         if self._renamed:

@@ -103,7 +103,9 @@ class Gateway:
 
             self.fleet = make()
             one, shown = replace(options, workers=1), self.fleet.views.values
-            front = Front(one, self.fleet, shown, self._certificates, log, wanted, say, self._started, policies=policies)
+            front = Front(
+                one, self.fleet, shown, self._certificates, log, wanted, say, self._started, policies=policies
+            )
             self.serving = EnvoyFront(front, options, self.fleet, lambda: self.plan, say, self._started)
         elif options.workers == 1:
             self.fleet = make()

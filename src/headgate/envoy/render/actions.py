@@ -53,7 +53,10 @@ def action(route: Route, backend: Backend, scene: Scene, *, asked: bool) -> Data
 
 def answer(status: int, message: str, *, code: str | None = None) -> Data:
     body = error_body(status, message, code=code).decode()
-    json = {"header": {"key": "content-type", "value": "application/json"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+    json = {
+        "header": {"key": "content-type", "value": "application/json"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
     return {
         "direct_response": {"status": status, "body": {"inline_string": body}},
         "response_headers_to_add": [json],
@@ -108,8 +111,7 @@ def _retries(retry: Retry | None, attempt_s: float | None, pool: Pool, settings:
         {
             "name": "envoy.retry_host_predicates.previous_hosts",
             "typed_config": {
-                "@type": "type.googleapis.com/"
-                "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
             },
         }
     ]

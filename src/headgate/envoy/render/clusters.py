@@ -3,8 +3,9 @@
 import ipaddress
 from collections.abc import Iterable
 
+from headgate.envoy.hints import DESTINATION, NAMESPACE
 from headgate.envoy.render import tls
-from headgate.envoy.render.settings import DESTINATION, Data, Settings, safe, seconds, typed
+from headgate.envoy.render.settings import Data, Settings, safe, seconds, typed
 from headgate.fleet.endpoint import Endpoint
 from headgate.plan.plan import Pool
 
@@ -57,7 +58,7 @@ def _chosen(otherwise: Data) -> Data:
     """The endpoints that the exchange names, in its order; where it names none, any."""
     config = typed(
         "extensions.load_balancing_policies.override_host.v3.OverrideHost",
-        override_host_sources=[{"metadata": {"key": "envoy.lb", "path": [{"key": DESTINATION}]}}],
+        override_host_sources=[{"metadata": {"key": NAMESPACE, "path": [{"key": DESTINATION}]}}],
         fallback_policy={"policies": [{"typed_extension_config": otherwise}]},
     )
     return _policy("override_host", typed_config=config)

@@ -32,15 +32,11 @@ def render(
     """
     pools = plan.pools
     found = dict(place(pool, endpoints.get(name, ()), settings) for name, pool in pools.items())
-    found["clusters"] = _response(
-        "cluster.v3.Cluster", [cluster(pool, settings) for pool in pools.values()]
-    )
+    found["clusters"] = _response("cluster.v3.Cluster", [cluster(pool, settings) for pool in pools.values()])
     for socket in sockets:
         for name, data in routes(socket, pools, settings).items():
             found[f"routes/{safe(name)}"] = _response("route.v3.RouteConfiguration", [data])
-    found["listeners"] = _response(
-        "listener.v3.Listener", [listener(socket, pools, settings) for socket in sockets]
-    )
+    found["listeners"] = _response("listener.v3.Listener", [listener(socket, pools, settings) for socket in sockets])
     found["bootstrap"] = bootstrap(settings)
     return found
 

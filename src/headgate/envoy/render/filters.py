@@ -1,7 +1,8 @@
 """The HTTP filters of a listener: CORS, our processor where somebody has to be asked, the router."""
 
+from headgate.envoy.hints import NAMESPACE, SITE
 from headgate.envoy.render import cors
-from headgate.envoy.render.settings import PLACE, PROCESSOR, Data, Settings, seconds, typed
+from headgate.envoy.render.settings import PROCESSOR, Data, Settings, seconds, typed
 
 PROCESSING = "envoy.filters.http.ext_proc"
 
@@ -22,7 +23,7 @@ def _processor(place: str, settings: Settings) -> Data:
         "extensions.filters.http.ext_proc.v3.ExternalProcessor",
         grpc_service={
             "envoy_grpc": {"cluster_name": PROCESSOR},
-            "initial_metadata": [{"key": PLACE, "value": place}],
+            "initial_metadata": [{"key": SITE, "value": place}],
         },
         failure_mode_allow=False,
         status_on_error={"code": "ServiceUnavailable"},
@@ -34,11 +35,11 @@ def _processor(place: str, settings: Settings) -> Data:
             "request_body_mode": "BUFFERED",
             "request_trailer_mode": "SKIP",
             "response_header_mode": "SEND",
-            "response_body_mode": "NONE",
-            "response_trailer_mode": "SKIP",
+            "response_body_mode": "FULL_DUPLEX_STREAMED",
+            "response_trailer_mode": "SEND",
         },
-        request_attributes=["source.address"],
-        metadata_options={"receiving_namespaces": {"untyped": ["envoy.lb"]}},
+        response_attributes=["upstream.address"],
+        metadata_options={"receiving_namespaces": {"untyped": [NAMESPACE]}},
         mutation_rules={"allow_all_routing": True},
     )
 

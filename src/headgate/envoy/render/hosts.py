@@ -5,12 +5,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from headgate.envoy.hints import ROUTE, route_key
 from headgate.envoy.render.actions import Scene, action, answer, fraction
 from headgate.envoy.render.asks import any_asks, asks
 from headgate.envoy.render.cors import FILTER
 from headgate.envoy.render.filters import PROCESSING, heads_alone
 from headgate.envoy.render.matches import path_match, route_match
-from headgate.envoy.render.settings import ROUTE_HEADER, Data, route_key
+from headgate.envoy.render.settings import Data
 from headgate.plan.hostnames import covers, generality
 from headgate.plan.plan import Backend, Listener, Route
 
@@ -47,7 +48,9 @@ def _owner(listeners: Sequence[Listener], name: str) -> list[Listener] | None:
 
 
 def _answers_to(route: Route, name: str) -> bool:
-    return not route.hostnames or any(hostname == name or (name and covers(hostname, name)) for hostname in route.hostnames)
+    return not route.hostnames or any(
+        hostname == name or (name and covers(hostname, name)) for hostname in route.hostnames
+    )
 
 
 def _virtual_host(name: str, routes: list[Data]) -> Data:
@@ -81,7 +84,7 @@ def _decided(routes: Iterable[Route], scene: Scene) -> Iterator[Data]:
             if key in known or backend.pool not in scene.pools or route.redirect or backend.redirect:
                 continue
             known.add(key)
-            match = {"prefix": "/", "headers": [{"name": ROUTE_HEADER, "string_match": {"exact": key}}]}
+            match = {"prefix": "/", "headers": [{"name": ROUTE, "string_match": {"exact": key}}]}
             yield {"name": key, "match": match} | action(route, backend, scene, asked=True)
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
+from headgate.envoy.hints import DESTINATION, ROUTE
 from headgate.envoy.render import tls
 from headgate.envoy.render.actions import Scene
 from headgate.envoy.render.asks import any_asks
 from headgate.envoy.render.filters import http_filters
 from headgate.envoy.render.hosts import virtual_hosts
 from headgate.envoy.render.settings import (
-    DESTINATION,
-    ROUTE_HEADER,
     Data,
     Settings,
     Socket,
@@ -73,7 +72,7 @@ def _configuration(name: str, listeners: Sequence[Listener], elsewhere: Sequence
         "name": name,
         "ignore_port_in_host_matching": True,
         "virtual_hosts": virtual_hosts(listeners, elsewhere, scene),
-        "request_headers_to_remove": [ROUTE_HEADER, DESTINATION],
+        "request_headers_to_remove": [ROUTE, DESTINATION],
     }
 
 
@@ -112,7 +111,7 @@ def _manager(
 
 def _strip() -> Data:
     """Ours to set, before anybody looks: what a client sends under these names is dropped."""
-    names = sorted({name.decode() for name in OURS} | {ROUTE_HEADER})
+    names = sorted({name.decode() for name in OURS} | {ROUTE})
     mutation = typed(
         "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
         mutations=[{"remove": name} for name in names],

@@ -10,12 +10,7 @@ from headgate.plan.plan import Listener
 
 Data = dict[str, Any]
 
-# Set by our processor, and taken from clients: the route and backend that a request has, as `route_key` writes it.
-ROUTE_HEADER = "x-headgate-route"
-DESTINATION = "x-gateway-destination-endpoint"
-
 PROCESSOR = "headgate-processor"  # the cluster
-PLACE = "x-headgate-site"  # metadata of the processor's stream: which of the route configurations asks
 
 
 class Socket(Struct, frozen=True):
@@ -77,7 +72,3 @@ def safe(name: str) -> str:
 def place_name(socket: Socket, listener: Listener | None) -> str:
     """Of a route configuration: the socket's, or where TLS tells them apart that of one listener."""
     return socket.name if listener is None else f"{socket.name}/{listener.name}"
-
-
-def route_key(route: str, backend: int) -> str:
-    return f"{route}#{backend}"

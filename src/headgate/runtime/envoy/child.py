@@ -8,7 +8,7 @@ from time import monotonic
 
 from headgate.runtime.envoy.admin import Face
 from headgate.runtime.pods.backoff import Backoff
-from headgate.runtime.pods.process import Process, SpawnError, Spawner
+from headgate.runtime.pods.process import Process, Spawner, SpawnError
 
 _LOOK_S = 0.01
 _START_S = 30.0  # for Envoy to read its configuration
@@ -17,7 +17,9 @@ _START_S = 30.0  # for Envoy to read its configuration
 class Child:
     """`say` hears of each end that nobody asked for. Its output goes to the file `log`."""
 
-    def __init__(self, argv: Sequence[str], spawner: Spawner, face: Face, log: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, argv: Sequence[str], spawner: Spawner, face: Face, log: Path, say: Callable[[str], None]
+    ) -> None:
         self._argv = argv
         self._spawner = spawner
         self._face = face

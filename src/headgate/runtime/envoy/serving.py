@@ -30,6 +30,7 @@ from headgate.runtime.recall import Story
 from headgate.runtime.suppose import Other
 
 _LOOK_S = 0.002
+_DRAIN_LOOK_S = 0.02
 _TAKES_S = 2.0  # for Envoy to take what it is told; some of it, such as a port in use, it never takes
 
 
@@ -37,7 +38,13 @@ class EnvoyFront:
     """`front` is what requests have in common whoever moves their bytes: queues, metrics, memory of requests."""
 
     def __init__(
-        self, front: Front, options: Options, fleet: Views, plan: Callable[[], Plan], say: Callable[[str], None], started: int
+        self,
+        front: Front,
+        options: Options,
+        fleet: Views,
+        plan: Callable[[], Plan],
+        say: Callable[[str], None],
+        started: int,
     ) -> None:
         self._front = front
         self._options = options
@@ -54,7 +61,8 @@ class EnvoyFront:
         self._child = Child(argv(options, self._settings, folder), spawner, self._face, folder / "envoy.log", say)
         self._running = False
         self._sites: dict[str, Site] = {}
-        self._processor = Processor(front.plane, self._sites.get, folder / self._settings.processor, self._settled)
+        where = folder / self._settings.processor
+        self._processor = Processor(front.plane, self._sites.get, where, self._settled, options.tries)
         self._places: Sequence[Place] = ()
         self._applying = asyncio.Lock()
         self._stale: set[str] = set()
@@ -167,8 +175,8 @@ class EnvoyFront:
         if self._running:
             await self._face.leave()
             await asyncio.sleep(min(idle, grace))
-            while monotonic() < ends and await self._face.active():
-                await asyncio.sleep(0.02)
+            while monotonic() < ends and await self._face.active():  # nobody tells us when that changes
+                await asyncio.sleep(_DRAIN_LOOK_S)
         if self._taking is not None:
             self._taking.cancel()
         await self._child.stop()
