@@ -12,12 +12,14 @@ lists them all. `cases.yaml` holds
 """
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from conformance_envoy import EnvoyGateway
 from conformance_gateway import Gateway, Outcome
 
 HERE = Path(__file__).parent
@@ -67,8 +69,37 @@ def test_requests_have_the_outcomes_that_the_suite_expects(case: Path, number: i
     gateway, table = read(case)
     request = table["requests"][number]
     given = {key: request[key] for key in _GIVEN if key in request}
-    many = "shares" in request or "mirrored" in request
-    outcomes = [gateway.ask(request["ask"], **given) for _ in range(MANY if many else 1)]
+    has_the_outcome([gateway.ask(request["ask"], **given) for _ in range(times(request))], request)
+
+
+def plainly_asked(case: Path) -> list[dict[str, Any]]:
+    """Requests over plain HTTP, but for Services that have the same servers, which don't know for whom they answer."""
+    if case.name == "httproute-service-types":
+        return []
+    requests = yaml.safe_load((case / "cases.yaml").read_text()).get("requests", ())
+    return [request for request in requests if request.get("scheme", "http") == "http"]
+
+
+@pytest.fixture(scope="module")
+def envoy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnvoyGateway]:
+    with EnvoyGateway(tmp_path_factory.mktemp("envoy")) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if plainly_asked(case)], ids=lambda case: case.name)
+def test_with_envoy_requests_have_the_same_outcomes(envoy: EnvoyGateway, case: Path) -> None:
+    """One test for a case: all its requests go to Envoy, which was told the case's routes while it ran."""
+    envoy.serve(BASE, (case / "in.yaml").read_text())
+    for request in plainly_asked(case):
+        given = {key: request[key] for key in _GIVEN if key in request}
+        has_the_outcome(envoy.ask(request["ask"], times=times(request), **given), request)
+
+
+def times(request: dict[str, Any]) -> int:
+    return MANY if "shares" in request or "mirrored" in request else 1
+
+
+def has_the_outcome(outcomes: list[Outcome], request: dict[str, Any]) -> None:
     distribution(outcomes, request)
     status = request.get("status", 200)
     for outcome in outcomes:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from headgate.envoy.render import cors
-from headgate.envoy.render.edits import host_set, redirecting, request_edits, response_edits, rewriting
+from headgate.envoy.render.edits import host_set, redirect_port, redirecting, request_edits, response_edits, rewriting
 from headgate.envoy.render.settings import Data, Settings, Socket, seconds
 from headgate.exchange.refuse import error_body
 from headgate.plan.plan import Backend, Mirror, Pool, Redirect, Retry, Route
@@ -22,6 +22,7 @@ class Scene(Struct, frozen=True):
     socket: Socket
     scheme: str
     domain: str
+    here: bool = False  # only requests whose Host header has the socket's port
 
 
 def action(route: Route, backend: Backend, scene: Scene, *, asked: bool) -> Data:
@@ -64,7 +65,8 @@ def answer(status: int, message: str, *, code: str | None = None) -> Data:
 
 
 def _redirect(redirect: Redirect, route: Route, backend: Backend, scene: Scene) -> Data:
-    found: Data = {"redirect": redirecting(redirect, route.match, scene.socket, scene.scheme, scene.domain)}
+    port = redirect_port(redirect, scene.socket, scene.scheme, scene.domain, here=scene.here)
+    found: Data = {"redirect": redirecting(redirect, route.match, scene.scheme, port)}
     sharing = route.cors or backend.cors
     if sharing is not None:
         found["typed_per_filter_config"] = {cors.FILTER: cors.policy(sharing)}

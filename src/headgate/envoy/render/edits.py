@@ -89,26 +89,33 @@ def _literal(text: str) -> str:
     return text.replace("\\", "\\\\")
 
 
-def redirecting(redirect: Redirect, match: Match, socket: Socket, scheme: str, domain: str) -> Data:
-    """A RedirectAction for requests to `domain` ("" any). The port as exchange.edits.location finds it."""
+def redirecting(redirect: Redirect, match: Match, scheme: str, port: int | None) -> Data:
+    """A RedirectAction; `port` is one that is not the request's own."""
     found: Data = {"response_code": _STATUS[redirect.status]}
     if redirect.scheme:
         found["scheme_redirect"] = redirect.scheme
     if redirect.hostname:
         found["host_redirect"] = redirect.hostname
-    to_scheme = redirect.scheme or scheme
-    port: int | None = None
-    if redirect.port is not None or redirect.scheme:
-        wanted = redirect.port or _PORTS[to_scheme]
-        authority = (redirect.hostname or domain).lower()
-        here = (one.here for one in socket.served if one.port == wanted and covers(one.hostname, authority))
-        port = next(here, wanted)
-    elif redirect.hostname:
-        port = socket.port  # that of the request, which a new host name would lose
-    if port is not None and (port != _PORTS[to_scheme] or not redirect.hostname):
+    if port is not None and not (redirect.hostname and port == _PORTS[redirect.scheme or scheme]):
         found["port_redirect"] = port
     if redirect.full is not None:
         found["path_redirect"] = redirect.full
     elif redirect.prefix is not None:
         found["regex_rewrite"] = _path(match, None, redirect.prefix)
     return found
+
+
+def redirect_port(redirect: Redirect, socket: Socket, scheme: str, domain: str, *, here: bool) -> int | None:
+    """As exchange.edits.location finds it, for requests to `domain` ("" any); None for that of the request.
+
+    `here`: for clients that came by the socket's own port, and so see the ports that listeners have on this machine.
+    """
+    if redirect.port is None and not redirect.scheme:
+        return socket.port if here and redirect.hostname else None  # which a new host name would lose
+    to_scheme = redirect.scheme or scheme
+    wanted = redirect.port or _PORTS[to_scheme]
+    if not here:
+        return wanted if redirect.hostname or wanted != _PORTS[to_scheme] else None
+    authority = (redirect.hostname or domain).lower()
+    found = (one.here for one in socket.served if one.port == wanted and covers(one.hostname, authority))
+    return next(found, wanted)

@@ -105,7 +105,18 @@ def _first_look(route: Route, scene: Scene) -> Iterator[Data]:
         passed += backend.weight
         own = match if passed == total else match | {"runtime_fraction": fraction(passed / total)}
         name = route.name if len(backends) == 1 else route_key(route.name, index)
-        yield {"name": name, "match": own} | action(route, backend, scene, asked=False)
+        does = action(route, backend, scene, asked=False)
+        if "redirect" in does:
+            local = action(route, backend, replace(scene, here=True), asked=False)
+            if local != does:
+                yield {"name": f"{name}@{scene.socket.port}", "match": _by_port(own, scene.socket.port)} | local
+        yield {"name": name, "match": own} | does
+
+
+def _by_port(match: Data, port: int) -> Data:
+    """Of these requests those that name the port in their Host header."""
+    asked = {"name": ":authority", "string_match": {"suffix": f":{port}"}}
+    return match | {"headers": [*match.get("headers", []), asked]}
 
 
 def _preflight(route: Route) -> Data:
