@@ -158,6 +158,8 @@ class EnvoyGateway:
         first, *rest = raw.decode("latin-1").split("\r\n")
         status, heads = int(first.split(" ")[1]), _joined([tuple(line.split(": ", 1)) for line in rest])
         del self._scripts[name]
+        if heads.get("transfer-encoding") == "chunked":
+            body = b"".join(body.split(b"\r\n")[1::2])
         if not body.startswith(b"["):
             return name, Outcome(status, heads)
         service, *seen = json.loads(body)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from proxied import Envoy, configuration, endpoints, free_port, original_dst, override_host, processor
-from rig import Rig
+from rig import Rig, eventually
 from rig import run as run_native
 
+from headgate.envoy.http2.server import Server as Grpc
 from headgate.envoy.options import Options
-from headgate.envoy.server import listen
 from headgate.envoy.service import Service
 from headgate.exchange.router import Router
 from headgate.exchange.site import Limits, Site
@@ -53,8 +53,9 @@ class EnvoyRig(Rig):
         self.service = Service(
             self.plane, lambda name: site, options, lambda text, error: self.mistakes.append(f"{text}: {error!r}")
         )
-        self.grpc, port = await listen([self.service], "127.0.0.1:0")
-        return port
+        self.grpc = Grpc(self.service.methods, 64 << 20, self.service.mistaken)
+        await self.grpc.listen("127.0.0.1", 0)
+        return self.grpc.port
 
     async def open(
         self,
@@ -81,19 +82,16 @@ class EnvoyRig(Rig):
     async def nothing_is_left(self) -> None:
         for envoy in self.envoys:
             await envoy.__aexit__()
-        await self.grpc.stop(1)
+        await eventually(lambda: not self.grpc.peers, "gRPC connections")
+        await self.grpc.close()
         await super().nothing_is_left()
         assert self.mistakes == []
-
-    def _left(self) -> set[asyncio.Task[Any]]:
-        """But for gRPC's own."""
-        return {task for task in super()._left() if "grpc" not in repr(task.get_coro())}
 
     async def stop(self) -> None:
         for envoy in self.envoys:
             await envoy.__aexit__()
         if hasattr(self, "grpc"):
-            await self.grpc.stop(0)
+            await self.grpc.close()
         self.plane.stop()
         for backend in self.backends:
             await backend.stop()

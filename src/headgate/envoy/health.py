@@ -4,36 +4,31 @@
 are written out here. Source: grpc/health/v1/health.proto.
 """
 
-import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
-import grpc
-from grpc import aio
+from headgate.envoy.http2.call import NOT_FOUND, Call, Method, Receiver
 
-_CHECK, _WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 _SERVING, _NOT_SERVING, _UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 _LIVENESS = "liveness"
 
 
-class Health(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
-    """`services` are the names that are known besides `liveness`. Call `changed` when `ready` would say otherwise."""
+class Health:
+    """`services` are the names that are known besides `liveness`. Call `changed` when `ready` may say otherwise."""
 
-    def __init__(self, services: tuple[str, ...], ready: Callable[[], bool]) -> None:
+    def __init__(self, services: Iterable[str], ready: Callable[[], bool]) -> None:
         self._services = frozenset(services)
         self._ready = ready
-        self._news = asyncio.Event()
-        self._check = grpc.unary_unary_rpc_method_handler(self._answer)
-        self._watch = grpc.unary_stream_rpc_method_handler(self._follow)
-
-    def service(self, details: Any) -> Any:
-        return {_CHECK: self._check, _WATCH: self._watch}.get(details.method)
+        self._watching: set[_Watch] = set()
+        self.methods: Mapping[bytes, Method] = {
+            b"/grpc.health.v1.Health/Check": lambda call: _Check(self, call),
+            b"/grpc.health.v1.Health/Watch": lambda call: _Watch(self, call),
+        }
 
     def changed(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        for one in list(self._watching):
+            one.look()
 
-    def _status(self, service: str) -> bytes | None:
+    def status(self, service: str) -> bytes | None:
         """None for a name that is not known."""
         if service == _LIVENESS:
             return _SERVING
@@ -41,23 +36,59 @@ class Health(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpc has no types
             return None
         return _SERVING if self._ready() else _NOT_SERVING
 
-    async def _answer(self, request: bytes, context: Any) -> bytes:
-        service = _service(request)
-        status = self._status(service)
-        if status is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no service {service!r} here")
-            raise aio.AbortError
-        return status
+    def watch(self, one: "_Watch") -> None:
+        self._watching.add(one)
 
-    async def _follow(self, request: bytes, context: Any) -> None:
-        service, last = _service(request), b""
-        while True:
-            news = self._news
-            status = self._status(service) or _UNKNOWN
-            if status != last:
-                last = status
-                await context.write(status)
-            await news.wait()
+    def forget(self, one: "_Watch") -> None:
+        self._watching.discard(one)
+
+
+class _Check(Receiver):
+    def __init__(self, health: Health, call: Call) -> None:
+        self._health = health
+        self._call = call
+
+    def message(self, data: bytes) -> None:
+        service = _service(data)
+        status = self._health.status(service)
+        if status is None:
+            self._call.finish(NOT_FOUND, f"there is no service {service} here")
+        else:
+            self._call.send(status)
+            self._call.finish()
+
+    def ended(self) -> None:
+        self._call.finish(NOT_FOUND, "nothing was asked")
+
+    def gone(self) -> None: ...
+
+
+class _Watch(Receiver):
+    """Tells of each change, until the client leaves."""
+
+    def __init__(self, health: Health, call: Call) -> None:
+        self._health = health
+        self._call = call
+        self._service: str | None = None
+        self._last = b""
+
+    def message(self, data: bytes) -> None:
+        self._service = _service(data)
+        self._health.watch(self)
+        self.look()
+
+    def look(self) -> None:
+        if self._service is None:
+            return
+        status = self._health.status(self._service) or _UNKNOWN
+        if status != self._last:
+            self._last = status
+            self._call.send(status)
+
+    def ended(self) -> None: ...
+
+    def gone(self) -> None:
+        self._health.forget(self)
 
 
 def _service(request: bytes) -> str:

@@ -13,9 +13,11 @@ class Unusable(Exception):
 
 def complete(named: str = "") -> str:
     """The same, where also all that our processor needs is there. Raises Unusable."""
-    missing = [name for name in ("grpc", "google.protobuf") if not _there(name)]
+    missing = [name for name in ("google.protobuf", "envoy.service") if not _there(name)]
     if missing:
-        raise Unusable(f"the data plane envoy needs {' and '.join(missing)}: pip install 'headgate[envoy]'")
+        raise Unusable(
+            f"the data plane envoy needs the Python packages protobuf and xds-protos: pip install 'headgate[envoy]'"
+        )
     return find_envoy(named)
 
 

@@ -62,13 +62,11 @@ class EnvoyFront:
         self._running = False
         self._sites: dict[str, Site] = {}
         where = folder / self._settings.processor
-        self._processor = Processor(front.plane, self._sites.get, where, self._settled, options.tries)
+        self._processor = Processor(front.plane, self._sites.get, where, options.tries)
         self._places: Sequence[Place] = ()
         self._applying = asyncio.Lock()
         self._stale: set[str] = set()
         self._taking: asyncio.Task[None] | None = None
-        self._fresh = asyncio.Event()
-        self._fresh.set()
 
     @property
     def metrics(self) -> Metrics:
@@ -133,7 +131,7 @@ class EnvoyFront:
     def pool_changed(self, pool: str) -> None:
         """Who waits for it may go once Envoy knows the endpoints, too."""
         self._stale.add(pool)
-        self._fresh.clear()
+        self._processor.hold()
         if self._taking is None or self._taking.done():
             self._taking = asyncio.get_running_loop().create_task(self._take_endpoints())
 
@@ -152,12 +150,7 @@ class EnvoyFront:
                     await self._taken()
             for name in stale:
                 self._front.pool_changed(name)
-        self._fresh.set()
-
-    async def _settled(self) -> None:
-        """Nobody is sent to an endpoint that Envoy does not know of yet."""
-        if not self._fresh.is_set():
-            await self._fresh.wait()
+        self._processor.go_on()
 
     def learn(self, sent: Callable[[Forward], None] | None) -> None:
         self._front.learn(sent)
