@@ -149,17 +149,20 @@ class EnvoyGateway:
         method, target = line.split(" ", 1)
         address = self._gateway.assigned.addresses[f"default/{gateway}"]
         here = self._gateway.assigned.ports[f"default/{gateway}", port]
-        pairs = {"host": host, **(headers or {}), "x-request-id": name, "connection": "close"}
+        pairs = {"host": host, **(headers or {}), "x-request-id": name}
         lines = "".join(f"{key}: {value}\r\n" for key, value in pairs.items())
         reader, writer = await asyncio.open_connection(address, here)
         writer.write(f"{method} {target} HTTP/1.1\r\n{lines}\r\n".encode())
-        raw, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        first, *rest = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        status, heads = int(first.split(" ")[1]), _joined([tuple(line.split(": ", 1)) for line in rest if line])
+        if method == "HEAD":
+            body = b""
+        elif heads.get("transfer-encoding") == "chunked":
+            body = b"".join((await reader.readuntil(b"\r\n0\r\n\r\n")).split(b"\r\n")[1:-3:2])
+        else:
+            body = await reader.readexactly(int(heads.get("content-length", 0)))
         writer.close()
-        first, *rest = raw.decode("latin-1").split("\r\n")
-        status, heads = int(first.split(" ")[1]), _joined([tuple(line.split(": ", 1)) for line in rest])
         del self._scripts[name]
-        if heads.get("transfer-encoding") == "chunked":
-            body = b"".join(body.split(b"\r\n")[1::2])
         if not body.startswith(b"["):
             return name, Outcome(status, heads)
         service, *seen = json.loads(body)

@@ -234,7 +234,7 @@ class Turn(Struct, eq=False):
         mutation = self._mutation(command)
         mutation.set.append((_DESTINATION, where.encode("latin-1")))
         if options.own:
-            mutation.set += hints.told_to_our_own(self._site, self._exchange)
+            mutation.set.extend(hints.told_to_our_own(self._site, self._exchange))
         self._renamed = not whole and mode != NONE and record.target != record.model
         if changed:
             mutation.set.append((b"content-length", b"%d" % len(body)))
