@@ -7,7 +7,7 @@ from msgspec import Struct
 from headgate.envoy.render import cors
 from headgate.envoy.render.edits import host_set, redirect_port, redirecting, request_edits, response_edits, rewriting
 from headgate.envoy.render.settings import Data, Settings, Socket, seconds
-from headgate.exchange.refuse import error_body
+from headgate.exchange.refuse import error_type
 from headgate.plan.plan import Backend, Mirror, Pool, Redirect, Retry, Route
 
 _ANYWHERE = "connect-failure,refused-stream"  # it has reached no server
@@ -33,9 +33,11 @@ def action(route: Route, backend: Backend, scene: Scene, *, asked: bool) -> Data
     pool = scene.pools.get(backend.pool or "")
     if pool is None:
         why = f": {backend.reason}" if backend.reason else ""
-        return answer(backend.status, f"The route {route.name} has no backend{why}.")
+        return answer(backend.status, f"The route {route.name} has no backend{why}.".replace("%", "%%"))
     if pool.tls is not None and pool.tls.fault:
-        return answer(502, f"The model server could not answer ({pool.tls.fault}).", code="endpoint_failed")
+        return answer(
+            502, f"The model server could not answer ({pool.tls.fault}).".replace("%", "%%"), code="endpoint_failed"
+        )
     found: Data = {"route": _route(route, backend, pool, scene)}
     if asked:
         return found
@@ -53,15 +55,9 @@ def action(route: Route, backend: Backend, scene: Scene, *, asked: bool) -> Data
 
 
 def answer(status: int, message: str, *, code: str | None = None) -> Data:
-    body = error_body(status, message, code=code).decode()
-    json = {
-        "header": {"key": "content-type", "value": "application/json"},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-    }
-    return {
-        "direct_response": {"status": status, "body": {"inline_string": body}},
-        "response_headers_to_add": [json],
-    }
+    """In the form that OpenAI clients read. Envoy puts in what stands between percent signs."""
+    error = {"message": message, "type": error_type(status), "param": None, "code": code or status}
+    return {"direct_response": {"status": status, "body_format": {"json_format": {"error": error}}}}
 
 
 def _redirect(redirect: Redirect, route: Route, backend: Backend, scene: Scene) -> Data:

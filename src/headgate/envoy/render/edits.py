@@ -117,5 +117,8 @@ def redirect_port(redirect: Redirect, socket: Socket, scheme: str, domain: str, 
     if not here:
         return wanted if redirect.hostname or wanted != _PORTS[to_scheme] else None
     authority = (redirect.hostname or domain).lower()
-    found = (one.here for one in socket.served if one.port == wanted and covers(one.hostname, authority))
-    return next(found, wanted)
+    there = [one for one in socket.served if one.port == wanted]
+    # Requests to any host of a wildcard may be for a listener of some of them.
+    sure = (one.here for one in there if covers(one.hostname, authority))
+    perhaps = (one.here for one in there if covers(authority, one.hostname))
+    return next(sure, next(perhaps, wanted))

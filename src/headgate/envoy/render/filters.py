@@ -13,7 +13,7 @@ def http_filters(place: str, settings: Settings, *, asked: bool, sharing: bool) 
         found.append({"name": cors.FILTER, "typed_config": typed("extensions.filters.http.cors.v3.Cors")})
     if asked:
         found.append({"name": PROCESSING, "typed_config": _processor(place, settings)})
-    router = typed("extensions.filters.http.router.v3.Router", suppress_envoy_headers=True)
+    router = typed("extensions.filters.http.router.v3.Router")
     return [*found, {"name": "envoy.filters.http.router", "typed_config": router}]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from headgate.envoy.hints import ROUTE, route_key
+from headgate.envoy.render.accesslog import ASKED
 from headgate.envoy.render.actions import Scene, action, answer, fraction
 from headgate.envoy.render.asks import any_asks, asks
 from headgate.envoy.render.cors import FILTER
@@ -36,7 +37,7 @@ def virtual_hosts(listeners: Sequence[Listener], elsewhere: Sequence[str], scene
             found.append(_virtual_host(name, _entries(routes, here, asked=asked)))
     found += [_virtual_host(name, [_catch_all(_misdirected())]) for name in elsewhere if name and name not in names]
     if not any(host["domains"] == ["*"] for host in found):
-        unknown = _asking() if asked else answer(404, "No listener here serves this host.")
+        unknown = _asking() if asked else answer(404, "No listener here serves the host `%REQ(:AUTHORITY)%`.")
         found.append(_virtual_host("", [_catch_all(unknown)]))
     return found
 
@@ -62,7 +63,7 @@ def _entries(routes: Sequence[Route], scene: Scene, *, asked: bool) -> list[Data
     found = list(_decided(routes, scene)) if asked else []
     if asked:
         found.append({"match": _WEBSOCKET} | _asking() | {"typed_per_filter_config": {PROCESSING: heads_alone()}})
-    last = answer(404, "No route here takes this request.")
+    last = answer(404, "No route here takes %REQ(:METHOD)% %PATH(NQ)%.")
     seen: list[Data] = []
     for route in routes:
         for entry in _first_look(route, scene):
@@ -85,7 +86,7 @@ def _decided(routes: Iterable[Route], scene: Scene) -> Iterator[Data]:
                 continue
             known.add(key)
             match = {"prefix": "/", "headers": [{"name": ROUTE, "string_match": {"exact": key}}]}
-            yield {"name": key, "match": match} | action(route, backend, scene, asked=True)
+            yield {"name": ASKED, "match": match} | action(route, backend, scene, asked=True)
 
 
 def _first_look(route: Route, scene: Scene) -> Iterator[Data]:
@@ -94,7 +95,7 @@ def _first_look(route: Route, scene: Scene) -> Iterator[Data]:
     if asks(route, scene.pools):
         if share is not None and route.match.method:
             yield {"match": _preflight(route)} | _asking()
-        yield {"name": route.name, "match": match} | _asking()
+        yield {"match": match} | _asking()
         return
     backends = [backend for backend in route.backends if backend.weight > 0] or [_NOWHERE]
     if share is not None and route.match.method:
@@ -131,11 +132,11 @@ def _preflight(route: Route) -> Data:
 
 def _asking() -> Data:
     """The processor answers, or says where to send it; that nobody did is an answer of last resort."""
-    return answer(503, "The gateway could not decide on this request.")
+    return {"name": ASKED} | answer(503, "The gateway could not decide on this request.")
 
 
 def _misdirected() -> Data:
-    message = "This connection was made for another host: open one for that."
+    message = "This connection was made for another host than `%REQ(:AUTHORITY)%`: open one for that."
     return answer(421, message, code="misdirected_request")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from headgate.envoy.hints import DESTINATION, ROUTE
 from headgate.envoy.render import tls
+from headgate.envoy.render.accesslog import access_log
 from headgate.envoy.render.actions import Scene
 from headgate.envoy.render.asks import any_asks
 from headgate.envoy.render.filters import http_filters
@@ -21,6 +22,10 @@ from headgate.exchange.request import OURS
 from headgate.plan.plan import Listener, Pool
 
 _FLAGS = ["UH", "UF", "UO", "LR", "UC", "UR", "UT", "NR", "NC", "DPE", "UPE", "SI", "IH", "DT"]
+_HOST = {
+    "header": {"key": "x-forwarded-host", "value": "%REQ(:AUTHORITY)%"},
+    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+}
 _KINDS = ((500, "server_error"), (400, "invalid_request_error"))
 
 
@@ -73,6 +78,7 @@ def _configuration(name: str, listeners: Sequence[Listener], elsewhere: Sequence
         "ignore_port_in_host_matching": True,
         "virtual_hosts": virtual_hosts(listeners, elsewhere, scene),
         "request_headers_to_remove": [ROUTE, DESTINATION],
+        "response_headers_to_remove": ["x-envoy-upstream-service-time"],
     }
 
 
@@ -92,6 +98,7 @@ def _manager(
             "config_source": {"path_config_source": {"path": path}, "resource_api_version": "V3"},
         },
         http_filters=http_filters(name, settings, asked=any_asks(listeners, pools), sharing=sharing),
+        access_log=[access_log(settings)],
         early_header_mutation_extensions=[_strip()],
         use_remote_address=True,
         preserve_external_request_id=True,
@@ -102,6 +109,7 @@ def _manager(
         common_http_protocol_options={"max_headers_count": settings.headers, "idle_timeout": "600s"},
         max_request_headers_kb=max(1, settings.head >> 10),
         request_headers_timeout="30s",
+        delayed_close_timeout="0.1s",
         stream_idle_timeout=seconds(max(settings.first_byte_s, settings.silence_s, settings.patience_s)),
         upgrade_configs=[{"upgrade_type": "websocket"}],
         local_reply_config={"mappers": [_in_json(*kind) for kind in _KINDS]},
@@ -110,11 +118,13 @@ def _manager(
 
 
 def _strip() -> Data:
-    """Ours to set, before anybody looks: what a client sends under these names is dropped."""
+    """Ours to set, before anybody looks: what a client sends under these names is dropped. The host is kept, as it
+    is before anybody rewrites it, for servers and for the log.
+    """
     names = sorted({name.decode() for name in OURS} | {ROUTE})
     mutation = typed(
         "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-        mutations=[{"remove": name} for name in names],
+        mutations=[*({"remove": name} for name in names), {"append": _HOST}],
     )
     return {"name": "envoy.http.early_header_mutation.header_mutation", "typed_config": mutation}
 

@@ -33,6 +33,7 @@ class Settings(Struct, frozen=True):
     folder: str = "."  # where the files will stand: Envoy is told of their whole paths
     form: Literal["yaml", "json"] = "yaml"
     processor: str = "processor.sock"  # the Unix socket of ours; from where Envoy runs, if it is no whole path
+    log: str = "/dev/stdout"  # of what Envoy serves by itself
     admin: tuple[str, int] = ("127.0.0.1", 9901)
     body: int = 64 << 20
     head: int = 32 << 10

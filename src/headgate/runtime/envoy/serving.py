@@ -20,6 +20,7 @@ from headgate.runtime.contexts import Contexts
 from headgate.runtime.envoy.admin import Face
 from headgate.runtime.envoy.child import Child
 from headgate.runtime.envoy.processor import Processor
+from headgate.runtime.envoy.served import Served
 from headgate.runtime.envoy.store import Store, write
 from headgate.runtime.exposition import Page
 from headgate.runtime.front import Front, Options, Place, Views, doors
@@ -63,6 +64,7 @@ class EnvoyFront:
         self._sites: dict[str, Site] = {}
         where = folder / self._settings.processor
         self._processor = Processor(front.plane, self._sites.get, where, options.tries)
+        self._served = Served(Path(self._settings.log), fleet.views, front.plane.done)
         self._places: Sequence[Place] = ()
         self._applying = asyncio.Lock()
         self._stale: set[str] = set()
@@ -78,6 +80,7 @@ class EnvoyFront:
 
     async def start(self) -> None:
         await self._front.start()
+        self._served.start()
         await self._processor.start()
 
     async def serve(self, places: Sequence[Place]) -> None:
@@ -173,6 +176,7 @@ class EnvoyFront:
         if self._taking is not None:
             self._taking.cancel()
         await self._child.stop()
+        self._served.stop()
         await self._processor.stop()
         await self._front.stop(0.0, 0.0)
         self._client.close()
@@ -200,6 +204,7 @@ def settings(options: Options, folder: Path) -> Settings:
     return Settings(
         folder=str(folder),
         form="json",
+        log=str(folder / "served"),
         admin=("127.0.0.1", 0),
         body=bounds.body,
         head=bounds.head,
@@ -220,6 +225,7 @@ def argv(options: Options, settings: Settings, folder: Path) -> list[str]:
         *("--concurrency", str(options.workers)),
         *("--log-level", "warning"),
         *("--admin-address-path", str(folder / "admin")),
+        *("--file-flush-interval-msec", "50"),
         *("--drain-time-s", "5", "--drain-strategy", "immediate"),
         "--disable-hot-restart",
     ]
