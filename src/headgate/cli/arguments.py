@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from headgate import __version__
-from headgate.cli import bench, examples, verbs
+from headgate.cli import bench, cluster, examples, verbs
 from headgate.cli.names import PROFILES
 
 _TIMEOUTS = (
@@ -64,10 +64,11 @@ def parser() -> argparse.ArgumentParser:
         commands,
         "gateway",
         verbs.gateway,
-        "the same gateway, in front of model servers that already run",
+        "the same gateway, in front of model servers that already run, or in a Kubernetes cluster",
         examples.GATEWAY,
     )
     _manifests(gateway, flag="--config")
+    cluster.add_flags(gateway)
     _serving(gateway)
     gateway.add_argument(
         "--take-over",
@@ -154,6 +155,7 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (
         ("sim", "a model server simulator that speaks vLLM on the wire"),
         ("lora-syncer", "keep a vLLM server's LoRA adapters as a ConfigMap says"),
+        ("epp", "pick endpoints for somebody else's proxy, by ext_proc"),
     ):
         commands.add_parser(name, help=text, add_help=False)
     return top
@@ -205,9 +207,9 @@ def _serving(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--address",
         type=_address,
-        default="127.0.0.1",
         metavar="HOST",
-        help="where gateways listen (default %(default)s); of two that want one port the second takes the next address",
+        help="where gateways listen (default 127.0.0.1; in a cluster 0.0.0.0); of two that want one port the second "
+        "takes the next address",
     )
     group.add_argument(
         "--privileged-ports", action="store_true", help="serve ports below 1024 as they are, not at port + 8000"
@@ -273,9 +275,9 @@ def _serving(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--metrics",
         type=_metrics,
-        default="127.0.0.1:9090",
+        default="",
         metavar="HOST:PORT",
-        help="Prometheus metrics (default %(default)s), or off",
+        help="Prometheus metrics (default 127.0.0.1:9090; in a cluster 0.0.0.0:9090), or off",
     )
     group.add_argument(
         "--body-limit",
@@ -418,6 +420,8 @@ def _address(text: str) -> str:
 def _metrics(text: str) -> tuple[str, int] | None:
     if text == "off":
         return None
+    if not text:
+        return ("", 9090)  # at the address that is usual for the command
     host, _, port = text.rpartition(":")
     if not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r}: write HOST:PORT, a port alone, or off")

@@ -39,6 +39,8 @@ examples:
   headgate gateway --config manifests/ --access-log off --metrics 127.0.0.1:9100
   headgate gateway --config manifests/ --workers 4           four processes, one gateway
   headgate gateway --config manifests/ --take-over           a new version, in place of the one that runs
+  headgate gateway --kubernetes --service headgate           in a Pod, by its service account
+  headgate gateway --kubernetes --kubeconfig ~/.kube/config --context kind --namespace prod --address 127.0.0.1
 """
 
 CHECK = """\

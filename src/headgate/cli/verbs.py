@@ -10,6 +10,8 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from headgate.cli import cluster
+
 KINDS = ("gateways", "routes", "pools", "endpoints", "models", "adapters", "pods", "queues", "shadow")
 _NOTHING = {"shadow": "No policy is in the shadow: headgate up and gateway take one with --shadow-config FILE."}
 
@@ -39,7 +41,11 @@ def gateway(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False, **of_pods: Any) -> int:
     paths = _paths(arguments)
-    if not paths:
+    try:
+        in_cluster = cluster.options(arguments)
+    except cluster.Unusable as error:
+        return complain(str(error), 2)
+    if not paths and in_cluster is None:
         return _no_paths()
 
     # Until the event loop takes them over nothing runs, and nothing is left. An exception would not do: one that is
@@ -72,6 +78,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
         directory, lock = inherited.instance if inherited else instance.claim(arguments.name)
     except instance.Unusable as error:
         return complain(str(error))
+    usual = "127.0.0.1" if in_cluster is None else "0.0.0.0"  # where it listens
     log = arguments.access_log or (str(directory / "access.log") if launch else "-")
     with lock:
         return system.run(
@@ -82,7 +89,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
                 recursive=arguments.recursive,
                 directory=directory,
                 gateway=gateways.Options(
-                    address=arguments.address,
+                    address=arguments.address or usual,
                     privileged_ports=arguments.privileged_ports,
                     debug_headers=arguments.debug_headers,
                     access_log="" if log == "off" else log,
@@ -110,7 +117,8 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
                     room=Room(arguments.endpoint_limit, arguments.pool_limit),
                 ),
                 pods=pods.Options(state_dir=str(directory), launch=launch, **of_pods),
-                metrics=arguments.metrics,
+                metrics=arguments.metrics and (arguments.metrics[0] or usual, arguments.metrics[1]),
+                cluster=in_cluster,
                 grace_s=arguments.grace,
             ),
             lock,

@@ -1,17 +1,19 @@
 """The gRPC service `envoy.service.ext_proc.v3.ExternalProcessor`: one call for each HTTP request."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
 
 from google.protobuf.message import DecodeError
 
 from headgate.envoy.heads import Heads
 from headgate.envoy.hints import SITE
-from headgate.envoy.http2.call import INTERNAL, INVALID_ARGUMENT, UNAVAILABLE, Call, Method, Receiver
+from headgate.envoy.http2.call import CANCELLED, INTERNAL, INVALID_ARGUMENT, OK, UNAVAILABLE, Call, Method, Receiver
 from headgate.envoy.options import Options
 from headgate.envoy.plane import Plane
 from headgate.envoy.reading import read
 from headgate.envoy.turn import Turn
 from headgate.envoy.writing import write
+from headgate.exchange.record import Record
 from headgate.exchange.site import Site
 
 NAME = "envoy.service.ext_proc.v3.ExternalProcessor"
@@ -31,10 +33,15 @@ class Service:
     ) -> None:
         self._plane = plane
         self._sites = sites
-        self._options = options
+        self.options = options
+        self.under_way: set[_Processing] = set()
         self._heads = Heads()
         self.mistaken = mistaken
         self.methods: Mapping[bytes, Method] = {f"/{NAME}/Process".encode(): self._process}
+
+    def records(self) -> Iterable[Record]:
+        """Of requests that are under way."""
+        return [record for one in self.under_way if (record := one.turn.record) is not None]
 
     def _process(self, call: Call) -> Receiver:
         name = call.metadata.get(_SITE, b"").decode("latin-1")
@@ -42,7 +49,7 @@ class Service:
         if site is None:
             call.finish(UNAVAILABLE, f"there is no site {name or 'here'}")
             return _Nobody()
-        return _Processing(self, call, Turn(site, self._plane, self._options, self._heads))
+        return _Processing(self, call, Turn(site, self._plane, self.options, self._heads))
 
 
 class _Nobody(Receiver):
@@ -52,16 +59,18 @@ class _Nobody(Receiver):
 
 
 class _Processing(Receiver):
-    __slots__ = ("_call", "_service", "_turn")
+    __slots__ = ("_began", "_call", "_service", "turn")
 
     def __init__(self, service: Service, call: Call, turn: Turn) -> None:
         self._service = service
         self._call = call
-        self._turn = turn
+        self._began = monotonic()
+        self.turn = turn
         turn.tell = self._tell
+        service.under_way.add(self)
 
     def message(self, data: bytes) -> None:
-        turn = self._turn
+        turn = self.turn
         try:
             message = read(data)
             if message is not None:
@@ -69,23 +78,35 @@ class _Processing(Receiver):
             if turn.answers:
                 self._tell()
         except DecodeError as error:
-            turn.ended()
-            self._call.finish(INVALID_ARGUMENT, f"no ProcessingRequest: {error}")
+            self._finish(INVALID_ARGUMENT, f"no ProcessingRequest: {error}")
         except Exception as error:
             self._service.mistaken("while a request was processed", error)
-            self._call.finish(INTERNAL, "a mistake of the picker's own")
+            self._finish(INTERNAL, "a mistake of the picker's own")
 
     def _tell(self) -> None:
-        turn, call = self._turn, self._call
+        turn, call = self.turn, self._call
         for answer in turn.answers:
             call.send(write(answer))
         turn.answers.clear()
         if turn.over:
-            call.finish()
+            self._finish()
 
     def ended(self) -> None:
-        self._turn.ended()
-        self._call.finish()
+        self._finish()
 
     def gone(self) -> None:
-        self._turn.ended()
+        self._over(CANCELLED)
+
+    def _finish(self, status: int = OK, why: str = "") -> None:
+        self._call.finish(status, why)
+        self._over(status)
+
+    def _over(self, status: int) -> None:
+        under_way = self._service.under_way
+        if self not in under_way:
+            return
+        under_way.discard(self)
+        self.turn.ended()
+        ended = self._service.options.ended
+        if ended is not None:
+            ended(status, monotonic() - self._began)

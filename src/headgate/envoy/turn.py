@@ -53,6 +53,7 @@ from headgate.exchange.events import (
     Woken,
 )
 from headgate.exchange.exchange import Exchange
+from headgate.exchange.record import Record
 from headgate.exchange.site import Site
 from headgate.exchange.state import State
 
@@ -102,6 +103,11 @@ class Turn(Struct, eq=False):
     def model(self) -> str:
         """That the server is asked for."""
         return self._exchange.record.target
+
+    @property
+    def record(self) -> Record | None:
+        """None as long as there is no request."""
+        return None if self._told is None else self._exchange.record
 
     def feed(self, message: Message) -> None:
         """What there is to say to it is among the `answers` when this returns, unless it `waits`."""
@@ -190,15 +196,17 @@ class Turn(Struct, eq=False):
     def _ask(self, body: bytes, refusal: Respond | None = None) -> None:
         told, about = self._told, self._about
         assert told is not None
-        head, subset = told.known.head, about.subset
+        head, subset = told.known.head, about.subset if self._options.subsets else None
         if refusal is not None:
             head = replace(head, refusal=refusal)
         if self._options.tests and (selected := hints.selection(self._came)) is not None:
             subset = selected
         self._asked_with = body
         model = "" if body else _model(self._came)
-        identity = told.id or self._plane.next_id()
-        self._do(self._exchange.feed(Asked(head, body, identity, told.peer, monotonic(), [], subset, model)))
+        identity, now = told.id or self._plane.next_id(), monotonic()
+        self._do(self._exchange.feed(Asked(head, body, identity, told.peer, now, [], subset, model)))
+        if self._options.decided is not None and not self.waits:
+            self._options.decided(monotonic() - now)
 
     def _do(self, command: Command) -> None:
         self.waits = False
