@@ -124,7 +124,7 @@ class EnvoyGateway:
             found += await asyncio.gather(*(self._ask(line, **given) for _ in range(min(50, times - at))))
         if times > 1:
             before = -1
-            while before != (before := sum(map(len, self._arrived.values()))):
+            while before != (before := sum(map(len, self._arrived.values()))):  # noqa: ASYNC110 - they tell nobody
                 await asyncio.sleep(_QUIET_S)
         return [self._with_copies(name, outcome) for name, outcome in found]
 

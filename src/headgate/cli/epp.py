@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headgate.runtime.epp.identity import Identity
     from headgate.runtime.kubernetes.access import Access
 
-_EXTRA = "this needs protobuf and hpack: pip install 'headgate[envoy]'"
+_EXTRA = "this needs protobuf and hpack: pip install 'headgate[epp]'"
 _FILES = 65_536
 
 
@@ -79,7 +79,7 @@ def _identity(options: flags.Options) -> "Identity | None":
     except Unfit as error:
         raise _Unusable(f"--cert-path: {error}") from None
     except ImportError:
-        raise _Unusable("a certificate of its own needs cryptography: pip install 'headgate[envoy]'") from None
+        raise _Unusable("a certificate of its own needs cryptography: pip install 'headgate[epp]'") from None
 
 
 def _access(options: flags.Options) -> "Access | None":

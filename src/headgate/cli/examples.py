@@ -56,8 +56,8 @@ Exit status: 0 nothing is wrong, 1 something is.
 
 RENDER = """\
 examples:
-  headgate render envoy manifests/ > envoy.yaml          one file, for envoy -c envoy.yaml
-  headgate render envoy manifests/ -o /etc/envoy         bootstrap.yaml, and files that Envoy takes anew when they change
+  headgate render envoy manifests/ > envoy.yaml         one file, for envoy -c envoy.yaml
+  headgate render envoy manifests/ -o /etc/envoy        bootstrap.yaml, and files that Envoy follows
   headgate render envoy manifests/ | envoy --mode validate -c /dev/stdin
 
 Routes stand in the order in which they are tried. What needs no look at a request's body Envoy does by itself. For the

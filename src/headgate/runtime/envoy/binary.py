@@ -16,7 +16,7 @@ def complete(named: str = "") -> str:
     missing = [name for name in ("google.protobuf", "envoy.service") if not _there(name)]
     if missing:
         raise Unusable(
-            f"the data plane envoy needs the Python packages protobuf and xds-protos: pip install 'headgate[envoy]'"
+            "the data plane envoy needs the Python packages protobuf and xds-protos: pip install 'headgate[envoy]'"
         )
     return find_envoy(named)
 

@@ -1,4 +1,4 @@
-"""Requests that Envoy serves without asking us: read from its access log, so that they are logged and counted as others.
+"""Requests that Envoy serves without asking us: read from its access log, so that they are logged and counted too.
 
 The log is a pipe: nothing of it is ever on a disk.
 """

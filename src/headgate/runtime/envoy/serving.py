@@ -171,7 +171,7 @@ class EnvoyFront:
         if self._running:
             await self._face.leave()
             await asyncio.sleep(min(idle, grace))
-            while monotonic() < ends and await self._face.active():  # nobody tells us when that changes
+            while monotonic() < ends and await self._face.active():  # noqa: ASYNC110 - nobody tells us
                 await asyncio.sleep(_DRAIN_LOOK_S)
         if self._taking is not None:
             self._taking.cancel()
