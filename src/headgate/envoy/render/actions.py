@@ -94,7 +94,7 @@ def _retries(retry: Retry | None, attempt_s: float | None, pool: Pool, settings:
         conditions += ",reset"
         attempts = attempts if retry.attempts is None else retry.attempts
     elif pool.kind == "inference":
-        conditions, codes = f"{_ANYWHERE},reset-before-request", (502, 503)
+        conditions, codes = f"{_ANYWHERE},reset", (502, 503)
     found: Data = {"num_retries": attempts}
     if codes:
         conditions += ",retriable-status-codes"

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 
+from msgspec.structs import replace
+
 from headgate.envoy.render import Settings, Socket, render
 from headgate.envoy.render.files import place
 from headgate.envoy.render.settings import Data, place_name
@@ -21,6 +23,7 @@ from headgate.runtime.envoy.admin import Face
 from headgate.runtime.envoy.child import Child
 from headgate.runtime.envoy.processor import Processor
 from headgate.runtime.envoy.served import Served
+from headgate.runtime.envoy.sockets import asked_of, without_sending
 from headgate.runtime.envoy.store import Store, write
 from headgate.runtime.exposition import Page
 from headgate.runtime.front import Front, Options, Place, Views, doors
@@ -96,9 +99,10 @@ class EnvoyFront:
         """No route leads to a cluster that is not there: clusters come before routes, and go after them."""
         sockets = tuple(map(_socket, self._places))
         for socket, place_ in zip(sockets, self._places, strict=True):
-            behind = doors(self._options, self._fleet, place_, self.contexts, self._started)
+            asking = replace(place_, listeners=tuple(map(without_sending, place_.listeners)))
+            behind = doors(self._options, self._fleet, asking, self.contexts, self._started)
             for door, listener in zip(behind, socket.listeners, strict=False):
-                self._sites[place_name(socket, listener if listener.tls is not None else None)] = door.site
+                self._sites[place_name(socket, listener if listener.tls is not None else None)] = asked_of(door.site)
         views = self._fleet.views
         endpoints = {name: views[name].standing.endpoints for name in plan.pools if name in views}
         files = render(plan, sockets, endpoints, self._settings)
