@@ -11,6 +11,7 @@ def bootstrap(settings: Settings) -> Data:
             "lds_config": _source("listeners", settings),
             "cds_config": _source("clusters", settings),
         },
+        "overload_manager": {"resource_monitors": [_connections(settings)]},
         "static_resources": {"clusters": [_processor(settings)]},
     }
 
@@ -39,6 +40,16 @@ def _processor(settings: Settings) -> Data:
             "cluster_name": PROCESSOR,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": pipe}}]}],
         },
+    }
+
+
+def _connections(settings: Settings) -> Data:
+    """Clients beyond it are turned away."""
+    most = min(settings.connections, (1 << 31) - 1)
+    kind = "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+    return {
+        "name": "envoy.resource_monitors.global_downstream_max_connections",
+        "typed_config": typed(kind, max_active_downstream_connections=most),
     }
 
 

@@ -81,9 +81,9 @@ def endpoints_file(pool: Pool) -> str:
 def assignment(pool: Pool, endpoints: Iterable[Endpoint], settings: Settings) -> Data:
     """A ClusterLoadAssignment with those that may serve, or still do."""
     found = [
-        _endpoint(one, address, "DRAINING" if one.draining else "HEALTHY")
+        _endpoint(one, "DRAINING" if one.draining else "HEALTHY")
         for one in endpoints
-        if one.ready and not one.ejected and (address := settings.ips.get(one.address, one.address)) and _is_ip(address)
+        if one.ready and not one.ejected and is_ip(one.address)
     ]
     return typed(
         "config.endpoint.v3.ClusterLoadAssignment",
@@ -92,12 +92,12 @@ def assignment(pool: Pool, endpoints: Iterable[Endpoint], settings: Settings) ->
     )
 
 
-def _endpoint(endpoint: Endpoint, address: str, health: str) -> Data:
-    place = {"address": address, "port_value": endpoint.port}
+def _endpoint(endpoint: Endpoint, health: str) -> Data:
+    place = {"address": endpoint.address, "port_value": endpoint.port}
     return {"endpoint": {"address": {"socket_address": place}}, "health_status": health}
 
 
-def _is_ip(address: str) -> bool:
+def is_ip(address: str) -> bool:
     try:
         ipaddress.ip_address(address)
     except ValueError:

@@ -1,6 +1,5 @@
 """What a configuration depends on besides the plan, and how its parts are called."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -38,6 +37,7 @@ class Settings(Struct, frozen=True):
     body: int = 64 << 20
     head: int = 32 << 10
     headers: int = 100
+    connections: int = 1 << 20  # of clients, all together
     connect_s: float = 3.0
     first_byte_s: float = 600.0
     silence_s: float = 300.0
@@ -46,7 +46,6 @@ class Settings(Struct, frozen=True):
     tries: int = 3
     eject_after: int = 5
     authorities: str = "/etc/ssl/certs/ca-certificates.crt"  # those that the system trusts
-    ips: Mapping[str, str] = {}  # of endpoints whose address is a name
 
     def path(self, name: str) -> str:
         """The whole path of a file, with its ending."""

@@ -1,7 +1,6 @@
 """`headgate render envoy`: the configuration as one text, or as the files of a folder."""
 
 import argparse
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from headgate.runtime.addresses import assign
 from headgate.runtime.config import Reading
 from headgate.runtime.envoy.sockets import sockets
 from headgate.runtime.envoy.store import Store, write
+from headgate.runtime.envoy.trust import trusted
 from headgate.runtime.pods.addressed import addressed
 
 
@@ -46,18 +46,12 @@ def _is_there(settings: Settings, name: str, data: Data) -> bool:
 
 
 def _settings(given: argparse.Namespace, folder: Path) -> Settings:
-    usual = Settings()
     return Settings(
         folder=str(folder),
         processor=given.processor or f"{folder}/processor.sock",
         admin=given.admin,
-        authorities=trusted() or usual.authorities,
+        authorities=trusted(),
     )
-
-
-def trusted() -> str:
-    """The file with the authorities that the system trusts, "" where it has none."""
-    return ssl.get_default_verify_paths().cafile or ""
 
 
 def _files(reading: Reading, settings: Settings, given: argparse.Namespace) -> dict[str, Data]:

@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic
 
 from msgspec.structs import replace
 
 from headgate.envoy.render import Settings, Socket, render
+from headgate.envoy.render.clusters import is_ip
 from headgate.envoy.render.files import place
 from headgate.envoy.render.settings import Data, place_name
 from headgate.envoy.render.tls import secrets
@@ -25,6 +26,7 @@ from headgate.runtime.envoy.processor import Processor
 from headgate.runtime.envoy.served import Served
 from headgate.runtime.envoy.sockets import asked_of, without_sending
 from headgate.runtime.envoy.store import Store, write
+from headgate.runtime.envoy.trust import trusted
 from headgate.runtime.exposition import Page
 from headgate.runtime.front import Front, Options, Place, Views, doors
 from headgate.runtime.metrics import Metrics
@@ -71,6 +73,7 @@ class EnvoyFront:
         self._places: Sequence[Place] = ()
         self._applying = asyncio.Lock()
         self._stale: set[str] = set()
+        self._said: set[str] = set()  # of endpoints
         self._taking: asyncio.Task[None] | None = None
 
     @property
@@ -105,6 +108,7 @@ class EnvoyFront:
                 self._sites[place_name(socket, listener if listener.tls is not None else None)] = asked_of(door.site)
         views = self._fleet.views
         endpoints = {name: views[name].standing.endpoints for name in plan.pools if name in views}
+        self._say_unplaced(plan.pools)
         files = render(plan, sockets, endpoints, self._settings)
         for name, content in secrets(plan).items():
             write(Path(self._settings.folder, name), content)
@@ -147,6 +151,7 @@ class EnvoyFront:
             stale, self._stale = self._stale, set()
             async with self._applying:
                 plan = self._plan()
+                self._say_unplaced(stale)
                 files = {}
                 for name in stale:
                     view: PoolView | None = self._fleet.views.get(name)
@@ -158,6 +163,17 @@ class EnvoyFront:
             for name in stale:
                 self._front.pool_changed(name)
         self._processor.go_on()
+
+    def _say_unplaced(self, pools: Iterable[str]) -> None:
+        """Endpoints that Envoy can't be told of."""
+        for view in (self._fleet.views[name] for name in pools if name in self._fleet.views):
+            for one in view.standing.endpoints:
+                if not is_ip(one.address) and one.name not in self._said:
+                    self._said.add(one.name)
+                    self._say(
+                        f"Endpoint {one.name} is not served: its address {one.address} is a host name, and Envoy is "
+                        "told addresses; write its IP address"
+                    )
 
     def learn(self, sent: Callable[[Forward], None] | None) -> None:
         self._front.learn(sent)
@@ -219,6 +235,8 @@ def settings(options: Options, folder: Path) -> Settings:
         request_s=options.request_s,
         tries=options.tries,
         eject_after=options.eject_after,
+        connections=bounds.connections,
+        authorities=trusted(),
     )
 
 
