@@ -24,6 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from headgate.cli.epp import main as pick
 
         return pick(given[1:])
+    if given[:1] == ["bbr"]:
+        from headgate.cli.bbr import main as route
+
+        return route(given[1:])
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # a terminal that knows no → shall not stop us
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]

@@ -156,6 +156,7 @@ def parser() -> argparse.ArgumentParser:
         ("sim", "a model server simulator that speaks vLLM on the wire"),
         ("lora-syncer", "keep a vLLM server's LoRA adapters as a ConfigMap says"),
         ("epp", "pick endpoints for somebody else's proxy, by ext_proc"),
+        ("bbr", "body-based routing alone: the model of a body becomes a header, by ext_proc"),
     ):
         commands.add_parser(name, help=text, add_help=False)
     return top

@@ -5,14 +5,12 @@ controller-runtime.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from msgspec import Struct
-
-from headgate.cli.go_flags import Flag, Parsed, Wrong, parse, usage
+from headgate.cli.go_flags import Flag, Options, Wrong, parse, usage
+from headgate.cli.processors import TLS
 
 _GROUPS = ("inference.networking.k8s.io", "inference.networking.x-k8s.io")
-_TLS = {"": "1.2", "VersionTLS12": "1.2", "VersionTLS13": "1.3", "1.2": "1.2", "1.3": "1.3"}
 BODIES = ("text", "openai")
 
 _FLAGS = (
@@ -55,19 +53,23 @@ _FLAGS = (
     Flag("name", "", "which instance, where several run on one machine (default: epp-POOL)", "NAME"),
 )  # fmt: skip
 
-_LOGS = "means nothing here: what is told is few lines, of plain text"
+LOGS = "means nothing here: what is told is a few lines of plain text"
+PPROF = "means nothing here: there is no Go runtime to look into"
+TRACING = "means nothing yet: no traces are written"
+ZAP = dict.fromkeys(
+    ("v", "vmodule", "zap-devel", "zap-encoder", "zap-log-level", "zap-stacktrace-level", "zap-time-encoding"), LOGS
+)
 _UNHEEDED = {
-    **dict.fromkeys(("v", "vmodule", "zap-devel", "zap-encoder", "zap-log-level", "zap-stacktrace-level"), _LOGS),
-    "zap-time-encoding": _LOGS,
+    **ZAP,
     "allow-experimental-plugins": "is not needed: what is there can be used",
     "enable-grpc-stream-metrics": "is not needed: they are always there",
-    "enable-pprof": "means nothing here: there is no Go runtime to look into",
+    "enable-pprof": PPROF,
     "grpc-max-recv-msg-size": "is not needed: messages may be as large as bodies (--body-limit)",
     "grpc-max-send-msg-size": "is not needed: messages may be as large as bodies (--body-limit)",
     "health-checking": "is not needed: health is always told",
     "metrics-staleness-threshold": "is not needed: loads older than 2s count as unknown",
     "refresh-prometheus-metrics-interval": "is not needed: metrics are made when they are asked for",
-    "tracing": "means nothing yet: no traces are written",
+    "tracing": TRACING,
     "watch-config-file": "is not needed: --config-file is always followed",
 }
 _ENGINES = "which engine a Pod runs is told by its label llm-d.ai/engine-type; metric names are those of the engine"
@@ -100,34 +102,17 @@ line can't be understood.
 """
 
 
-class Options(Struct, frozen=True):
+class Picked(Options, frozen=True):
     """What the flags come to. `ports` are those of the selected Pods; a pool by name has its own."""
 
-    values: Parsed
     pool: str  # namespace/name, "" where a selector stands for it, or the only one there is
     namespace: str
-    selector: dict[str, str]
+    selector: Mapping[str, str]
     ports: tuple[int, ...]
     tls: str  # the least version
 
-    def text(self, name: str) -> str:
-        return str(self.values.values[name])
 
-    def number(self, name: str) -> int:
-        return int(self.values.values[name])
-
-    def seconds(self, name: str) -> float:
-        return float(self.values.values[name])
-
-    def on(self, name: str) -> bool:
-        return bool(self.values.values[name])
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        return self.values.rest
-
-
-def read(argv: Sequence[str]) -> Options:
+def read(argv: Sequence[str]) -> Picked:
     """Raises Wrong."""
     if "ha-enable-leader-election" in (word.lstrip("-").partition("=")[0] for word in argv):
         argv = _without_election(argv)
@@ -142,7 +127,7 @@ def read(argv: Sequence[str]) -> Options:
         raise Wrong("--endpoint-selector and --endpoint-target-ports go together: which Pods, and which of their ports")
     if values["pool-group"] not in _GROUPS:
         raise Wrong(f"--pool-group: {values['pool-group']!r} has no InferencePool: write one of {', '.join(_GROUPS)}")
-    if values["tls-min-version"] not in _TLS:
+    if values["tls-min-version"] not in TLS:
         raise Wrong(f"--tls-min-version: {values['tls-min-version']!r}: write VersionTLS12 or VersionTLS13")
     if values["error-body"] not in BODIES:
         raise Wrong(f"--error-body: {values['error-body']!r}: write {' or '.join(BODIES)}")
@@ -155,7 +140,7 @@ def read(argv: Sequence[str]) -> Options:
     pool = f"{namespace}/{values['pool-name']}" if values["pool-name"] else ""
     if not parsed.rest and not pool and not selector:
         raise Wrong("which pool? Write --pool-name NAME, in a cluster; or give files, and in them an InferencePool")
-    return Options(parsed, pool, namespace, selector, ports, _TLS[values["tls-min-version"]])
+    return Picked(parsed, pool, namespace, selector, ports, TLS[values["tls-min-version"]])
 
 
 def _without_election(argv: Sequence[str]) -> list[str]:

@@ -23,13 +23,14 @@ class Wrong(Exception):
 
 class Flag(Struct, frozen=True):
     """`default` says what its values are: text, a whole number, a duration in seconds (float), on or off, or a list,
-    for one that may be given several times, each time with commas.
+    for one that may be given several times, each time with commas unless it is `whole`.
     """
 
     name: str
     default: str | int | float | bool | tuple[str, ...]
     help: str
     metavar: str = ""
+    whole: bool = False
 
 
 class Parsed(Struct, frozen=True):
@@ -49,7 +50,7 @@ def parse(
     values: dict[str, Any] = {flag.name: flag.default for flag in flags}
     given: set[str] = set()
     rest: list[str] = []
-    notes: list[str] = []
+    unused: dict[str, list[str]] = {}  # by what there is to say of them
     words = list(argv)
     while words:
         word = words.pop(0)
@@ -71,12 +72,13 @@ def parse(
             value, equals = words.pop(0), "="
         if flag is None:
             if value not in _FALSE:
-                notes.append(f"--{name} {unheeded[name]}")
+                unused.setdefault(unheeded[name], []).append(f"--{name}")
             continue
         read = _read(flag, value if equals else "true")
         values[name] = (*values[name], *read) if name in given and isinstance(read, tuple) else read
         given.add(name)
-    return Parsed(values, frozenset(given), tuple(rest), tuple(dict.fromkeys(notes)))
+    told = [f"{', '.join(dict.fromkeys(names))}: {why}" for why, names in unused.items()]
+    return Parsed(values, frozenset(given), tuple(rest), tuple(told))
 
 
 def _alone(flag: Flag | None, words: Sequence[str]) -> bool:
@@ -104,6 +106,8 @@ def _read(flag: Flag, value: str) -> Any:
     if isinstance(default, float):
         return _seconds(flag, value)
     if isinstance(default, tuple):
+        if flag.whole:
+            return (value,)
         return tuple(part for part in (one.strip() for one in value.split(",")) if part)
     return value
 
@@ -114,6 +118,36 @@ def _seconds(flag: Flag, value: str) -> float:
     if not _DURATION.fullmatch(value):
         raise Wrong(f"--{flag.name}: {value!r} is no duration: write one such as 30s, 50ms or 1m30s")
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(value))
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    return any(word in ("-h", "-help", "--help") for word in argv)
+
+
+class Options(Struct, frozen=True):
+    """Flags by name, with their types."""
+
+    parsed: Parsed
+
+    def text(self, name: str) -> str:
+        return str(self.parsed.values[name])
+
+    def number(self, name: str) -> int:
+        return int(self.parsed.values[name])
+
+    def seconds(self, name: str) -> float:
+        return float(self.parsed.values[name])
+
+    def on(self, name: str) -> bool:
+        return bool(self.parsed.values[name])
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        return tuple(self.parsed.values[name])
+
+
+def notes(parsed: Parsed) -> str:
+    """What there is to tell of flags that mean nothing here, in one line; "" where there is nothing."""
+    return "; ".join(parsed.notes)
 
 
 def usage(name: str, what: str, words: str, flags: Sequence[Flag], more: str) -> str:

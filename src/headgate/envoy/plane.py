@@ -67,7 +67,16 @@ class Judge(Protocol):
     def failed(self, endpoint: str, why: str) -> None: ...
 
 
-class Plane(Protocol):
+class Budget(Protocol):
+    """How much may be held."""
+
+    @property
+    def held(self) -> Held: ...
+    @property
+    def bounds(self) -> Bounds: ...
+
+
+class Plane(Budget, Protocol):
     """The native data plane's is one: the two share all that is not bytes."""
 
     @property
@@ -78,10 +87,6 @@ class Plane(Protocol):
     def sent(self) -> Callable[[Forward], None] | None: ...
     @property
     def decoding(self) -> Decoding: ...
-    @property
-    def held(self) -> Held: ...
-    @property
-    def bounds(self) -> Bounds: ...
     @property
     def waiting(self) -> Waiting: ...
     @property

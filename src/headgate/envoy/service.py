@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
+from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
 from headgate.envoy.heads import Heads
 from headgate.envoy.hints import SITE
 from headgate.envoy.http2.call import CANCELLED, INTERNAL, INVALID_ARGUMENT, OK, UNAVAILABLE, Call, Method, Receiver
+from headgate.envoy.messages import Answer, Message
 from headgate.envoy.options import Options
 from headgate.envoy.plane import Plane
 from headgate.envoy.reading import read
-from headgate.envoy.turn import Turn
+from headgate.envoy.turn import Turn as Picking
 from headgate.envoy.writing import write
 from headgate.exchange.record import Record
 from headgate.exchange.site import Site
@@ -22,21 +24,36 @@ _SITE = SITE.encode()
 Sites = Callable[[str], Site | None]
 
 
-class Service:
-    """`sites` gives the site by the name that the call's metadata has, "" where it has none; None: there is none.
+class Turn(Protocol):
+    """What is done for one HTTP request: `turn.Turn`, or one of another processor."""
 
-    `mistaken` hears of our own mistakes.
+    answers: list[Answer]
+
+    @property
+    def over(self) -> bool: ...
+    @property
+    def record(self) -> Record | None: ...
+    def heard_by(self, tell: Callable[[], None]) -> None: ...
+    def feed(self, message: Message) -> None: ...
+    def ended(self) -> None: ...
+
+
+class Processor:
+    """`begin` gives a turn for a call, by the name of the site that it is for; None where there is no such site.
+
+    `mistaken` hears of our own mistakes, `ended` how a call ended (gRPC's status), and how long it took, in seconds.
     """
 
     def __init__(
-        self, plane: Plane, sites: Sites, options: Options, mistaken: Callable[[str, Exception], None]
+        self,
+        begin: Callable[[str], Turn | None],
+        mistaken: Callable[[str, Exception], None],
+        ended: Callable[[int, float], None] | None = None,
     ) -> None:
-        self._plane = plane
-        self._sites = sites
-        self.options = options
-        self.under_way: set[_Processing] = set()
-        self._heads = Heads()
+        self._begin = begin
         self.mistaken = mistaken
+        self.ended = ended
+        self.under_way: set[_Processing] = set()
         self.methods: Mapping[bytes, Method] = {f"/{NAME}/Process".encode(): self._process}
 
     def records(self) -> Iterable[Record]:
@@ -45,11 +62,26 @@ class Service:
 
     def _process(self, call: Call) -> Receiver:
         name = call.metadata.get(_SITE, b"").decode("latin-1")
-        site = self._sites(name)
-        if site is None:
+        turn = self._begin(name)
+        if turn is None:
             call.finish(UNAVAILABLE, f"there is no site {name or 'here'}")
             return _Nobody()
-        return _Processing(self, call, Turn(site, self._plane, self.options, self._heads))
+        return _Processing(self, call, turn)
+
+
+class Service(Processor):
+    """Picks endpoints. `sites` gives the site by the name that the call's metadata has, "" where it has none."""
+
+    def __init__(
+        self, plane: Plane, sites: Sites, options: Options, mistaken: Callable[[str, Exception], None]
+    ) -> None:
+        heads = Heads()
+
+        def begin(name: str) -> Picking | None:
+            site = sites(name)
+            return None if site is None else Picking(site, plane, options, heads)
+
+        super().__init__(begin, mistaken, options.ended)
 
 
 class _Nobody(Receiver):
@@ -61,12 +93,12 @@ class _Nobody(Receiver):
 class _Processing(Receiver):
     __slots__ = ("_began", "_call", "_service", "turn")
 
-    def __init__(self, service: Service, call: Call, turn: Turn) -> None:
+    def __init__(self, service: Processor, call: Call, turn: Turn) -> None:
         self._service = service
         self._call = call
         self._began = monotonic()
         self.turn = turn
-        turn.tell = self._tell
+        turn.heard_by(self._tell)
         service.under_way.add(self)
 
     def message(self, data: bytes) -> None:
@@ -107,6 +139,6 @@ class _Processing(Receiver):
             return
         under_way.discard(self)
         self.turn.ended()
-        ended = self._service.options.ended
+        ended = self._service.ended
         if ended is not None:
             ended(status, monotonic() - self._began)

@@ -66,8 +66,9 @@ def _nobody() -> None: ...
 
 
 class Turn(Struct, eq=False):
-    """`feed` it what the proxy tells; what it is told is among the `answers`, in order. `tell` is called where there is
-    something to say that answers nothing. Once it is `over` there is nothing more to say.
+    """`feed` it what the proxy tells; what it is told is among the `answers`, in order.
+
+    Once it is `over` there is nothing more to say.
     """
 
     _site: Site
@@ -75,7 +76,6 @@ class Turn(Struct, eq=False):
     _options: Options
     _heads: Heads
     answers: list[Answer] = field(default_factory=list)
-    tell: Callable[[], None] = _nobody
     over: bool = False
     waits: bool = False
     # As those want it who let requests wait (proxy.waiting.Waiter).
@@ -98,6 +98,7 @@ class Turn(Struct, eq=False):
     _settled: bool = False  # it is over, as far as anybody counts
     _pool: str = ""
     _timer: asyncio.TimerHandle | None = None
+    _tell: Callable[[], None] = _nobody
 
     @property
     def model(self) -> str:
@@ -108,6 +109,10 @@ class Turn(Struct, eq=False):
     def record(self) -> Record | None:
         """None as long as there is no request."""
         return None if self._told is None else self._exchange.record
+
+    def heard_by(self, tell: Callable[[], None]) -> None:
+        """`tell` is called where there is something to say that answers nothing."""
+        self._tell = tell
 
     def feed(self, message: Message) -> None:
         """What there is to say to it is among the `answers` when this returns, unless it `waits`."""
@@ -355,7 +360,7 @@ class Turn(Struct, eq=False):
         self._later.clear()
         for message in later:
             self.feed(message)
-        self.tell()
+        self._tell()
 
 
 def _model(headers: Headers) -> str:

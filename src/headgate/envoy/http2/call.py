@@ -84,7 +84,7 @@ class Call:
             return
         if not partial and end - at >= _PREFIX:
             compressed, size = _unpack(data, at)
-            if not compressed and end - at == _PREFIX + size:
+            if end - at == _PREFIX + size and size <= self._limit and not compressed:
                 receiver.message(data[at + _PREFIX : end])
                 return
         partial += memoryview(data)[at:end]

@@ -28,6 +28,9 @@ class Guard:
         self._clock = clock
         self._known: dict[tuple[str, str], tuple[float, int]] = {}  # until when, and the status (200: let in)
 
+    async def close(self) -> None:
+        await self._client.close()
+
     def before(self, handler: Handler) -> Handler:
         """The same, for `/metrics` of those only who may read them."""
 

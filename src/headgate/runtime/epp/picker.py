@@ -10,10 +10,8 @@ from typing import IO, Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headgate.envoy.health import Health
-from headgate.envoy.http2.server import Server as Grpc
 from headgate.envoy.options import Options as Answering
-from headgate.envoy.service import NAME, Service
+from headgate.envoy.service import Service
 from headgate.exchange.router import Router
 from headgate.exchange.site import Limits, Site
 from headgate.fleet.endpoint import Server
@@ -22,7 +20,8 @@ from headgate.runtime import gateway as gateways
 from headgate.runtime.accesslog import AccessLog
 from headgate.runtime.admin import Admin
 from headgate.runtime.config import Reading, remarks
-from headgate.runtime.epp.identity import Identity, Unfit
+from headgate.runtime.epp.face import Face, Handler, Ports
+from headgate.runtime.epp.identity import Identity
 from headgate.runtime.epp.published import Published, Streams
 from headgate.runtime.expected import expected_adapters
 from headgate.runtime.front import Front
@@ -31,23 +30,18 @@ from headgate.runtime.mistakes import Mistakes
 from headgate.runtime.policies import Policies
 from headgate.runtime.presence import Presence
 from headgate.runtime.rows import Seen
-from headgate.runtime.server import Answer, Request, serve
-from headgate.runtime.server import Server as Http
-from headgate.runtime.sockets import why_not
-from headgate.runtime.up import signals
 from headgate.runtime.voice import Voice
 from headgate.runtime.world import Made, World
 
 _RETRY_S = 1.0
+_MORE = 1 << 20  # bytes of a message besides the body
 _LISTENER = "picker"
-
-Handler = Callable[[Request], Answer | Awaitable[Answer]]
 
 
 class Options(Struct, frozen=True):
     """`pool` is namespace/name, "" for the only one there is; `selected` stands for it where there is none.
 
-    A port of 0 is none. `fails` where the pool is empty: the proxy is told UNAVAILABLE, as lwepp tells it.
+    `fails` where the pool is empty: the proxy is told UNAVAILABLE, as lwepp tells it.
     """
 
     pool: str
@@ -55,13 +49,8 @@ class Options(Struct, frozen=True):
     directory: Path
     gateway: gateways.Options
     answering: Answering
-    address: str = ""
-    grpc_port: int = 9002
-    health_port: int = 9003
-    metrics_port: int = 9090
-    drain_s: float = 30.0
+    ports: Ports
     fails: bool = False
-    follow_certificate: bool = True
 
 
 class Picker:
@@ -80,8 +69,6 @@ class Picker:
     ) -> None:
         self._options = options
         self._say = voice.say
-        self._identity = identity
-        self._guarded = guarded
         self._reading = Reading()
         self._said: set[str] = set()
         self._missed = ""  # the pool that is not there
@@ -89,98 +76,67 @@ class Picker:
         assert isinstance(self._gateway.serving, Front)
         self._front = self._gateway.serving
         self._changed = asyncio.Event()
-        self._stopping = asyncio.Event()
-        self._at_once = asyncio.Event()
         self._world: World = world(self._say, self._changed.set, self._servers_changed)
-        self._admin = Admin(self._seen, self.ready, policies)
-        self._presence = Presence(options.directory, lock, self._admin, self._say, self._stopping.set)
         self._mistakes = Mistakes(options.directory, self._say)
         self._site: Site | None = None
         self._pool = ""
         self._streams = Streams(lambda: len(self._service.under_way))
         answering = replace(options.answering, decided=self._streams.decided, ended=self._streams.ended)
         self._service = Service(self._front.plane, self._site_of, answering, self._mistakes.note)
-        self._health = Health(("", "readiness", "inference-extension", NAME), self.ready)
         fleet = self._gateway.fleet
         self._published = Published(fleet.views.values, fleet.ledger, self._service.records, self._streams)
         self._front.heard = self._published.count
         self._front.metrics.add(self._published.describe)
-        body = options.gateway.bounds.body
-        methods = {**self._service.methods, **self._health.methods}
-        self.grpc = Grpc(methods, body + (1 << 20), self._mistakes.note)
-        self._health_server = Grpc(self._health.methods, 1 << 20, self._mistakes.note)
-        self._metrics: Http | None = None
+        admin = Admin(self._seen, self._ready, policies)
+        self._presence = Presence(options.directory, lock, admin, self._say, lambda: None)
+        page: Handler = admin.handle_metrics
+        self._face = Face(
+            options.ports,
+            self._service.methods,
+            options.gateway.bounds.body + _MORE,
+            lambda: self._site is not None,
+            page if guarded is None else guarded(page),
+            identity,
+            self._say,
+            self._mistakes.note,
+        )
 
-    def ready(self) -> bool:
-        """Whether it wants requests."""
-        return self._site is not None and not self._stopping.is_set()
+    def _ready(self) -> bool:
+        return self._face.ready()
 
     async def run(self) -> int:
         """Exit status: 0 after a signal, 1 where it could not serve."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._mistakes)
-        for number in signals():
-            loop.add_signal_handler(number, self._signalled)
         works: list[asyncio.Task[Any]] = []
         try:
             if not await self._presence.enter(None, None, None):
                 return 1
             await self._gateway.start()
-            if not await self._listen():
+            if not await self._face.open():
                 return 1
             if not await self._first():
-                return 0 if self._stopping.is_set() else 1
+                return 0 if self._face.stopping.is_set() else 1
             works = [loop.create_task(self._for_ever(work)) for work in (*self._world.works(), self._apply_changes)]
-            self._say(f"{self._described()} {self._world.followed} Ctrl-C stops it.")
-            await self._stopping.wait()
-            await self._drain()
+            picked = f"endpoints of the pool {self._pool} are picked at {self._face.where}"
+            self._say(f"Ready: {picked}. {self._world.followed} Ctrl-C stops it.")
+            await self._face.stopping.wait()
+            await self._face.drain()
             return 0
         finally:
             for task in works:
                 task.cancel()
             await asyncio.gather(*works, return_exceptions=True)
-            await self.grpc.close()
-            await self._health_server.close()
-            if self._metrics is not None:
-                await self._metrics.close(0)
+            await self._face.close()
             await self._gateway.stop(0.0)
             await self._world.stop(0.0)
             await self._presence.exit()
-
-    def _described(self) -> str:
-        options = self._options
-        where = f"{options.address or '*'}:{self.grpc.port}"
-        how = "TLS" if self._identity is not None else "no TLS"
-        return f"Ready: endpoints of the pool {self._pool} are picked at {where} ({how})."
-
-    # Where it listens.
-
-    async def _listen(self) -> bool:
-        options = self._options
-        context = self._identity.context if self._identity is not None else None
-        address = options.address
-        port, flag = options.grpc_port, "grpc-port"
-        try:
-            await self.grpc.listen(address, port, context)
-            if options.health_port:
-                port, flag = options.health_port, "grpc-health-port"
-                await self._health_server.listen(address, port)
-            if options.metrics_port:
-                port, flag = options.metrics_port, "metrics-port"
-                handler: Handler = self._admin.handle_metrics
-                if self._guarded is not None:
-                    handler = self._guarded(handler)
-                self._metrics = await serve(handler, host=address or None, port=port, server_name="headgate")
-        except OSError as error:
-            self._say(f"--{flag} {port} can't be had: {why_not(error, address or '*', port)}")
-            return False
-        return True
 
     # What is picked from.
 
     async def _first(self) -> bool:
         reading = asyncio.ensure_future(self._world.first())
-        stopping = asyncio.ensure_future(self._stopping.wait())
+        stopping = asyncio.ensure_future(self._face.stopping.wait())
         await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not reading.done():
@@ -234,7 +190,7 @@ class Picker:
         await asyncio.sleep(0)  # servers that run already are told of one turn of the loop later
         self._pool = next(iter(plan.pools), self._pool)
         self._site = self._make_site(self._pool) if plan.pools else None
-        self._health.changed()
+        self._face.health.changed()
 
     def _make_site(self, pool: str) -> Site:
         """A site remembers ways for as long as the plan is the same."""
@@ -284,36 +240,3 @@ class Picker:
 
     def _seen(self) -> Seen:
         return Seen(self._gateway, self._reading.statuses, self._world.rows())
-
-    def follow_certificate(self) -> None:
-        """Look for another one, now and again."""
-        if self._identity is None or not self._options.follow_certificate:
-            return
-        try:
-            if self._identity.reload():
-                self._say("The certificate has changed: connections that are made from now on get the new one.")
-        except Unfit as error:
-            if str(error) not in self._said:
-                self._said.add(str(error))
-                self._say(f"{error}; the one before stays.")
-        asyncio.get_running_loop().call_later(_RETRY_S, self.follow_certificate)
-
-    # The end.
-
-    def _signalled(self) -> None:
-        if self._stopping.is_set():
-            self._at_once.set()
-            return
-        seconds = self._options.drain_s
-        self._say(f"Stopping: requests are served for {seconds:g} s more. Ctrl-C again stops at once.")
-        self._stopping.set()
-        self._health.changed()
-        self.grpc.leave()
-
-    async def _drain(self) -> None:
-        """Whoever has not heard yet that it wants no more may still come."""
-        try:
-            async with asyncio.timeout(self._options.drain_s):
-                await self._at_once.wait()
-        except TimeoutError:
-            return
