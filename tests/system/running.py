@@ -47,6 +47,7 @@ class Running:
         if verb == "up":
             command += ["--pod-network", self.network, "--engine", "sim"]
         self.command = [*command, *args]
+        self.plane = "envoy" if "--data-plane" in args else "native"
         self.given = given
         self.lines: list[str] = []
         self.output: list[str] = []

@@ -17,6 +17,7 @@ examples:
   headgate up -f gateway.yaml -f pods.yaml       as kubectl writes it
   kustomize build overlay | headgate up -        from standard input
   headgate up manifests/ --engine sim            never a real vLLM
+  headgate up manifests/ --data-plane envoy      requests go through an Envoy, which headgate runs
   headgate up manifests/ --name two --address 127.0.0.2 --metrics off      a second one on this machine
 
 Files are followed: what you edit is in force within two seconds, and no request is lost.
@@ -51,6 +52,19 @@ examples:
 One line for each mistake: file:line: field: what is wrong, what to write instead. A [warning] is used as it is said
 there, a [note] has no effect here. Statuses follow: routes that attach to nothing, references that lead nowhere.
 Exit status: 0 nothing is wrong, 1 something is.
+"""
+
+RENDER = """\
+examples:
+  headgate render envoy manifests/ > envoy.yaml         one file, for envoy -c envoy.yaml
+  headgate render envoy manifests/ -o /etc/envoy        bootstrap.yaml, and files that Envoy follows
+  headgate render envoy manifests/ | envoy --mode validate -c /dev/stdin
+
+Routes stand in the order in which they are tried. What needs no look at a request's body Envoy does by itself. For the
+rest (models, API keys, sessions, the choice of an endpoint) it asks a processor: headgate up --data-plane envoy runs
+both, and keeps the files current. Endpoints are the Pods that have the annotation headgate.dev/address.
+Private keys are not printed: with -o they are written to FOLDER/secrets, for you alone.
+Exit status: 0 every object could be read, 1 some could not.
 """
 
 TRANSLATE = """\

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from headgate.runtime.policies import Policies
     from headgate.runtime.world import Made
 
-_EXTRA = "this needs protobuf and hpack: pip install 'headgate[envoy]'"
+_EXTRA = "this needs protobuf and hpack: pip install 'headgate[epp]'"
 _FILES = 65_536
 TLS = {"": "1.2", "VersionTLS12": "1.2", "VersionTLS13": "1.3", "1.2": "1.2", "1.3": "1.3"}
 
@@ -57,7 +57,7 @@ def identity(options: Options, least: str) -> "Identity | None":
     except Unfit as error:
         raise Unusable(f"--cert-path: {error}") from None
     except ImportError:
-        raise Unusable("a certificate of its own needs cryptography: pip install 'headgate[envoy]'") from None
+        raise Unusable("a certificate of its own needs cryptography: pip install 'headgate[epp]'") from None
 
 
 def access(options: Options, *, needed: bool) -> "Access | None":

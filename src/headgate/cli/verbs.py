@@ -61,6 +61,18 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
 
     if of_pods.get("engine") == "vllm" and (problem := find_engine("vllm", sys.executable).problem):
         return complain(problem)
+    envoy = ""
+    if arguments.data_plane == "envoy":
+        from headgate.runtime.envoy import binary
+
+        if take_over:
+            return complain(
+                "--take-over hands over sockets, and with --data-plane envoy those are Envoy's: leave it out", 2
+            )
+        try:
+            envoy = binary.complete(arguments.envoy)
+        except binary.Unusable as error:
+            return complain(str(error))
     try:
         inherited = takeover.take(instance.home(arguments.name)) if take_over else None
         directory, lock = inherited.instance if inherited else instance.claim(arguments.name)
@@ -94,6 +106,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
                     wait_s=arguments.wait,
                     scrape_s=arguments.scrape_interval,
                     workers=arguments.workers,
+                    envoy=envoy,
                     directory=str(directory),
                     tell_stalls=True,
                     eject_after=arguments.eject_after,
@@ -166,6 +179,29 @@ def crds(arguments: argparse.Namespace) -> int:
         apart = json.loads(json.dumps(found))  # of parts that are one object YAML would write references
         print(yaml.safe_dump_all(apart, sort_keys=False, width=120, explicit_start=True), end="")
     return 0
+
+
+def render(arguments: argparse.Namespace) -> int:
+    from headgate.runtime.config import read, remark
+    from headgate.runtime.envoy.rendered import printed, written
+    from headgate.runtime.sources import Sources
+
+    paths = _paths(arguments)
+    if not paths:
+        return _no_paths()
+    if arguments.admin is None:
+        return complain("--admin: Envoy needs a place for its admin face; write HOST:PORT", 2)
+    reading = read(Sources(paths, recursive=arguments.recursive))
+    for problem in reading.problems:
+        print(remark(problem), file=sys.stderr)
+    if arguments.output == "-":
+        print(printed(reading, arguments), end="")
+    else:
+        try:
+            written(reading, arguments)
+        except OSError as error:
+            return complain(f"--output {arguments.output}: {error.strerror or error}")
+    return 1 if reading.errors else 0
 
 
 def get(arguments: argparse.Namespace) -> int:

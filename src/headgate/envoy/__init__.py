@@ -1,1 +1,1 @@
-"""Envoy ↔ exchange: external processing (ext_proc), where another proxy moves the bytes."""
+"""Envoy ↔ exchange by external processing (ext_proc), and Plan → Envoy configuration."""

@@ -6,6 +6,8 @@
 from collections.abc import Iterable, Sequence
 
 from headgate.exchange.events import Headers
+from headgate.exchange.exchange import Exchange
+from headgate.exchange.site import Site
 from headgate.fleet.endpoint import Endpoint
 from headgate.pick.decision import Decision
 
@@ -14,6 +16,9 @@ SUBSET_NAMESPACE = "envoy.lb.subset_hint"
 DESTINATION = "x-gateway-destination-endpoint"
 SUBSET = "x-gateway-destination-endpoint-subset"
 SERVED = "x-gateway-destination-endpoint-served"
+SITE = "x-headgate-site"  # gRPC metadata of a stream: which of several sites it is for
+ROUTE = "x-headgate-route"  # of our own Envoy's configuration
+_ROUTE = ROUTE.encode()
 SCORES = "x-gateway-destination-endpoint-scores"
 
 # Of the conformance suite's light picker (lwepp).
@@ -32,6 +37,20 @@ def selection(headers: Headers) -> frozenset[str] | None:
     """Those that a test asks for, None where it does not."""
     asked = [value.decode("latin-1") for name, value in headers if name == TEST_SELECTION]
     return subset(",".join(asked)) if asked else None
+
+
+def route_key(route: str, backend: int) -> str:
+    return f"{route}#{backend}"
+
+
+def told_to_our_own(site: Site, exchange: Exchange) -> Headers:
+    """Which of a route's backends has been chosen; and for the servers, of which model the client has spoken."""
+    way, model = exchange.job.way, exchange.record.model
+    headers = [(_ROUTE, route_key(way.route.name, way.route.backends.index(way.backend)).encode())]
+    if model:
+        headers.append((b"x-gateway-model-name", model.encode()))
+        headers.append((b"x-gateway-base-model-name", site.base_models.get(model, "").encode()))
+    return headers
 
 
 def destination(decision: Decision, count: int) -> str:

@@ -7,6 +7,7 @@ from typing import Protocol
 from google.protobuf.message import DecodeError
 
 from headgate.envoy.heads import Heads
+from headgate.envoy.hints import SITE
 from headgate.envoy.http2.call import CANCELLED, INTERNAL, INVALID_ARGUMENT, OK, UNAVAILABLE, Call, Method, Receiver
 from headgate.envoy.messages import Answer, Message
 from headgate.envoy.options import Options
@@ -18,7 +19,7 @@ from headgate.exchange.record import Record
 from headgate.exchange.site import Site
 
 NAME = "envoy.service.ext_proc.v3.ExternalProcessor"
-SITE = b"x-headgate-site"  # gRPC metadata of a call: which of several sites it is for
+_SITE = SITE.encode()
 
 Sites = Callable[[str], Site | None]
 
@@ -60,7 +61,7 @@ class Processor:
         return [record for one in self.under_way if (record := one.turn.record) is not None]
 
     def _process(self, call: Call) -> Receiver:
-        name = call.metadata.get(SITE, b"").decode("latin-1")
+        name = call.metadata.get(_SITE, b"").decode("latin-1")
         turn = self._begin(name)
         if turn is None:
             call.finish(UNAVAILABLE, f"there is no site {name or 'here'}")

@@ -246,6 +246,8 @@ class Turn(Struct, eq=False):
         changed, whole = body is not self._asked_with, phase == "request_body" or mode == FULL_DUPLEX
         mutation = self._mutation(command)
         mutation.set.append((_DESTINATION, where.encode("latin-1")))
+        if options.own:
+            mutation.set.extend(hints.told_to_our_own(self._site, self._exchange))
         self._renamed = not whole and mode != NONE and record.target != record.model
         if changed:
             mutation.set.append((b"content-length", b"%d" % len(body)))

@@ -68,6 +68,7 @@ class Options(Struct, frozen=True):
     workers: int = 1  # processes that serve
     directory: str = ""  # of this instance, where workers write what went wrong
     tell_stalls: bool = False  # of the event loop, to people
+    envoy: str = ""  # the program, where Envoy is the data plane; then `workers` are its threads
 
 
 class Views(Protocol):
