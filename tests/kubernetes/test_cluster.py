@@ -178,6 +178,7 @@ async def serving(api: FakeApi, **options: Any) -> AsyncIterator[tuple[cluster.C
         unbound={},
         place=lambda listener: ("10.1.1.1", listener.port),
         assigned=SimpleNamespace(addresses=addresses),
+        serving=SimpleNamespace(metrics=SimpleNamespace(add=lambda _: None)),
     )
     async with following(api, **options) as (found, seen):
 

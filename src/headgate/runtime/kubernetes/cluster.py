@@ -11,6 +11,7 @@ from headgate.api import Snapshot, load
 from headgate.api.load import gather
 from headgate.fleet.endpoint import Server
 from headgate.runtime.config import Reading, understand
+from headgate.runtime.exposition import Page
 from headgate.runtime.files import Files
 from headgate.runtime.gateway import Gateway
 from headgate.runtime.kubernetes.access import Access
@@ -59,7 +60,8 @@ class Cluster:
         self._files = files
         self._changed = changed
         self._client = client = Client(options.access)
-        tell = Troubles(client.server, say, loop.call_later).tell
+        self._troubles = Troubles(client.server, say, loop.call_later)
+        tell = self._troubles.tell
         self._leader = Leader(client, options.lease, say, self._touched)
         self._holdings = Holdings(client, options.namespaces, self._stir, self._touched, tell)
         self._pods = PodServers(client, servers_changed, tell)
@@ -72,7 +74,7 @@ class Cluster:
         self._stirred = 0.0  # since when
         self._referred = referred(Snapshot())
         self._reads = 0  # under way
-        self._ready = self._begun = False
+        self._ready = self._begun = self._described = False
         self._following: list[asyncio.Task[None]] = []
 
     async def first(self) -> Reading:
@@ -101,6 +103,15 @@ class Cluster:
     def applied(self, reading: Reading, gateway: Gateway) -> None:
         self._writer.report(reading, lambda: (self._front.addresses(gateway), unserved(gateway)))
         self._teller.report(reading)
+        if not self._described:
+            self._described = True
+            gateway.serving.metrics.add(self._describe)
+
+    def _describe(self, page: Page) -> None:
+        name = "headgate_kubernetes_collections_away"
+        page.one(name, "gauge", "Collections of objects that can't be followed just now.", self._troubles.away)
+        page.one("headgate_kubernetes_leader", "gauge", "1 where we write statuses.", int(self._leader.leads))
+        page.one("headgate_kubernetes_status_writes_total", "counter", "Statuses written.", self._writer.writes)
 
     def rows(self) -> tuple[PodRow, ...]:
         return tuple(map(_row, self._pods.servers))

@@ -44,9 +44,9 @@ class Troubles:
             self._say(f"The API server {self._server} answers again.")
 
     @property
-    def away(self) -> bool:
-        """Something can't be followed just now."""
-        return bool(self._away)
+    def away(self) -> int:
+        """How many collections can't be followed just now."""
+        return len(self._away)
 
     def _look(self) -> None:
         self._looking = False

@@ -57,6 +57,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._written: dict[Key, _Written] = {}
         self._barred: set[str] = set()
+        self.writes = 0  # that the server took
         self._pause = _FIRST_PAUSE_S  # after which what could not be sent is sent again
 
     def report(self, reading: Reading, facts: Callable[[], tuple[Addresses, Mapping[str, str]]]) -> None:
@@ -149,6 +150,7 @@ class Writer:
             self._pause = min(_LONGEST_PAUSE_S, 2.0 * self._pause)
         else:
             self._pause = _FIRST_PAUSE_S
+            self.writes += 1
             before = self._written.get(key)
             count = before.count + 1 if before is not None and before.status == write.status else 1
             pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (count - 1)) if count > 1 else 0.0
