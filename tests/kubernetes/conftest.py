@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 from control_plane import RULES_SINCE, ControlPlane, find_programs
+from extension_server import ExtensionServer
 from gate import gateway, refusals
 from kubelet import Kubelet
 from running import Running
 from town import CLASS, POOLS, Town
+
+from headgate.api.crds import crds
 
 ROOT = Path(__file__).parents[2]
 WANTED = bool(os.environ.get("HEADGATE_TEST_KUBERNETES"))
@@ -39,10 +42,20 @@ def cluster() -> Iterator[ControlPlane]:
         yield found
 
 
-@pytest.fixture(scope="session")
-def judge(cluster: ControlPlane) -> ControlPlane:
-    """Who holds objects against our definitions, with the rules between fields where it knows any."""
-    return cluster
+@pytest.fixture(scope="session", params=["cluster", "extensions"])
+def judge(cluster: ControlPlane, request: pytest.FixtureRequest) -> Iterator[ControlPlane | ExtensionServer]:
+    """Who holds objects against our definitions: the cluster; where it knows no rules, also somebody who does."""
+    if request.param == "cluster":
+        yield cluster
+        return
+    program = cluster.programs.apiextensions_apiserver
+    if cluster.version >= RULES_SINCE:
+        pytest.skip(f"{cluster.release} knows the rules between fields itself")
+    if program is None:
+        pytest.skip(f"{cluster.release} knows no rules: put a newer apiextensions-apiserver into KUBEBUILDER_ASSETS")
+    with ExtensionServer(program, cluster) as found:
+        found.define(list(crds(gke=True)))
+        yield found
 
 
 @pytest.fixture(scope="session")

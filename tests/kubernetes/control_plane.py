@@ -44,6 +44,7 @@ class Programs(NamedTuple):
     kube_apiserver: Path
     etcd: Path
     kubectl: Path
+    apiextensions_apiserver: Path | None = None  # of a newer version, beside an old one
 
 
 def find_programs() -> tuple[Programs | None, list[str]]:
@@ -61,7 +62,8 @@ def find_programs() -> tuple[Programs | None, list[str]]:
     }
     missing = [f"{name} is {advice[name]}" for name, path in found.items() if path is None]
     programs = [path for path in found.values() if path is not None]
-    return (Programs(*programs) if not missing else None), missing
+    newer = _executable(assets / "apiextensions-apiserver")
+    return (Programs(*programs, newer) if not missing else None), missing
 
 
 def _executable(path: Path) -> Path | None:
@@ -90,7 +92,7 @@ class ControlPlane:
     def __init__(self, programs: Programs, directory: Path) -> None:
         self.programs = programs
         self.directory = directory
-        self.port, self._etcd_port, self._peer_port = _free_ports(3)
+        self.port, self.etcd_port, self._peer_port = free_ports(3)
         self.url = f"https://{_HOST}:{self.port}"
         self.kubeconfig = directory / "kubeconfig"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -113,7 +115,7 @@ class ControlPlane:
         """Start the API server (again), and wait until it is ready."""
         command = [
             self.programs.kube_apiserver,
-            f"--etcd-servers=http://{_HOST}:{self._etcd_port}",
+            f"--etcd-servers=http://{_HOST}:{self.etcd_port}",
             f"--secure-port={self.port}",
             f"--bind-address={_HOST}",
             f"--cert-dir={self.directory / 'certs'}",
@@ -182,12 +184,7 @@ class ControlPlane:
         return json.loads(self._ask(path, method=method, data=data, content=content))
 
     def refusal(self, path: str, body: Any) -> str:
-        """Why an object would not be made there (a dry run, strict about fields); "" where it would."""
-        try:
-            self._ask(f"{path}?dryRun=All&fieldValidation=Strict", method="POST", data=json.dumps(body).encode())
-        except Refused as error:
-            return error.message
-        return ""
+        return refused(self.url, self.directory / "certs", path, body)
 
     def account(self, namespace: str, name: str) -> Path:
         """A kubeconfig with a token of a ServiceAccount that is there."""
@@ -220,7 +217,7 @@ class ControlPlane:
         (path or self.kubeconfig).write_text(yaml.safe_dump(config))
 
     def _start_etcd(self) -> None:
-        client, peer = (f"http://{_HOST}:{port}" for port in (self._etcd_port, self._peer_port))
+        client, peer = (f"http://{_HOST}:{port}" for port in (self.etcd_port, self._peer_port))
         command = [
             self.programs.etcd,
             f"--data-dir={self.directory / 'etcd'}",
@@ -253,21 +250,35 @@ class ControlPlane:
             time.sleep(0.05)
 
     def _asks(self, path: str) -> bool:
-        with suppress(OSError, ssl.SSLError):
+        with suppress(OSError, Refused):
             return self._ask(path) == b"ok"
         return False
 
     def _ask(self, path: str, method: str = "GET", data: bytes | None = None, content: str = _JSON) -> bytes:
-        context = ssl.create_default_context(cafile=str(self.directory / "certs" / "apiserver.crt"))
-        headers = {"Authorization": f"Bearer {_ADMIN}", "Content-Type": content}
-        request = urllib.request.Request(self.url + path, data, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, context=context, timeout=30) as answer:
-                return bytes(answer.read())
-        except urllib.error.HTTPError as error:
-            if path == "/readyz":
-                return b""
-            raise Refused(error.code, error.read().decode(), f"{method} {path}") from None
+        return call(self.url, self.directory / "certs", path, method, data, content)
+
+
+def call(
+    url: str, certificates: Path, path: str, method: str = "GET", data: bytes | None = None, content: str = _JSON
+) -> bytes:
+    """A request of the administrator's, and its answer. Raises Refused."""
+    context = ssl.create_default_context(cafile=str(certificates / "apiserver.crt"))
+    headers = {"Authorization": f"Bearer {_ADMIN}", "Content-Type": content}
+    request = urllib.request.Request(url + path, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, context=context, timeout=30) as answer:
+            return bytes(answer.read())
+    except urllib.error.HTTPError as error:
+        raise Refused(error.code, error.read().decode(), f"{method} {path}") from None
+
+
+def refused(url: str, certificates: Path, path: str, body: Any) -> str:
+    """Why an object would not be made there (a dry run, strict about fields); "" where it would."""
+    try:
+        call(url, certificates, f"{path}?dryRun=All&fieldValidation=Strict", "POST", json.dumps(body).encode())
+    except Refused as error:
+        return error.message
+    return ""
 
 
 def _answers(url: str) -> bool:
@@ -276,7 +287,7 @@ def _answers(url: str) -> bool:
     return False
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
     held = [socket.create_server((_HOST, 0)) for _ in range(number)]
     ports = [one.getsockname()[1] for one in held]
     for one in held:

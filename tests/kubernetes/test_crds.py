@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from control_plane import RULES_SINCE, ControlPlane
+from extension_server import ExtensionServer
 from msgspec.structs import replace
 
 from headgate.api import Text, load
@@ -27,6 +28,7 @@ TABLES = ("filters", "gateway", "header", "inference", "policy", "route", "tls")
 _ONLY_HERE = (
     "is no regular expression",
     "uses .*, which RE2 does not have",
+    r"metadata\.annotations\[",
 )
 # What old servers leave to kubectl: fields that there are not.
 _ONLY_KUBECTL = ("there is no such field", "it does not belong here")
@@ -82,7 +84,7 @@ def test_every_definition_is_established_and_structural(cluster: ControlPlane) -
         assert "NonStructuralSchema" not in conditions, conditions.get("NonStructuralSchema")
 
 
-def test_what_can_be_read_can_be_applied(judge: ControlPlane) -> None:
+def test_what_can_be_read_can_be_applied(judge: ControlPlane | ExtensionServer) -> None:
     refused = {}
     seen = 0
     for path in valid_files():
@@ -107,7 +109,7 @@ def schemas_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_what_can_not_be_read_can_not_be_applied(
-    judge: ControlPlane, table: str, monkeypatch: pytest.MonkeyPatch
+    judge: ControlPlane | ExtensionServer, table: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     beyond = _ONLY_HERE
     if judge.version < RULES_SINCE:

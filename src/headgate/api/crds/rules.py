@@ -74,6 +74,7 @@ _ONE_PREFIX = (
     " && self.matches[0].path.type == 'PathPrefix')"
 )
 _PATH = r"^([-A-Za-z0-9/._~!$&()*+,;=:@\x27]|[%][0-9a-fA-F][0-9a-fA-F])+$".replace("\\", "\\\\")
+_TOKEN = r"^[A-Za-z0-9!#$%&\x27*+.^_`|~-]+$".replace("\\", "\\\\")
 _MEMBERS = {
     "RequestHeaderModifier": "requestHeaderModifier",
     "ResponseHeaderModifier": "responseHeaderModifier",
@@ -203,6 +204,17 @@ HTTP_ROUTE: tuple[Rule, ...] = (
         "self.type == 'Cookie' ? !has(self.header) : !has(self.cookie) && !has(self.cookieConfig)",
         "cookie and cookieConfig go with type Cookie, header with type Header",
     ),
+    (
+        "spec.rules[].sessionPersistence",
+        "!(has(self.cookie) && has(self.cookieConfig)) && (!has(self.sessionName)"
+        " || !has(self.header) && !(has(self.cookie) && has(self.cookie.name)))",
+        "cookie and header say what cookieConfig and sessionName say: write one form",
+    ),
+    (
+        "spec.rules[].sessionPersistence",
+        f"!has(self.sessionName) || self.sessionName == '' || self.sessionName.matches('{_TOKEN}')",
+        "sessionName is the name of a cookie or a header",
+    ),
     *(
         (
             "spec.rules[].sessionPersistence",
@@ -272,6 +284,14 @@ HEALTH_CHECK: tuple[Rule, ...] = (
         "spec.default",
         "(has(self.timeoutSec) ? self.timeoutSec : 5) <= (has(self.checkIntervalSec) ? self.checkIntervalSec : 5)",
         "timeoutSec is at most checkIntervalSec (both are 5 where they are not written)",
+    ),
+    *(
+        (
+            "spec.default.config",
+            f"has(self.{kind.lower()}HealthCheck) == (self.type == '{kind}')",
+            f"{kind.lower()}HealthCheck goes with type {kind}, and it with it",
+        )
+        for kind in ("TCP", "HTTP", "HTTPS", "HTTP2", "GRPC")
     ),
 )
 
