@@ -30,6 +30,17 @@ def test_a_table_for_each_workload_with_a_line_for_each_policy(tmp_path: Path) -
     assert [line.split()[0] for line in lora.splitlines()[1:]] == ["policy", "round-robin", "default", str(mine)]
 
 
+def test_where_prompts_are_computed_elsewhere_the_table_says_what_it_did() -> None:
+    words = ("long-context", "--seconds", "5", "--prefill", "3", "--policies", "default,disaggregated")
+    done = bench(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "8 × h100-llama-3.1-8b (3 for prefill); SLO" in done.stdout
+    head, default, apart = done.stdout.strip().splitlines()[1:]
+    assert head.split()[-6:] == ["longest", "ITL", "p50", "p99", "ms", "pulled"]
+    assert default.split()[-1] == "0%"
+    assert int(apart.split()[-1].removesuffix("%")) > 50
+
+
 def test_json_has_all_figures_and_the_flags_count() -> None:
     words = ("chat", "--rate", "20", "--seconds", "3", "--endpoints", "2", "--server", "h100-llama-3.1-8b")
     done = bench(*words, "--policies", "default", "--seed", "7", "-o", "json")
@@ -59,6 +70,8 @@ def test_what_can_not_be_rehearsed_is_said_in_a_line(tmp_path: Path) -> None:
         (("chat", "--rate", "0.001", "--seconds", "0.001"), 1, "no request comes in that time"),
         (("chat", "--endpoints", "0"), 2, "'0' is no number from 1 to 100000"),
         (("chat", "--rate", "-1"), 2, "--rate"),
+        (("chat", "--policies", "disaggregated"), 1, "the policy disaggregated: say with --prefill how many of the"),
+        (("chat", "--prefill", "8"), 1, "--prefill 8: of 8 endpoints one at least has to be left for answers"),
         (("--trace", str(tmp_path / "none")), 1, "none: No such file or directory"),
         (("--trace", str(broken)), 1, "can't be told from its beginning: say it with --trace-format"),
         (("--trace", str(broken), "--trace-format", "mooncake"), 1, f"{broken}: line 1: it is no JSON"),

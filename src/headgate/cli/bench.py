@@ -54,6 +54,13 @@ def add_flags(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--server", metavar="CARD", help=what)
     bench.add_argument("--endpoints", type=_some, metavar="N", help="how many serve")
     bench.add_argument(
+        "--prefill",
+        type=_some,
+        metavar="N",
+        help="so many of them are for prompts alone: they have the label llm-d.ai/role: prefill, the others decode, "
+        "for the policy disaggregated and configs with such filters",
+    )
+    bench.add_argument(
         "--rate", type=_above_0, metavar="R", help="requests a second in the mean, in place of the workload's own"
     )
     bench.add_argument("--seconds", type=_above_0, metavar="S", help="how long requests come; it ends with the last")

@@ -57,7 +57,8 @@ def _of(name: str, policy: str, make: Make, workload: Workload, arguments: argpa
         requests = asked.make(asked.stages, Random(arguments.seed).random)
         if not requests:
             raise Unusable(f"{name}: no request comes in that time: give more --seconds, or a higher --rate")
-        return meets(requests, make, config, endpoints, Random(arguments.seed + 1).random, goal)
+        prefill = workload.prefilling(endpoints)
+        return meets(requests, make, config, endpoints, Random(arguments.seed + 1).random, goal, prefill)
 
     rate = endpoints = None
     if arguments.rate is None or arguments.endpoints is not None:

@@ -81,16 +81,21 @@ def _one(
             show,
             samples.append,
             queueing=make.queueing,
+            prefill=workload.prefill,
         )
     except Stuck as error:
-        raise Unusable(f"{policy}: {error} (simulated servers have no labels)") from None
+        raise Unusable(
+            f"{policy}: {error} (simulated servers have no labels, but for llm-d.ai/role with --prefill)"
+        ) from None
     return report(policy, outcomes, workload.endpoints, workload.ttft_s, workload.tpot_s, samples, price)
 
 
 def described(workload: Workload) -> dict[str, object]:
+    roles = {"prefill": workload.prefill} if workload.prefill else {}
     return {
         "server": workload.card,
         "endpoints": workload.endpoints,
+        **roles,
         "stages": [{"requests_per_s": rate, "seconds": seconds} for rate, seconds in workload.stages],
         "ttft_slo_s": workload.ttft_s,
         "tpot_slo_s": workload.tpot_s,
@@ -106,8 +111,9 @@ def rates(workload: Workload) -> str:
 
 
 def headline(workload: Workload, requests: int) -> str:
+    roles = f" ({workload.prefill} for prefill)" if workload.prefill else ""
     return (
-        f"{requests:,} requests, {rates(workload)} a second, {workload.endpoints} × {workload.card}; "
+        f"{requests:,} requests, {rates(workload)} a second, {workload.endpoints} × {workload.card}{roles}; "
         f"SLO {workload.ttft_s:g} s to the first token, {workload.tpot_s * 1000:g} ms for each further one"
     )
 
@@ -130,6 +136,18 @@ def _table(band: Band) -> str:
                 f"{one.goodput:.1f}",
             )
         )
+    if any(one.pulled for one in reports):
+        rows = [
+            (*rows[0], "longest ITL p50", "p99 ms", "pulled"),
+            *(
+                (
+                    *row,
+                    *(f"{value * 1000:.0f}" for value in (one.longest_itl.p50, one.longest_itl.p99)),
+                    f"{one.pulled:.0%}",
+                )
+                for row, one in zip(rows[1:], reports, strict=True)
+            ),
+        ]
     if priced:
         rows = [
             (*rows[0], "per M tokens"),

@@ -25,7 +25,15 @@ class Goal(Struct, frozen=True):
     share: float
 
 
-def meets(requests: Sequence[Request], make: Make, config: Config, endpoints: int, dice: Dice, goal: Goal) -> bool:
+def meets(
+    requests: Sequence[Request],
+    make: Make,
+    config: Config,
+    endpoints: int,
+    dice: Dice,
+    goal: Goal,
+    prefill: int = 0,
+) -> bool:
     """Whether enough requests keep the SLOs. Ends as soon as too many have not. What nobody serves keeps nothing."""
     may_miss = len(requests) - goal.share * len(requests)
     missed = 0
@@ -36,7 +44,7 @@ def meets(requests: Sequence[Request], make: Make, config: Config, endpoints: in
         return missed > may_miss + 1e-9
 
     try:
-        run(requests, make(), config, endpoints, dice, enough=enough, queueing=make.queueing)
+        run(requests, make(), config, endpoints, dice, enough=enough, queueing=make.queueing, prefill=prefill)
     except Stuck:
         return False
     return missed <= may_miss + 1e-9
