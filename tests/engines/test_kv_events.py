@@ -192,16 +192,15 @@ def test_what_is_evicted_or_cleared_draws_nobody(vllm: Vllm) -> None:
 
 def test_who_follows_it_late_is_told_all_that_came_before(vllm: Vllm) -> None:
     async def scene(rig: Rig) -> None:
-        await rig.until(lambda: rig.follower.note("real") == "")
-        await rig.chat(TEXT)
-        await rig.until(lambda: rig.learner.outcomes["learned"] == 1)
-        before = rig.blocks
+        await rig.clear()
+        _, full = await rig.chat(TEXT)
+        await rig.until(lambda: rig.learner.outcomes["learned"] == 1 and rig.blocks == full)
         rig.follower.watch([])
         assert rig.follower.note("real") is None
         rig.watch()
         await rig.until(lambda: rig.follower.note("real") not in ("", EARLY))
         await rig.until(lambda: rig.follower.note("real") == "")
-        assert rig.blocks == before > 0
+        await rig.until(lambda: rig.blocks == full)
         assert rig.chosen(TEXT).endpoint == rig.real
 
     play(vllm, scene)

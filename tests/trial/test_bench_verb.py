@@ -14,6 +14,12 @@ plugins: [{type: SCORER}, {type: random-picker}]
 """
 
 
+CARD = """\
+{"cost": {"base": 0.01}, "block_size": 16, "num_blocks": 9000, "max_num_seqs": 64, "max_num_batched_tokens": 2048,
+ "max_model_len": 8192}
+"""
+
+
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "headgate", "bench", *words]
     return subprocess.run(command, text=True, capture_output=True, timeout=60)
@@ -55,10 +61,28 @@ def test_json_has_all_figures_and_the_flags_count() -> None:
     assert bench(*words, "--policies", "default", "--seed", "8", "-o", "json").stdout != done.stdout
 
 
+def test_tokens_cost_what_a_list_of_prices_says(tmp_path: Path) -> None:
+    prices, card = tmp_path / "prices.yaml", tmp_path / "card.json"
+    prices.write_text("a100-40g: 2.5\nl4: 0.7\n")
+    card.write_text(CARD)
+    words = ("chat", "--seconds", "1", "--policies", "default", "-o", "json")
+
+    def cost(*more: str) -> float:
+        (one,) = json.loads(bench(*words, *more).stdout)["chat"]["policies"]
+        found: float = one["cost"]
+        return found
+
+    assert cost("--price", str(prices)) == cost("--price", "2.5") > 0
+    assert cost("--price", "5") == pytest.approx(2 * cost("--price", "2.5"))
+    assert cost("--price", "5", "--server", str(card)) > 0  # of an endpoint, whatever it runs on
+
+
 def test_what_can_not_be_rehearsed_is_said_in_a_line(tmp_path: Path) -> None:
     broken, empty = tmp_path / "broken.yaml", tmp_path / "empty.yaml"
     broken.write_text(CONFIG.replace("SCORER", "queue-skorer"))
-    nobody = tmp_path / "nobody.yaml"
+    nobody, prices, card = tmp_path / "nobody.yaml", tmp_path / "prices.yaml", tmp_path / "card.json"
+    prices.write_text("h100: 2.5\nl4: 0.7\n")
+    card.write_text(CARD)
     nobody.write_text(CONFIG.replace("{type: SCORER}", "{type: prefill-filter}"))
     empty.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
     for words, status, said in (
@@ -78,6 +102,10 @@ def test_what_can_not_be_rehearsed_is_said_in_a_line(tmp_path: Path) -> None:
         (("chat", "--trace", str(broken)), 1, "give workloads or --trace, not both"),
         (("chat", "--speed", "2"), 1, "--trace-format and --speed are about a --trace"),
         (("chat", "--price", "h200=2"), 2, "there is no accelerator 'h200', but l4, a100-40g, h100"),
+        (("chat", "--price", str(prices), "--seconds", "1"), 1, "--price says nothing of a100-40g"),
+        (("chat", "--price", str(tmp_path / "none.yaml")), 2, "none.yaml: No such file or directory"),
+        (("chat", "--price", str(empty)), 2, "there is no accelerator 'apiVersion'"),
+        (("chat", "--price", "h100=2", "--server", str(card), "--seconds", "1"), 1, "write a price without a name"),
         (("chat", "--price", "h100=2"), 1, "--price says nothing of a100-40g, which a100-40g-llama-3.1-8b runs on"),
     ):
         done = bench(*words)

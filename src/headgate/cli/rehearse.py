@@ -2,17 +2,17 @@
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from random import Random
 
 from msgspec import to_builtins
 
+from headgate.cli.drawn import plotter
 from headgate.cli.staged import Unusable, hourly, policies, server, workloads
 from headgate.cli.tables import aligned
 from headgate.runtime.progress import progress
 from headgate.trial import Stuck, run
-from headgate.trial.plot import Band, page, picture
+from headgate.trial.plot import Band
 from headgate.trial.policies import Make
 from headgate.trial.report import Report, report
 from headgate.trial.request import Request
@@ -22,7 +22,7 @@ from headgate.trial.workload import Workload
 
 def rehearse(arguments: argparse.Namespace) -> int:
     chosen = policies(arguments)
-    plot = _plot(arguments.plot)
+    plot = plotter(arguments.plot)
     found: dict[str, dict[str, object]] = {}
     bands = []
     for name, workload in workloads(arguments).items():
@@ -38,25 +38,10 @@ def rehearse(arguments: argparse.Namespace) -> int:
         if arguments.output == "table":
             print(_table(bands[-1]), flush=True)
     if plot is not None:
-        path, drawn = plot
-        try:
-            path.write_text(drawn(bands), "utf-8")
-        except OSError as error:
-            raise Unusable(f"{path}: {error.strerror or error}") from None
+        plot(bands)
     if arguments.output == "json":
         print(json.dumps(found, indent=2))
     return 0
-
-
-def _plot(name: str | None) -> tuple[Path, Callable[[Sequence[Band]], str]] | None:
-    """Where to, and how. Raises Unusable."""
-    if name is None:
-        return None
-    path = Path(name)
-    how = {".html": page, ".svg": picture}.get(path.suffix.lower())
-    if how is None:
-        raise Unusable(f"--plot {name}: what is drawn is text; write a name that ends with .html or .svg")
-    return path, how
 
 
 def _one(

@@ -174,6 +174,10 @@ def hourly(arguments: argparse.Namespace, workload: Workload) -> float | None:
     """What an endpoint costs in an hour; None without --price. Raises Unusable for a price list that lacks it."""
     if not arguments.price:
         return None
+    if workload.card not in ACCELERATORS:  # a card in a file: an endpoint is what there is to price
+        if "" in arguments.price:
+            return float(arguments.price[""])
+        raise Unusable(f"--price says nothing of what {workload.card} runs on: write a price without a name")
     card, count = ACCELERATORS[workload.card]
     price = arguments.price.get(card, arguments.price.get(""))
     if price is None:

@@ -17,6 +17,18 @@ from headgate.trial.run import Outcome, Stuck, run
 _DOUBLINGS = 12
 
 
+class Capacity(Struct, frozen=True):
+    """`rate` is the highest of the workload's endpoints, `endpoints` the fewest for the workload's mean rate; None
+    where it was not asked for, or there is none. Costs are of a million tokens of answers.
+    """
+
+    policy: str
+    rate: float | None
+    endpoints: int | None
+    rate_cost: float | None
+    endpoints_cost: float | None
+
+
 class Goal(Struct, frozen=True):
     """Seconds, and the share of requests that must keep both."""
 

@@ -29,7 +29,8 @@ class Class(Struct, frozen=True):
 
 class Moment(Struct, frozen=True):
     """A stretch of time that begins `at`: requests a second that came and that kept both SLOs (by when they came), and
-    at its end how many waited and ran at all servers, and what share of their KV caches was in use.
+    at its end how many waited and ran at all servers, what share of their KV caches was in use, and how many waited in
+    the gateway.
     """
 
     at: float
@@ -38,6 +39,7 @@ class Moment(Struct, frozen=True):
     waiting: int
     running: int
     kv_usage: float
+    queued: int = 0
 
 
 class Report(Struct, frozen=True):
@@ -162,6 +164,14 @@ def _moments(
             next_one += 1
         seen = samples[next_one]
         found.append(
-            Moment(place * wide, came[place] / wide, kept[place] / wide, seen.waiting, seen.running, seen.kv_usage)
+            Moment(
+                place * wide,
+                came[place] / wide,
+                kept[place] / wide,
+                seen.waiting,
+                seen.running,
+                seen.kv_usage,
+                seen.queued,
+            )
         )
     return tuple(found)

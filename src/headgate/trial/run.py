@@ -57,12 +57,15 @@ class Outcome(Struct, frozen=True, gc=False):
 
 
 class Sample(Struct, frozen=True, gc=False):
-    """All servers together, as the gateway last read them: requests, and the mean usage of KV caches."""
+    """All servers together, as the gateway last read them: requests, and the mean usage of KV caches. `queued` are the
+    requests that it holds back itself.
+    """
 
     at: float
     waiting: int
     running: int
     kv_usage: float
+    queued: int = 0
 
 
 class _Split(Struct):
@@ -99,13 +102,14 @@ class _Fleet:
         loads = {name: self._load(self.engines[place], now) for name, place in self.places.items()}
         self.standing = Standing("pool", self._endpoints, loads, self.ledger, self.index, latency=self.latency)
 
-    def sample(self, now: float) -> Sample:
+    def sample(self, now: float, queued: int) -> Sample:
         loads = self.standing.loads
         return Sample(
             now,
             sum([load.waiting or 0 for load in loads]),
             sum([load.running or 0 for load in loads]),
             sum([load.kv_usage or 0.0 for load in loads]) / len(loads),
+            queued,
         )
 
     def _load(self, engine: Engine, now: float) -> Load:
@@ -189,7 +193,8 @@ class _Run:
                 self._fleet.scrape(now)
                 scrape_at = now + pause
                 if self._watch is not None:
-                    self._watch(self._fleet.sample(now))
+                    held = 0 if self._queues is None else self._queues.waiting
+                    self._watch(self._fleet.sample(now, held + len(self._waiting)))
                 self._try_again(now)
                 if self._queues is not None:
                     self._queues.watch(self._fleet.standing, now)
