@@ -168,17 +168,20 @@ class Follower:
 
     def _work(self) -> None:
         """One source after the other, an event at a time."""
-        self._working = False
+        self._working, more = True, False  # who asks for a replay meanwhile looks in vain: it is looked at anyway
         until = monotonic() + _TURN_S
-        while self._ready:
-            source = self._ready[0]
-            while self._step(source):
-                if monotonic() >= until:
+        try:
+            while self._ready and not more:
+                source = self._ready[0]
+                while not more and self._step(source):
+                    more = monotonic() >= until
+                if more:
                     self._ready.rotate(-1)
-                    self._working = True
                     self._loop.call_soon(self._work)
-                    return
-            self._ready.popleft()
+                else:
+                    self._ready.popleft()
+        finally:
+            self._working = more
 
     def _step(self, source: Source) -> bool:
         """Do a little; whether there was anything to do."""
@@ -193,8 +196,8 @@ class Follower:
             return True
         frames = self._receive(source.replay)
         if frames is not None:
-            if len(frames) == 3:
-                self._replayed(source, int.from_bytes(frames[1], "big", signed=True), frames[2])
+            if len(frames) in (3, 4):  # since vLLM 0.32 with the topic before the number
+                self._replayed(source, int.from_bytes(frames[-2], "big", signed=True), frames[-1])
             return True
         frames = self._receive(source.sub)
         if frames is None:

@@ -118,16 +118,13 @@ class Engine:
                 self._batch = [entry for entry in self._batch if entry[0] is not sequence]
                 self._release(sequence)
                 return True
-        for queue in (self._waiting, self._ready):
-            for sequence in queue:
-                if sequence.work.id == identity:
-                    queue.remove(sequence)
-                    self._release(sequence)
-                    return True
-        pulls = self.transfers.abandon(identity)
-        if pulls is not None:
-            self._release(pulls)
-        return pulls is not None
+        others = [(queue, one) for queue in (self._waiting, self._ready) for one in queue if one.work.id == identity]
+        for queue, sequence in others:
+            queue.remove(sequence)
+        found = others[0][1] if others else self.transfers.abandon(identity)
+        if found is not None:
+            self._release(found)
+        return found is not None
 
     def step(self, now: float, all_tokens: bool = True) -> list[Output]:
         """End the step that was due by `now`, begin the next one, and tell what came out. Nothing when none was due.
@@ -166,7 +163,7 @@ class Engine:
             steps = bisect_left(self._ahead, until, 0, len(self._ahead) - 1)
             if not steps:
                 return
-            pass_over(self._batch, self.blocks, self.config.block_size, steps, self._ahead[steps - 1])
+            pass_over(self._batch, self.blocks, self.config.block_size, self._ahead[:steps])
             self.next_at = self._ahead[steps]
             del self._ahead[:steps]
             self.step_tokens = len(self._batch)
@@ -366,8 +363,11 @@ class Engine:
                 continue
             generated += 1
             number = sequence.generated = sequence.generated + 1
+            gap = at - sequence.last_token
             if number == 1:
                 sequence.first_token = at
+            elif gap > sequence.longest_gap:
+                sequence.longest_gap = gap
             if number == work.output:
                 timeline = self._end(sequence, at)
             elif all_tokens or number == 1:
@@ -375,7 +375,7 @@ class Engine:
             else:
                 sequence.last_token = at
                 continue
-            outputs.append(Output(work.id, number, at - sequence.last_token, sequence.cached, timeline))
+            outputs.append(Output(work.id, number, gap, sequence.cached, timeline))
             sequence.last_token = at
         self.step_tokens = tokens
         self.counts.steps += 1

@@ -46,6 +46,7 @@ class Timeline(Struct, frozen=True, gc=False):
     preemptions: int
     cached_tokens: int
     pulled_tokens: int = 0
+    longest_gap: float = 0.0  # between two tokens of the answer
 
 
 class Output(Struct, frozen=True, gc=False):
@@ -84,8 +85,8 @@ class Queued:
     """A sequence that waits or runs."""
 
     __slots__ = (
-        "arrived", "blocks", "cached", "computed", "first_token", "generated", "last_token", "preemptions",
-        "pulled", "scheduled", "work",
+        "arrived", "blocks", "cached", "computed", "first_token", "generated", "last_token", "longest_gap",
+        "preemptions", "pulled", "scheduled", "work",
     )  # fmt: skip
 
     def __init__(self, work: Work, now: float) -> None:
@@ -97,8 +98,17 @@ class Queued:
         self.pulled = 0  # tokens that came from another server, or are to
         self.preemptions = 0
         self.arrived = self.last_token = now
-        self.scheduled = self.first_token = 0.0
+        self.scheduled = self.first_token = self.longest_gap = 0.0
 
     def timeline(self, at: float) -> Timeline:
         """It ends."""
-        return Timeline(self.arrived, self.scheduled, self.first_token, at, self.preemptions, self.cached, self.pulled)
+        return Timeline(
+            self.arrived,
+            self.scheduled,
+            self.first_token,
+            at,
+            self.preemptions,
+            self.cached,
+            self.pulled,
+            self.longest_gap,
+        )

@@ -17,6 +17,18 @@ from headgate.trial.run import Outcome, Stuck, run
 _DOUBLINGS = 12
 
 
+class Capacity(Struct, frozen=True):
+    """`rate` is the highest of the workload's endpoints, `endpoints` the fewest for the workload's mean rate; None
+    where it was not asked for, or there is none. Costs are of a million tokens of answers.
+    """
+
+    policy: str
+    rate: float | None
+    endpoints: int | None
+    rate_cost: float | None
+    endpoints_cost: float | None
+
+
 class Goal(Struct, frozen=True):
     """Seconds, and the share of requests that must keep both."""
 
@@ -25,7 +37,15 @@ class Goal(Struct, frozen=True):
     share: float
 
 
-def meets(requests: Sequence[Request], make: Make, config: Config, endpoints: int, dice: Dice, goal: Goal) -> bool:
+def meets(
+    requests: Sequence[Request],
+    make: Make,
+    config: Config,
+    endpoints: int,
+    dice: Dice,
+    goal: Goal,
+    prefill: int = 0,
+) -> bool:
     """Whether enough requests keep the SLOs. Ends as soon as too many have not. What nobody serves keeps nothing."""
     may_miss = len(requests) - goal.share * len(requests)
     missed = 0
@@ -36,7 +56,7 @@ def meets(requests: Sequence[Request], make: Make, config: Config, endpoints: in
         return missed > may_miss + 1e-9
 
     try:
-        run(requests, make(), config, endpoints, dice, enough=enough, queueing=make.queueing)
+        run(requests, make(), config, endpoints, dice, enough=enough, queueing=make.queueing, prefill=prefill)
     except Stuck:
         return False
     return missed <= may_miss + 1e-9
