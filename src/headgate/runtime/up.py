@@ -121,8 +121,9 @@ class System:
 
     async def _enter(self) -> bool:
         """From now on other commands find this process. Whether they can."""
-        # Pods are processes of ours: they can't be given away.
-        sockets = None if self._options.pods.launch else self._gateway.sockets.values
+        # Pods are processes of ours, and who listens may be Envoy: they can't be given away.
+        ours = self._options.pods.launch or self._options.gateway.envoy
+        sockets = None if ours else self._gateway.sockets.values
         return await self._presence.enter(self._options.metrics, sockets, self._inherited)
 
     def _leave(self) -> None:
