@@ -64,6 +64,8 @@ class EnvoyRig(Rig):
         topology: str = "original_dst",
         routes: list[dict[str, Any]] | None = None,
         before: list[dict[str, Any]] | None = None,
+        served: bool = False,
+        buffer: int = 0,
         **modes: Any,
     ) -> None:
         """From now on clients reach the backends through Envoy."""
@@ -72,9 +74,13 @@ class EnvoyRig(Rig):
         self.eds = self.directory / "eds.json"
         endpoints(self.eds, [backend.port for backend in self.backends])
         servers = original_dst() if topology == "original_dst" else override_host(self.eds)
+        if served:
+            modes["response_attributes"] = ["upstream.address"]
         config = configuration(
             self.port, [processor("epp", **modes)], {"epp": grpc}, servers, routes=routes, before=before
         )
+        if buffer:
+            config["static_resources"]["listeners"][0]["per_connection_buffer_limit_bytes"] = buffer
         envoy = Envoy(config, self.port, self.directory)
         await envoy.__aenter__()
         self.envoys.append(envoy)

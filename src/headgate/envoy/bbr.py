@@ -77,6 +77,11 @@ class BodyTurn:
         self._body: Gathering | None = None
         self._told = False
 
+    @property
+    def settled(self) -> bool:
+        """The headers are told."""
+        return self._told
+
     def heard_by(self, tell: Callable[[], None]) -> None:
         """It has nothing to say but answers."""
 

@@ -32,6 +32,8 @@ class Turn(Protocol):
     @property
     def over(self) -> bool: ...
     @property
+    def settled(self) -> bool: ...  # all is said that anybody waits for
+    @property
     def record(self) -> Record | None: ...
     def heard_by(self, tell: Callable[[], None]) -> None: ...
     def feed(self, message: Message) -> None: ...
@@ -127,7 +129,8 @@ class _Processing(Receiver):
         self._finish()
 
     def gone(self) -> None:
-        self._over(CANCELLED)
+        # A proxy may end a call so that has said all that it had to say.
+        self._over(OK if self.turn.settled else CANCELLED)
 
     def _finish(self, status: int = OK, why: str = "") -> None:
         self._call.finish(status, why)

@@ -77,6 +77,7 @@ class Turn(Struct, eq=False):
     _heads: Heads
     answers: list[Answer] = field(default_factory=list)
     over: bool = False
+    settled: bool = False  # it is, as far as anybody counts
     waits: bool = False
     # As those want it who let requests wait (proxy.waiting.Waiter).
     ticket: int = 0
@@ -95,7 +96,6 @@ class Turn(Struct, eq=False):
     _bodied: bool = False  # there is a body, be it an empty one
     _renamed: bool = False  # the body must go on with another model, and is kept until it is whole
     _trailers: bool = False  # they end the body
-    _settled: bool = False  # it is over, as far as anybody counts
     _pool: str = ""
     _timer: asyncio.TimerHandle | None = None
     _tell: Callable[[], None] = _nobody
@@ -291,14 +291,21 @@ class Turn(Struct, eq=False):
         relaying = self._relaying
         if relaying is None:
             if self._told is None or self._exchange.state is not State.SENT:
-                # The proxy, or somebody before us, has answered instead.
-                self.answers.append(Proceed(message.phase))
-                self._leave()
+                self._foreign(message)
                 return
             relaying = self._relaying = Relaying(self._exchange, self._under_way, self._modes, self._options)
         self.answers += relaying.feed(message)
-        if relaying.whole and not self._settled:
+        if relaying.whole and not self.settled:
             self._finish()
+
+    def _foreign(self, message: Message) -> None:
+        """The proxy, or somebody before us, has answered instead: the request may not even have come here."""
+        self._modes = message.about.modes or self._modes
+        if message.phase == "response_body" and self._modes.response == FULL_DUPLEX:
+            self.answers += pieces("response_body", message.data, end=message.end)
+        else:
+            self.answers.append(Proceed(message.phase))
+        self._leave()
 
     # The end.
 
@@ -309,7 +316,7 @@ class Turn(Struct, eq=False):
             self._leave()
 
     def _leave(self) -> None:
-        if self._told is None or self._settled:
+        if self._told is None or self.settled:
             return
         exchange = self._exchange
         self._unpark()
@@ -319,7 +326,7 @@ class Turn(Struct, eq=False):
         self._finish()
 
     def _finish(self) -> None:
-        self._settled = True
+        self.settled = True
         self._under_way.over(self._exchange.record.pool)
         self._let_go_of_body()
         self._plane.done(self._exchange.record)
