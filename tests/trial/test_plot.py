@@ -87,6 +87,10 @@ def test_a_page_loads_nothing_and_other_endings_are_refused(tmp_path: Path) -> N
 def test_a_picture_may_be_png(tmp_path: Path) -> None:
     drawn = tmp_path / "a.png"
     done = bench("chat", "--seconds", "1", "--policies", "default", "--plot", str(drawn), "-o", "json")
+    if "a PNG takes an installed font" in done.stderr:  # so it is said, and nothing is drawn without words
+        assert done.returncode == 1
+        assert not drawn.exists()
+        return
     assert (done.returncode, done.stderr) == (0, "")
     head = drawn.read_bytes()[:24]
     assert head[:8] == b"\x89PNG\r\n\x1a\n"

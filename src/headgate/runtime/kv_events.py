@@ -103,13 +103,8 @@ class Follower:
             page.family(f"headgate_endpoint_{name}", kind, text)
             for inside, source in rows:
                 page.series(f"headgate_endpoint_{name}", inside, value(source))
-
-        page.one(
-            "headgate_prefixes_on_trust",
-            "gauge",
-            "Rungs of prompts that count as held because they were sent in the last four seconds.",
-            self._held.on_trust,
-        )
+        text = "Rungs of prompts that count as held because they were sent in the last four seconds."
+        page.one("headgate_prefixes_on_trust", "gauge", text, self._held.on_trust)
 
     def _blocks(self, source: Source) -> int:
         holding = self._held.holding(source.where.endpoint)
@@ -168,18 +163,17 @@ class Follower:
 
     def _work(self) -> None:
         """One source after the other, an event at a time."""
-        self._working, more = True, False  # who asks for a replay meanwhile looks in vain: it is looked at anyway
+        self._working, more = True, False  # who asks for a replay begins no turn in this one
         until = monotonic() + _TURN_S
         try:
             while self._ready and not more:
-                source = self._ready[0]
-                while not more and self._step(source):
+                while not more and self._step(self._ready[0]):
                     more = monotonic() >= until
-                if more:
-                    self._ready.rotate(-1)
-                    self._loop.call_soon(self._work)
-                else:
+                if not more:
                     self._ready.popleft()
+            self._ready.rotate(-1)
+            if more:
+                self._loop.call_soon(self._work)
         finally:
             self._working = more
 
