@@ -15,6 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -262,7 +263,7 @@ def call(
     url: str, certificates: Path, path: str, method: str = "GET", data: bytes | None = None, content: str = _JSON
 ) -> bytes:
     """A request of the administrator's, and its answer. Raises Refused."""
-    context = ssl.create_default_context(cafile=str(certificates / "apiserver.crt"))
+    context = _trust(certificates / "apiserver.crt")
     headers = {"Authorization": f"Bearer {_ADMIN}", "Content-Type": content}
     request = urllib.request.Request(url + path, data, headers, method=method)
     try:
@@ -270,6 +271,12 @@ def call(
             return bytes(answer.read())
     except urllib.error.HTTPError as error:
         raise Refused(error.code, error.read().decode(), f"{method} {path}") from None
+
+
+@cache
+def _trust(certificate: Path) -> ssl.SSLContext:
+    """A server makes its certificate itself, and keeps it when it starts again."""
+    return ssl.create_default_context(cafile=str(certificate))
 
 
 def refused(url: str, certificates: Path, path: str, body: Any) -> str:

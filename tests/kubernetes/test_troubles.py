@@ -59,3 +59,19 @@ def test_a_right_that_is_missing_is_told_once_until_it_was_there() -> None:
     troubles.tell(A, Trouble(""))
     troubles.tell(A, Trouble("forbidden", 403))
     assert len(said) == 2
+
+
+def test_a_right_that_is_missing_while_a_server_starts_is_told_if_it_stays_away() -> None:
+    said: list[str] = []
+    clock = Clock()
+    troubles = Troubles("https://x", said.append, clock.later)
+    for comes_back in (True, False):
+        troubles.tell(A, Trouble("refused"))
+        troubles.tell(A, Trouble("forbidden", 403))
+        troubles.tell(A, Trouble("forbidden", 403))
+        if comes_back:
+            troubles.tell(A, Trouble(""))
+        assert said == []
+        clock.pass_by()
+    assert len(said) == 1
+    assert said[0].startswith("/api/v1/pods can't be read")

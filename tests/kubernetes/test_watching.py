@@ -90,6 +90,11 @@ def test_nobody_grants_a_right_within_a_second() -> None:
     assert done[0] == (Trouble("forbidden", 403), Rest(10.0))
 
 
+def test_a_server_that_has_just_started_may_not_know_its_roles_yet() -> None:
+    _, done = play(Page((A,), "9"), Failed(0, "refused"), Rested(), Failed(403, "clusterrole not found"))
+    assert done[-1] == (Trouble("clusterrole not found", 403), Rest(0.5))
+
+
 def test_a_list_that_breaks_off_is_begun_anew() -> None:
     _, done = play(Page((A,), "9", "more"), Failed(0, "reset"), Rested(), Page((B,), "10"))
     assert done[2:] == [(List(),), (Replace((B,)), Trouble(""), Watch("10", 300))]

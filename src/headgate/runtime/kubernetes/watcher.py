@@ -138,7 +138,7 @@ class Watcher:
                 self.synced.set()
                 self.barred = False
             case Trouble(why, status) as trouble:
-                self.barred = self.barred or status == 403
+                self.barred = bool(why) and (self.barred or status == 403)
                 if why and status in _NOT_OURS and not self.synced.is_set():
                     self.synced.set()  # we may not see it, or there is none: nobody need wait for it
                     self._changed(())

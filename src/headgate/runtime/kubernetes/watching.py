@@ -189,7 +189,8 @@ def _failed(state: State, failed: Failed, dice: Dice) -> tuple[State, tuple[Do, 
 def _pause(state: State, failed: Failed, dice: Dice) -> tuple[State, tuple[Do, ...]]:
     """Twice as long each time, and not as long as the others wait who lost the same server."""
     pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(state.failures, 16)) * (0.5 + 0.5 * dice())
-    if failed.status in _FORBIDDEN:
+    if failed.status in _FORBIDDEN and not state.version:
+        # One that let us see it before may only have started a moment ago: it does not know its own roles yet.
         pause = max(pause, _REFUSED_PAUSE_S * (0.5 + 0.5 * dice()))
     pause = max(pause, failed.retry_after or 0.0)
     state = replace(state, failures=state.failures + 1, troubled=True)
