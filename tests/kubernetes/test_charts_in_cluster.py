@@ -14,8 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from control_plane import ControlPlane
-from control_plane import _free_ports as free_ports
+from control_plane import ControlPlane, free_ports
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted([*ROOT.glob("tests/deploy/golden/*.yaml"), *ROOT.glob("deploy/gke/*/*.yaml")])

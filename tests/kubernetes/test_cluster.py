@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
-import manifests as written
+import applied as written
 import pytest
 from fake_api import FakeApi, pod, until
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import manifests as written
+import applied as written
 import outside
 import pytest
 from fake_api import FakeApi, pod

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import manifests as written
+import applied as written
 
 from headgate.plan.plan import Condition, ListenerStatus, ParentStatus, Status
 from headgate.runtime.kubernetes.holdings import Beside, Held
