@@ -59,7 +59,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._written: dict[Key, _Written] = {}
         self._barred: set[str] = set()
-        self._allowed: dict[str, float] = {}  # kinds that could be written, and until when a 403 is no answer
+        self._grace: dict[str, float] = {}  # kinds, and until when a 403 is no answer: the server may just start
         self.writes = 0  # that the server took
         self._pause = _FIRST_PAUSE_S  # after which what could not be sent is sent again
 
@@ -159,7 +159,7 @@ class Writer:
             pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (count - 1)) if count > 1 else 0.0
             self._written[key] = _Written(write.status, held.beside.version, count, monotonic() + pause)
             self._barred.discard(resource.kind)
-            self._allowed[resource.kind] = float("inf")
+            self._grace.pop(resource.kind, None)
 
     def _refused(self, key: Key, write: Write, error: Refused) -> None:
         kind = write.held.resource.kind
@@ -167,11 +167,9 @@ class Writer:
         if error.status == 409:  # it is another than we saw; the watch is about to say so
             later(_FIRST_PAUSE_S, self.wake)
             return
-        if error.status == 403 and (kind in self._allowed or _starts(error)):
-            self._allowed[kind] = min(self._allowed.get(kind, float("inf")), monotonic() + ROLES_S)
-            if monotonic() < self._allowed[kind]:
-                later(_SOON_AGAIN_S, self.wake)
-                return
+        if error.status == 403 and monotonic() < self._grace.setdefault(kind, monotonic() + ROLES_S):
+            later(_SOON_AGAIN_S, self.wake)
+            return
         if error.status != 404 and kind not in self._barred:  # 404: it is gone
             self._barred.add(kind)
             why = "; grant patch of it (deploy/rbac/gateway.yaml)" if error.status == 403 else ""
@@ -184,11 +182,6 @@ class Writer:
         """Try again."""
         self._written.pop(key, None)
         self.wake()
-
-
-def _starts(error: Refused) -> bool:
-    """Whether a server refuses since it has not read its own roles yet: it says which it does not find."""
-    return "RBAC: " in error.message and "not found" in error.message
 
 
 def _facts(reading: Reading, addresses: Addresses, unserved: Mapping[str, str], now: str) -> Facts:
