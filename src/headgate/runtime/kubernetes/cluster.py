@@ -108,10 +108,7 @@ class Cluster:
             gateway.serving.metrics.add(self._describe)
 
     def _describe(self, page: Page) -> None:
-        name = "headgate_kubernetes_collections_away"
-        page.one(name, "gauge", "Collections of objects that can't be followed just now.", self._troubles.away)
-        page.one("headgate_kubernetes_leader", "gauge", "1 where we write statuses.", int(self._leader.leads))
-        page.one("headgate_kubernetes_status_writes_total", "counter", "Statuses written.", self._writer.writes)
+        describe(page, self._troubles.away, self._leader.leads, self._writer.writes)
 
     def rows(self) -> tuple[PodRow, ...]:
         return tuple(map(_row, self._pods.servers))
@@ -168,6 +165,14 @@ class Cluster:
         problems = (*unread, *wrong, *(one for one in problems if concerns(one, snapshot, to)))
         snapshot = replace(relevant(snapshot, to), picker_configs=local.picker_configs)
         return understand(snapshot, problems, files.sources, before, files.shadow, files.policies), to
+
+
+def describe(page: Page, away: int, leads: bool, writes: int) -> None:
+    """The families that there are in a cluster only."""
+    name = "headgate_kubernetes_collections_away"
+    page.one(name, "gauge", "Collections of objects that can't be followed just now.", away)
+    page.one("headgate_kubernetes_leader", "gauge", "1 where we write statuses.", int(leads))
+    page.one("headgate_kubernetes_status_writes_total", "counter", "Statuses written.", writes)
 
 
 def _row(server: Server) -> PodRow:
