@@ -14,6 +14,7 @@ import msgspec
 from headgate.runtime.kubernetes import lease as rules
 from headgate.runtime.kubernetes.client import Client, Refused, Unreachable
 from headgate.runtime.kubernetes.resources import Resource
+from headgate.runtime.kubernetes.troubles import ROLES_S
 
 _LEASES = Resource("coordination.k8s.io", "v1", "Lease", "leases")
 _RELEASE_S = 2.0
@@ -32,6 +33,7 @@ class Leader:
         self._seen = rules.Seen()
         self._led = False
         self._barred = False
+        self._allowed = 0.0  # until when a 403 is no answer
 
     @property
     def leads(self) -> bool:
@@ -50,8 +52,11 @@ class Leader:
                 async with asyncio.timeout(rules.DEADLINE_S / 2):
                     await self._look()
                 self._barred = False
+                self._allowed = float("inf")
             except Refused as error:
-                if error.status == 403 and not self._barred:
+                # One that let us before may have started a moment ago: it does not know its own roles yet.
+                self._allowed = min(self._allowed, monotonic() + ROLES_S)
+                if error.status == 403 and not self._barred and monotonic() >= self._allowed:
                     self._barred = True
                     self._say(
                         f"Statuses are not written, for who writes them is not known: {error}; grant get, create and "

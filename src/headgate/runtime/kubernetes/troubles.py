@@ -6,6 +6,7 @@ from headgate.runtime.kubernetes.watcher import Collection
 from headgate.runtime.kubernetes.watching import Trouble
 
 _PATIENCE_S = 3.0  # what is over before is not worth a line
+ROLES_S = 30.0  # a server that has started refuses what it allowed before, until it has read its roles
 
 Later = Callable[[float, Callable[[], None]], object]
 
@@ -19,7 +20,7 @@ class Troubles:
         self._later = later
         self._away: dict[Collection, Trouble] = {}
         self._barred: set[tuple[Collection, int]] = set()
-        self._just_back: dict[Collection, Trouble] = {}  # a server that has started knows its own roles a little later
+        self._just_back: dict[Collection, Trouble] = {}
         self._said = False
         self._looking = False
 
@@ -27,7 +28,7 @@ class Troubles:
         if trouble.status in (401, 403):
             if self._away.pop(collection, None) is not None:
                 self._just_back[collection] = trouble
-                self._later(_PATIENCE_S, lambda: self._still(collection))
+                self._later(ROLES_S, lambda: self._still(collection))
             elif collection not in self._just_back:
                 self._bar(collection, trouble)
         elif trouble.why and trouble.status != 404:

@@ -14,12 +14,14 @@ from headgate.runtime.config import Reading
 from headgate.runtime.kubernetes.client import Client, Refused, Unreachable
 from headgate.runtime.kubernetes.holdings import Held, by_kind
 from headgate.runtime.kubernetes.statuses import ATOMIC, Facts, Json, leftovers, let_go, said, told_already
+from headgate.runtime.kubernetes.troubles import ROLES_S
 
 MANAGER = "headgate"
 
 _LOOK_S = 10.0  # sockets come to be had or lost without a word
 _SOON_S = 0.05  # what comes together is written together
 _AT_ONCE = 4
+_SOON_AGAIN_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 60.0
 
 Addresses = Mapping[str, tuple[str, ...]]  # by Gateway
@@ -57,6 +59,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._written: dict[Key, _Written] = {}
         self._barred: set[str] = set()
+        self._grace: dict[str, float] = {}  # kinds, and until when a 403 is no answer: the server may just start
         self.writes = 0  # that the server took
         self._pause = _FIRST_PAUSE_S  # after which what could not be sent is sent again
 
@@ -156,12 +159,16 @@ class Writer:
             pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (count - 1)) if count > 1 else 0.0
             self._written[key] = _Written(write.status, held.beside.version, count, monotonic() + pause)
             self._barred.discard(resource.kind)
+            self._grace.pop(resource.kind, None)
 
     def _refused(self, key: Key, write: Write, error: Refused) -> None:
         kind = write.held.resource.kind
         later = asyncio.get_running_loop().call_later
         if error.status == 409:  # it is another than we saw; the watch is about to say so
             later(_FIRST_PAUSE_S, self.wake)
+            return
+        if error.status == 403 and monotonic() < self._grace.setdefault(kind, monotonic() + ROLES_S):
+            later(_SOON_AGAIN_S, self.wake)
             return
         if error.status != 404 and kind not in self._barred:  # 404: it is gone
             self._barred.add(kind)
