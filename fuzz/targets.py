@@ -229,7 +229,8 @@ def _reading(out: bytes, method: bytes, *, closed: bool, reset: bool) -> tuple[i
 def _lacks_its_mark(right: bytes, found: bytes) -> bool:
     """A stream that breaks off in its last mark is ended with it: nothing else was missing."""
     rest = found.removeprefix(right)
-    return b"data: [DONE]\n\n".endswith(rest) and found.endswith(b"data: [DONE]\n\n")
+    marked = found.replace(b"\r\n", b"\n").endswith(b"data: [DONE]\n\n")
+    return marked and (b"data: [DONE]\n\n".endswith(rest) or rest == b"\n\n\n")
 
 
 def _framed(out: bytes, method: bytes, *, closed: bool, reset: bool) -> tuple[int, str, bytes]:

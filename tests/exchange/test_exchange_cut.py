@@ -113,16 +113,20 @@ def test_whatever_line_was_begun_the_client_reads_one_event_and_that_is_the_erro
     assert json.loads(event.data)["error"] == TOLD
 
 
-@pytest.mark.parametrize("sent", [b"data: nonsense", b"data: {]", b"data: 1\ndata: {", b'data: {"a":1}', b"data: [1"])
+@pytest.mark.parametrize(
+    "sent",
+    [b"data: nonsense", b"data: {]", b"data: 1\ndata: {", b'data: {"a":1}', b"data: [1", b"data: 1\r", b"data: 1\r\n"],
+)
 def test_what_can_not_become_the_error_is_followed_by_it(sent):
     got = events(sent + end(sent))
     assert len(got) == 2
     assert json.loads(got[1].data)["error"] == TOLD
 
 
-@pytest.mark.parametrize("cut", range(7, 14))
-def test_an_answer_that_lacks_nothing_but_its_last_mark_is_no_error(cut):
-    sent = b"data: [DONE]\n"[:cut]
+@pytest.mark.parametrize("mark", [b"data: [DONE]\n", b"data: [DONE]\r\n"])
+@pytest.mark.parametrize("cut", range(7, 15))
+def test_an_answer_that_lacks_nothing_but_its_last_mark_is_no_error(mark, cut):
+    sent = mark[:cut]
     (event,) = events(sent + end(sent))
     assert event.data == "[DONE]"
 

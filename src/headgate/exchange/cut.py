@@ -27,6 +27,11 @@ def end_stream(unfinished: bytes, message: str, *, late: bool, path: str) -> byt
     `late`: it took longer than it may. `path` is what was asked for: where it is of an API that names its events, this
     one is called `error`.
     """
+    ends = b"\n" if unfinished.endswith(b"\r") else b""  # or the first line end from here would be the other half of it
+    return ends + _end_stream(unfinished, message, late=late, path=path)
+
+
+def _end_stream(unfinished: bytes, message: str, *, late: bool, path: str) -> bytes:
     named = path.startswith(_NAMED)
     error = error_body(504 if late else 502, message, code="timeout" if late else "endpoint_failed")[1:-1]
     if named:

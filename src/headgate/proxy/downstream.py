@@ -20,7 +20,7 @@ from headgate.proxy.turn import Turn
 _WRITE_AHEAD = 4 << 10
 _READ_AHEAD = 64 << 10  # bytes of bodies held for requests that wait for the answer to one before
 _EARLY = 64 << 10  # bytes held that are for a tunnel which is not there yet
-_REST_S = 1.0
+_REST_S = 4.0
 _LOOK_S = 0.02  # within which a client on the same machine is found to be gone
 _LARGE = 4 << 20
 _SMALL = 16 << 10  # bytes of a body up to which it is not counted

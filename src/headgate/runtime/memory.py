@@ -13,6 +13,7 @@ from headgate.pick.forecast import Forecast
 from headgate.pick.skipped import Skipped
 
 _FEW = 16  # candidates: up to here the objects as they are cost less than packing them
+_RUNGS = 4  # up to here, too
 _NONE = -1
 
 
@@ -28,7 +29,7 @@ class Packer:
 
     def pack(self, record: Record) -> None:
         decisions, ask = record.decisions, record.ask
-        if ask is not None and len(ask.prefix) > 1:  # a long prompt has 30 rungs: how long it was is enough
+        if ask is not None and len(ask.prefix) > _RUNGS:  # a long prompt has 30: how long it was is enough
             record.ask = replace(ask, prefix=ask.prefix[-1:])
         if decisions and len(decisions[-1].candidates) > _FEW:
             record.decisions = tuple([self._pack(decision) for decision in decisions])
