@@ -93,7 +93,7 @@ class FakeApi:
         plural, namespaced = KINDS[value["kind"]][2:]
         metadata = value.setdefault("metadata", {})
         if namespaced:
-            metadata.setdefault("namespace", "default")
+            metadata["namespace"] = metadata.get("namespace") or "default"
         key = (plural, metadata.get("namespace", ""), metadata["name"])
         before = self._objects.get(key)
         self._version += 1

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import manifests as written
@@ -10,6 +11,8 @@ import pytest
 from fake_api import FakeApi, pod, until
 
 from headgate.fleet.endpoint import Server
+from headgate.plan import Plan
+from headgate.plan.plan import Listener
 from headgate.runtime.config import Reading, remarks
 from headgate.runtime.files import Files
 from headgate.runtime.kubernetes import cluster
@@ -101,12 +104,17 @@ def test_changes_are_read_once_for_a_burst_and_those_that_matter_not_change_noth
                 await until(lambda: seen.changes == 1)
                 reading = await found.read(seen.reading)
                 assert len(reading.snapshot.routes) == 21
+                # What nothing refers to is held, and no reason to read anything.
                 await api.put(written.config_map("autoscaler-status", at="now"))
-                await until(lambda: seen.changes == 2)
-                assert (await found.read(reading)).snapshot == reading.snapshot
+                await until(lambda: any(one.key == "default/autoscaler-status" for one in found._holdings.objects()))
+                assert found._settle is None
                 await api.delete("HTTPRoute", "route")
-                await until(lambda: seen.changes == 3)
-                assert len((await found.read(reading)).snapshot.routes) == 20
+                await api.put(written.service("picker"))
+                await until(lambda: seen.changes == 2)
+                reading = await found.read(reading)
+                assert len(reading.snapshot.routes) == 20
+                assert reading.snapshot.config_maps == ()
+                assert [one.meta.name for one in reading.snapshot.services] == ["picker"]
 
     run(test)
 
@@ -155,5 +163,138 @@ def test_namespaces_are_read_one_by_one() -> None:
             async with following(api, namespaces=("default",)) as (_, seen):
                 assert [one.meta.key for one in seen.reading.snapshot.routes] == ["default/route"]
                 assert not any(path.startswith("/api/v1/services") for _, path in api.requests)
+
+    run(test)
+
+
+@asynccontextmanager
+async def serving(api: FakeApi, **options: Any) -> AsyncIterator[tuple[cluster.Cluster, Seen]]:
+    """The same, and what is read is in force: statuses are written."""
+    listeners = (Listener("default/gate", "http", 8080),)
+    addresses = {"default/gate": "10.1.1.1", "default/later": "10.1.1.2"}
+    gateway = SimpleNamespace(
+        plan=Plan(listeners),
+        sockets={("10.1.1.1", 8080): None},
+        unbound={},
+        place=lambda listener: ("10.1.1.1", listener.port),
+        assigned=SimpleNamespace(addresses=addresses),
+        serving=SimpleNamespace(metrics=SimpleNamespace(add=lambda _: None)),
+    )
+    async with following(api, **options) as (found, seen):
+
+        async def again() -> None:
+            while True:
+                found.applied(seen.reading, gateway)  # type: ignore[arg-type]
+                changes = seen.changes
+                while seen.changes == changes:  # noqa: ASYNC110  (as a System would be told)
+                    await asyncio.sleep(0.005)
+                seen.reading = await found.read(seen.reading)
+
+        works = [asyncio.ensure_future(work()) for work in (*found.works(), again)]
+        try:
+            yield found, seen
+        finally:
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
+
+
+def _condition(value: Any, kind: str) -> Any:
+    return next((one for one in value.get("conditions") or () if one["type"] == kind), None)
+
+
+def _parents(api: FakeApi, kind: str, name: str) -> list[Any]:
+    return (api.get(kind, name).get("status") or {}).get("parents") or []
+
+
+def test_statuses_are_written_once_kept_up_and_taken_back() -> None:
+    async def test() -> None:
+        async with FakeApi() as api:
+            await _small(api)
+            async with serving(api):
+                await until(lambda: len(api.patched) == 4)
+                assert "status" in api.get("GatewayClass", "headgate", "")
+                assert _parents(api, "InferencePool", "pool")
+                status = api.get("Gateway", "gate")["status"]
+                assert status["addresses"] == [{"type": "IPAddress", "value": "10.1.1.1"}]
+                assert _condition(status, "Programmed")["status"] == "True"
+                assert status["listeners"][0]["attachedRoutes"] == 1
+
+                # An edit: its generation is observed, and what did not change is not written.
+                edited = written.route()
+                edited["spec"]["hostnames"] = ["a.example.com"]
+                await api.put(edited)
+                await until(lambda: _parents(api, "HTTPRoute", "route")[0]["conditions"][0]["observedGeneration"] == 2)
+                assert len(api.patched) == 5
+
+                # A Gateway of a class that is not ours waits for its controller.
+                await api.put(written.gateway(of="other"))
+                await until(lambda: _condition(api.get("Gateway", "gate")["status"], "Accepted")["status"] == "Unknown")
+                assert api.get("Gateway", "gate")["status"]["addresses"] == []
+                await api.put(written.gateway())
+                await until(lambda: _condition(api.get("Gateway", "gate")["status"], "Accepted")["status"] == "True")
+
+                # Another controller's entry beside ours stays, and ours go with the Gateway.
+                route = api.get("HTTPRoute", "route")
+                theirs = {"parentRef": {"name": "x"}, "controllerName": "example.com/other", "conditions": []}
+                route["status"]["parents"].append(theirs)
+                await api.put(route, status=True)
+                await api.delete("Gateway", "gate")
+                await until(lambda: _parents(api, "HTTPRoute", "route") == [theirs])
+                await until(lambda: _parents(api, "InferencePool", "pool") == [])
+
+    run(test)
+
+
+def test_one_of_two_writes_and_the_other_takes_over_when_it_leaves() -> None:
+    async def test() -> None:
+        async with FakeApi() as api:
+            await _small(api)
+
+            def holder() -> str:
+                return str(api.all("Lease")[0]["spec"]["holderIdentity"])
+
+            async with AsyncExitStack() as second:
+                async with serving(api) as (one, _):
+                    await until(lambda: bool(api.all("Lease")))
+                    other, _ = await second.enter_async_context(serving(api))
+                    await until(lambda: "status" in api.get("Gateway", "gate"))
+                    assert holder() == one._leader.identity
+                    assert not other._leader.leads
+                await until(lambda: holder() == other._leader.identity)
+                await api.put(written.gateway("later", 8081))
+                await until(lambda: "status" in api.get("Gateway", "later"))
+            assert holder() == ""
+
+    run(test)
+
+
+def test_what_is_wrong_is_told_as_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headgate.runtime.kubernetes.teller.EVERY_S", 0.05)
+
+    async def test() -> None:
+        async with FakeApi() as api:
+            await _small(api)
+            await api.delete("InferencePool", "pool")
+            async with serving(api):
+                await until(lambda: bool(api.all("Event")))
+                found = api.all("Event")[0]
+                assert found["reason"] == "BackendNotFound"
+                assert (found["regarding"]["kind"], found["regarding"]["name"]) == ("HTTPRoute", "route")
+
+    run(test)
+
+
+def test_the_address_is_that_of_the_service_in_front() -> None:
+    async def test() -> None:
+        async with FakeApi() as api:
+            await _small(api)
+            await api.put(written.service("front"))
+            async with serving(api, service="front"):
+                await until(lambda: "status" in api.get("Gateway", "gate"))
+                assert _condition(api.get("Gateway", "gate")["status"], "Programmed")["reason"] == "AddressNotAssigned"
+                await api.put(written.service("front", address="203.0.113.7"), status=True)
+                await until(lambda: _condition(api.get("Gateway", "gate")["status"], "Programmed")["status"] == "True")
+                assert api.get("Gateway", "gate")["status"]["addresses"][0]["value"] == "203.0.113.7"
 
     run(test)

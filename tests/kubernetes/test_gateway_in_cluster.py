@@ -10,6 +10,7 @@ from threading import Thread
 from typing import Any
 
 import manifests as written
+import outside
 import pytest
 from fake_api import FakeApi, pod
 from running import Running
@@ -73,6 +74,11 @@ def _answer(address: str, request: Request) -> Answer:
     return Answer(200, _JSON, json.dumps({"from": address}).encode())
 
 
+class Gate(outside.Gate):
+    def __init__(self, state: Path, args: tuple[str, ...]) -> None:
+        Running.__init__(self, state, verb="gateway", args=args)
+
+
 @pytest.fixture
 def town() -> Iterator[Town]:
     found = Town()
@@ -121,7 +127,7 @@ def test_a_gateway_serves_what_the_cluster_says_also_while_its_api_server_is_awa
     ):
         town(town.api.put(one))
     args = ("--kubernetes", "--kubeconfig", str(_kubeconfig(tmp_path, town.api.url)), "--access-log", "off")
-    with Running(tmp_path / "state", verb="gateway", args=args) as gate:
+    with Gate(tmp_path / "state", args) as gate:
         assert gate.process.poll() is None, gate.lines
         assert _ask(gate.address) == "127.9.9.1"
         assert [row["pod"] for row in gate.get("pods")] == ["default/a"]
@@ -132,6 +138,8 @@ def test_a_gateway_serves_what_the_cluster_says_also_while_its_api_server_is_awa
         # The API server is away, and everything goes on.
         town(town.api.stop())
         gate.until(lambda: gate.said("can't be followed"))
+        assert gate.metrics()["headgate_kubernetes_collections_away"] > 0
+        assert gate.metrics()["headgate_kubernetes_status_writes_total"] == 4
         assert _ask(gate.address) == "127.9.9.2"
         town(town.api.put(written.gateway("second", 8081)))
         town(town.api.put(written.route("second", "second")))

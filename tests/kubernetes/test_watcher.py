@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from fake_api import FakeApi, pod, until
 
 from headgate.runtime.kubernetes.access import Access, User
-from headgate.runtime.kubernetes.client import Client
+from headgate.runtime.kubernetes.client import Client, Unreachable
 from headgate.runtime.kubernetes.pods import PodServers, selection
 from headgate.runtime.kubernetes.watcher import Collection, Watcher
 from headgate.runtime.kubernetes.watching import Trouble
@@ -25,7 +26,7 @@ class Heard:
         self.changes = 0
         self.troubles: list[Trouble] = []
 
-    def changed(self) -> None:
+    def changed(self, _: Any) -> None:
         self.changes += 1
 
     def tell(self, _: Collection, trouble: Trouble) -> None:
@@ -181,5 +182,21 @@ def test_servers_come_and_go_with_their_pods_within_a_second() -> None:
             await until(lambda: pods.servers == (), 1.0)
             await pods.close()
             await client.close()
+
+    run(test)
+
+
+def test_why_nobody_answers_is_told_in_words() -> None:
+    async def test() -> None:
+        async with FakeApi() as api:
+            port = api.port
+            client = Client(Access(f"https://127.0.0.1:{port}"))
+            with pytest.raises(Unreachable, match="SSL"):
+                await client.ask("GET", "/apis")
+            await client.close()
+        client = Client(Access(f"http://127.0.0.1:{port}"))
+        with pytest.raises(Unreachable, match=r"^Connection refused$"):
+            await client.ask("GET", "/apis")
+        await client.close()
 
     run(test)

@@ -32,6 +32,7 @@ from headgate.runtime.alarm import Alarm
 from headgate.runtime.client import Client
 from headgate.runtime.exposition import Page
 from headgate.runtime.front import describe_load
+from headgate.runtime.kubernetes.cluster import describe as describe_cluster
 from headgate.runtime.kv_events import Follower
 from headgate.runtime.learner import Learner
 from headgate.runtime.metrics import Metrics
@@ -384,6 +385,7 @@ def test_every_family_is_documented() -> None:
     page = world.metrics.page()
     describe({"ns/pool": Tally("other", 1, 0, 1, 0.1, 0.1, {"queue-scorer": 1})}, page)
     describe_policies({"mine": [Policy("mine", "f", min, str, 1.0, Alarm(), time.monotonic, print)]}, page)
+    describe_cluster(page, away=0, leads=True, writes=1)
     families = re.findall(r"# TYPE (\S+)", page.text()) + asyncio.run(_of_kv_events())
     text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
     assert [name for name in families if f"`{name}`" not in text] == []

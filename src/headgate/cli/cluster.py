@@ -2,6 +2,7 @@
 
 import argparse
 import re
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=_service,
         metavar="[NAMESPACE/]NAME",
         help="the Service in front of this gateway: its address is that of the Gateways, in their status (default: "
-        "--address, where it is one)",
+        "where they are served here, if that is not 0.0.0.0)",
     )
 
 
@@ -64,14 +65,21 @@ def options(arguments: argparse.Namespace) -> "Options | None":
         return None
     if arguments.paths or arguments.more:
         raise Unusable("--kubernetes reads objects from the cluster: apply the manifests there, and give no files")
-    from headgate.runtime.kubernetes import access, cluster
+    from headgate.runtime.kubernetes import access, client, cluster
 
+    if find_spec("aiohttp") is None:
+        raise Unusable(f"--kubernetes: {client.NotInstalled()}")
     try:
         found = access.find(arguments.kubeconfig, arguments.context)
     except access.AccessError as error:
         raise Unusable(str(error)) from None
-    namespaces = tuple(dict.fromkeys(arguments.namespace))
-    return cluster.Options(found, namespaces, tuple(dict.fromkeys(arguments.gateway_class)), arguments.service or "")
+    return cluster.Options(
+        found,
+        namespaces=tuple(dict.fromkeys(arguments.namespace)),
+        classes=tuple(dict.fromkeys(arguments.gateway_class)),
+        service=arguments.service or "",
+        lease="headgate-gateway" if arguments.name == "default" else f"headgate-gateway-{arguments.name}",
+    )
 
 
 def _name(text: str) -> str:

@@ -17,7 +17,7 @@ class Files:
         self.shadow = shadow
         self.policies = policies
         self._seen: list[tuple[Sources, Fingerprint]] = [
-            (one, one.fingerprint()) for one in (sources, shadow) if one is not None
+            (one, one.fingerprint()) for one in (sources, shadow) if one is not None and one.named
         ]
 
     def read(self, before: Reading | None) -> Reading:

@@ -198,7 +198,9 @@ class System:
                     self._announcing.cancel()
                 announce = self._announce(bool(reading.errors), awaited)
                 self._announcing = asyncio.get_running_loop().create_task(announce)
-            elif before.errors and not reading.errors:
+                continue
+            self._world.applied(reading, self._gateway)
+            if before.errors and not reading.errors:
                 self._say("The mistakes are mended, and nothing has changed.")
 
     def _take(self, reading: Reading) -> None:

@@ -1,6 +1,6 @@
 """Requests to an API server, and streams from it: paths and JSON in, JSON or what went wrong out."""
 
-import asyncio
+import os
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Mapping
@@ -200,8 +200,12 @@ def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> Refused:
 
 
 def _plain(error: BaseException) -> str:
-    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+    """In words, without the library's own objects."""
+    if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error.__cause__, ssl.SSLError):
-        error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__
+    inner = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {inner.verify_message}"
+    if isinstance(inner, OSError) and inner.errno and not isinstance(inner, ssl.SSLError | socket.gaierror):
+        return os.strerror(inner.errno)
+    return " ".join(str(inner).split()) or type(error).__name__

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from random import random
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from headgate.runtime.kubernetes.client import Client, Refused, Unreachable
-from headgate.runtime.kubernetes.resources import ACCEPT, LEFT_OUT, Resource, chosen, listed, of_version
+from headgate.runtime.kubernetes.resources import ACCEPT, LEFT_OUT, STATUSES, Resource, chosen, listed, of_version
 from headgate.runtime.kubernetes.watcher import Collection, Watcher
 from headgate.runtime.kubernetes.watching import Item, Trouble
 
@@ -18,20 +19,6 @@ _RETRY_S = 2.0
 
 # Annotations that others write again and again, and that mean nothing to us.
 _NOISE = ("control-plane.alpha.kubernetes.io/leader", "kubectl.kubernetes.io/last-applied-configuration")
-_STATUS_OF = frozenset(
-    [
-        "GatewayClass",
-        "Gateway",
-        "HTTPRoute",
-        "Service",
-        "InferencePool",
-        "BackendTLSPolicy",
-        "InferenceModel",
-        "InferenceObjective",
-        "InferenceModelRewrite",
-    ]
-)
-
 Place = tuple[Resource, str]  # and a namespace, "" all of them
 
 
@@ -72,20 +59,24 @@ def _without_status(raw: msgspec.Raw) -> Item:
 
 
 class Holdings:
-    """Follows everything until `run` is cancelled. `changed` and `touched` as those of a Watcher.
+    """Follows everything until `run` is cancelled. `touched` is as that of a Watcher.
 
-    `namespaces`: those that objects are read of, () all of them.
+    `changed` is called with a kind and the items of it that are others than they were; () where all of it may be.
+
+    `namespaces`: those that objects are read of, () all of them. `kinds`: those that are read, () all that we know.
     """
 
     def __init__(
         self,
         client: Client,
         namespaces: Sequence[str],
-        changed: Callable[[], None],
+        changed: Callable[[str, Sequence[Item]], None],
         touched: Callable[[], None],
         tell: Callable[[Collection, Trouble], None],
+        kinds: Iterable[str] = (),
     ) -> None:
         self._client = client
+        self._kinds = frozenset(kinds)
         self._namespaces = tuple(namespaces) or ("",)
         self._changed = changed
         self._touched = touched
@@ -155,7 +146,8 @@ class Holdings:
             else:
                 there |= of_version(msgspec.json.decode(version.body))
         self._etag = "" if unknown or found.to_ask else answer.headers.get("etag", "")
-        self._use(chosen(there, self._resources, unknown))
+        best = chosen(there, self._resources, unknown)
+        self._use({one for one in best if not self._kinds or one.kind in self._kinds})
         self._discovered.set()
 
     def _use(self, resources: set[Resource]) -> None:
@@ -176,8 +168,9 @@ class Holdings:
         resource, namespace = place
         left_out = LEFT_OUT.get(resource.kind)
         collection = Collection(resource.path(namespace), (("fieldSelector", left_out),) if left_out else ())
-        make = object_item if resource.kind in _STATUS_OF else _without_status
-        watcher = Watcher(self._client, collection, make, self._changed, self._tell, self._touched)
+        make = object_item if resource.kind in STATUSES else _without_status
+        changed = partial(self._changed, resource.kind)
+        watcher = Watcher(self._client, collection, make, changed, self._tell, self._touched)
         task = asyncio.get_running_loop().create_task(watcher.run(), name=str(collection))
         self._watchers[place] = (watcher, task)
 
@@ -190,7 +183,7 @@ class Holdings:
             return  # it came back meanwhile
         del self._watchers[place]
         self._tell(watcher.collection, Trouble(""))
-        self._changed()
+        self._changed(place[0].kind, ())
 
 
 def _rank(resource: Resource, namespace: str) -> tuple[bool, str, str, str]:

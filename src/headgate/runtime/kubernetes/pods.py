@@ -5,7 +5,7 @@ of. What is kept of a Pod is its `Server`, a few hundred bytes.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Collection as Several
 from typing import Any
 
@@ -146,7 +146,7 @@ class PodServers:
         task.cancel()
         self._wake()
 
-    def _wake(self) -> None:
+    def _wake(self, _: Sequence[Item] = ()) -> None:
         """All that one piece of the stream brings is told of at once."""
         if self._soon is None:
             self._soon = asyncio.get_running_loop().call_soon(self._publish)

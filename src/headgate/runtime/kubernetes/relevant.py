@@ -4,7 +4,8 @@ Clusters are full of ConfigMaps, Secrets, Services and Deployments that change a
 refers to is left out, so that its changes disturb nothing. What stays gives the same plan (a law of the tests).
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from headgate.api.snapshot import Snapshot
 from headgate.api.workload import Service, Workload
 from headgate.plan.grants import GATEWAY_GROUP
 from headgate.plan.references import references
+from headgate.runtime.kubernetes.watching import Item
 
 CONTROLLER = "headgate.dev/gateway-controller"
 OUR_CLASS = "headgate"  # by name, where classes can't be read
@@ -97,6 +99,18 @@ def relevant(snapshot: Snapshot, to: Referred) -> Snapshot:
             if one.meta.key in to.config_maps or one.meta.labels.get(BBR_LABEL) == "true"
         ),
     )
+
+
+def matters(kind: str, items: Sequence[Item], to: Referred) -> bool:
+    """Whether a change of these (none: perhaps of all) may change what there is to serve."""
+    names = {"Service": to.services, "Secret": to.secrets, "ConfigMap": to.config_maps}.get(kind)
+    if names is None or not items:
+        return True
+    return any(item.key in names or _is_list_of_models(item.value) for item in items)
+
+
+def _is_list_of_models(value: Any) -> bool:
+    return BBR_LABEL in ((value.get("metadata") or {}).get("labels") or {})
 
 
 def concerns(problem: Problem, snapshot: Snapshot, to: Referred) -> bool:

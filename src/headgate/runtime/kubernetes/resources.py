@@ -43,6 +43,20 @@ BUILT_IN = (
 )
 PODS = Resource("", "v1", "Pod", "pods")
 
+# The kinds whose status we write.
+STATUSES = frozenset(
+    {
+        "BackendTLSPolicy",
+        "Gateway",
+        "GatewayClass",
+        "HTTPRoute",
+        "InferenceModel",
+        "InferenceModelRewrite",
+        "InferenceObjective",
+        "InferencePool",
+    }
+)
+
 # Selectors of fields: what is never read, and may be much.
 LEFT_OUT: Mapping[str, str] = {
     "Secret": "type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token,type!=kubernetes.io/dockerconfigjson",

@@ -27,7 +27,7 @@ class Troubles:
             if (collection, trouble.status) not in self._barred:
                 self._barred.add((collection, trouble.status))
                 self._say(
-                    f"{collection} can't be read, so nothing is known of it: {trouble.why}; grant get, list and watch "
+                    f"{collection} can't be read, so nothing is known of it: {trouble.why}; grant list and watch "
                     "(deploy/rbac/gateway.yaml)"
                 )
             self._away.pop(collection, None)
@@ -44,9 +44,9 @@ class Troubles:
             self._say(f"The API server {self._server} answers again.")
 
     @property
-    def away(self) -> bool:
-        """Something can't be followed just now."""
-        return bool(self._away)
+    def away(self) -> int:
+        """How many collections can't be followed just now."""
+        return len(self._away)
 
     def _look(self) -> None:
         self._looking = False

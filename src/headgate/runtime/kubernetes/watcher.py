@@ -1,7 +1,7 @@
 """One collection followed over a socket, as `watching` says."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from random import random
 from time import monotonic
@@ -18,6 +18,7 @@ _NOT_OURS = (403, 404)
 _SILENCE_S = 30.0  # beyond the time that a watch was asked for
 
 Make = Callable[[msgspec.Raw], Item]  # what to keep of an object
+Changed = Callable[[Sequence[Item]], None]
 
 
 class Collection(Struct, frozen=True):
@@ -65,8 +66,9 @@ def _nothing() -> None:
 class Watcher:
     """Keeps what there is in one collection, as `make` makes it.
 
-    `changed` is called when values are others than they were, `touched` when only what is beside them is. `tell` hears
-    of troubles, and of their end. `synced` is set once everything was listed, or may not be.
+    `changed` is called with the items whose values are others than they were (those that are gone too), `touched` when
+    only what is beside them is. `tell` hears of troubles, and of their end. `synced` is set once everything was listed,
+    or may not be.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Watcher:
         client: Client,
         collection: Collection,
         make: Make,
-        changed: Callable[[], None],
+        changed: Changed,
         tell: Callable[[Collection, Trouble], None],
         touched: Callable[[], None] = _nothing,
         dice: Callable[[], float] = random,
@@ -118,24 +120,28 @@ class Watcher:
             case Put(item):
                 before = self.items.get(item.key)
                 self.items[item.key] = item = _kept(before, item)
-                (self._changed if before is None or before.value is not item.value else self._touched)()
+                if before is None or before.value is not item.value:
+                    self._changed((item,))
+                else:
+                    self._touched()
             case Drop(key):
-                if self.items.pop(key, None) is not None:
-                    self._changed()
+                if (gone := self.items.pop(key, None)) is not None:
+                    self._changed((gone,))
             case Replace(items):
                 before_all = self.items
                 self.items = {item.key: _kept(before_all.get(item.key), item) for item in items}
-                same = before_all.keys() == self.items.keys() and all(
-                    item.value is before_all[key].value for key, item in self.items.items()
-                )
-                (self._touched if same and self.synced.is_set() else self._changed)()
+                different = tuple(_different(before_all, self.items))
+                if different or not self.synced.is_set():
+                    self._changed(different)
+                else:
+                    self._touched()
                 self.synced.set()
                 self.barred = False
             case Trouble(why, status) as trouble:
                 self.barred = self.barred or status == 403
                 if why and status in _NOT_OURS and not self.synced.is_set():
                     self.synced.set()  # we may not see it, or there is none: nobody need wait for it
-                    self._changed()
+                    self._changed(())
                 self._tell(self.collection, trouble)
 
     async def _ask(self, do: Do) -> AsyncGenerator[Happened]:
@@ -201,6 +207,16 @@ class Watcher:
 def _kept(before: Item | None, item: Item) -> Item:
     """The item, with the very value that was there where it is no other."""
     return item if before is None or before.value != item.value else replace(item, value=before.value)
+
+
+def _different(before: Mapping[str, Item], now: Mapping[str, Item]) -> Iterator[Item]:
+    """Those that are new, have another value, or are gone."""
+    for key, item in now.items():
+        if key not in before or before[key].value is not item.value:
+            yield item
+    for key, item in before.items():
+        if key not in now:
+            yield item
 
 
 def _failure(error: Exception, lasted: float) -> watching.Failed:
