@@ -13,6 +13,7 @@ from headgate.cli.processors import Unusable
 if TYPE_CHECKING:
     from headgate.runtime.epp.identity import Identity
     from headgate.runtime.epp.picker import Options
+    from headgate.runtime.epp.watched import Options as Watching
     from headgate.runtime.kubernetes.access import Access
 
 
@@ -69,7 +70,7 @@ def _serve(
     voice = Voice(aside=log_to == "-")
     policies = Policies(voice.say)
     files = processors.files(options, policies, options.text("config-file"), options.text("config-text"))
-    world = processors.world(files, directory, access, (options.namespace,))
+    world = processors.world(files, directory, None if access is None else _watching(options, access))
 
     async def run() -> int:
         settle_memory()
@@ -90,6 +91,14 @@ def _serve(
         return uvloop.run(run())
     finally:
         voice.close()
+
+
+def _watching(options: epp_flags.Picked, access: "Access") -> "Watching":
+    from headgate.runtime.epp.watched import POOLS, Options
+    from headgate.runtime.kubernetes.pods import selection
+
+    selected = selection(options.namespace, options.selector) if options.selector else None
+    return Options(access, POOLS, (options.namespace,), options.pool, selected)
 
 
 def _options(options: epp_flags.Picked, directory: Path) -> "Options":

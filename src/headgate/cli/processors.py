@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from headgate.runtime.epp.face import Ports
     from headgate.runtime.epp.guard import Guard
     from headgate.runtime.epp.identity import Identity
+    from headgate.runtime.epp.watched import Options as Watching
     from headgate.runtime.files import Files
     from headgate.runtime.kubernetes.access import Access
     from headgate.runtime.policies import Policies
@@ -90,17 +91,16 @@ def files(options: Options, policies: "Policies", config: str = "", text: str = 
     return Files(Sources(paths, texts=texts), None, policies)
 
 
-def world(named: "Files", directory: Path, reached: "Access | None", namespaces: tuple[str, ...]) -> "Made":
+def world(named: "Files", directory: Path, watched: "Watching | None") -> "Made":
     """Files and servers that run already, or a cluster."""
-    if reached is None:
+    if watched is None:
         from headgate.runtime import pods
         from headgate.runtime.local import Local
 
         return partial(Local, pods.Options(state_dir=str(directory), launch=False), named, named.read(None))
-    from headgate.runtime.kubernetes.cluster import Cluster
-    from headgate.runtime.kubernetes.cluster import Options as ClusterOptions
+    from headgate.runtime.epp.watched import Watched
 
-    return partial(Cluster, ClusterOptions(reached, namespaces), named)
+    return partial(Watched, watched, named)
 
 
 def ports(options: Options) -> "Ports":
@@ -113,6 +113,7 @@ def ports(options: Options) -> "Ports":
         options.number("metrics-port"),
         options.seconds("drain-timeout"),
         options.on("enable-cert-reload"),
+        options.on("reuse-port"),
     )
 
 
