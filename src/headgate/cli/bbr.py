@@ -35,6 +35,8 @@ _FLAGS = (
     Flag("drain-timeout", 30.0, "after SIGTERM: how long it goes on serving, while it says that it wants no more"),
     Flag("body-limit", 64, "the largest request body, in MiB"),
     Flag("held-limit", 1024, "bodies that are held for all requests together, in MiB; beyond it new ones get 503"),
+    Flag("reuse-port", False, "several processes share the ports but for the metrics': give each a --name and a "
+         "--metrics-port of its own"),
     Flag("name", "bbr", "which instance, where several run on one machine", "NAME"),
 )  # fmt: skip
 _UNHEEDED = {
@@ -140,6 +142,8 @@ def _serve(
     from headgate.envoy.options import as_it_is
     from headgate.envoy.refusals import in_text
     from headgate.runtime.epp.body_router import BodyRouter
+    from headgate.runtime.epp.watched import BASE_MODELS
+    from headgate.runtime.epp.watched import Options as Watching
     from headgate.runtime.policies import Policies
     from headgate.runtime.process import settle_memory
     from headgate.runtime.voice import Voice
@@ -147,8 +151,10 @@ def _serve(
     voice = Voice()
     files = processors.files(options, Policies(voice.say, run=False))
     own = os.environ.get("NAMESPACE", "")
-    namespaces = options.texts("namespace") or ((own,) if own else ())
-    world = processors.world(files, directory, access, namespaces, ("ConfigMap",))
+    watched = None
+    if access is not None:
+        watched = Watching(access, BASE_MODELS, options.texts("namespace") or ((own,) if own else ()))
+    world = processors.world(files, directory, watched)
     limits = options.number("body-limit") << 20, options.number("held-limit") << 20
     written = in_text if options.text("error-body") == "text" else as_it_is
 

@@ -13,10 +13,8 @@ from headgate.cli.processors import Unusable
 if TYPE_CHECKING:
     from headgate.runtime.epp.identity import Identity
     from headgate.runtime.epp.picker import Options
+    from headgate.runtime.epp.watched import Options as Watching
     from headgate.runtime.kubernetes.access import Access
-
-# What is read besides Pods, and all that its chart's Role allows: the pool, and what requests to it may name.
-_KINDS = ("InferencePool", "InferenceModel", "InferenceObjective", "InferenceModelRewrite")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -72,7 +70,7 @@ def _serve(
     voice = Voice(aside=log_to == "-")
     policies = Policies(voice.say)
     files = processors.files(options, policies, options.text("config-file"), options.text("config-text"))
-    world = processors.world(files, directory, access, (options.namespace,), _KINDS)
+    world = processors.world(files, directory, None if access is None else _watching(options, access))
 
     async def run() -> int:
         settle_memory()
@@ -93,6 +91,14 @@ def _serve(
         return uvloop.run(run())
     finally:
         voice.close()
+
+
+def _watching(options: epp_flags.Picked, access: "Access") -> "Watching":
+    from headgate.runtime.epp.watched import POOLS, Options
+    from headgate.runtime.kubernetes.pods import selection
+
+    selected = selection(options.namespace, options.selector) if options.selector else None
+    return Options(access, POOLS, (options.namespace,), options.pool, selected)
 
 
 def _options(options: epp_flags.Picked, directory: Path) -> "Options":

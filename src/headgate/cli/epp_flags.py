@@ -50,6 +50,8 @@ _FLAGS = (
     Flag("body-limit", 64, "the largest request body, in MiB"),
     Flag("held-limit", 1024, "bodies that are held for all requests together, in MiB; beyond it new ones get 503"),
     Flag("access-log", "off", "a file, or - for standard output", "PATH"),
+    Flag("reuse-port", False, "several processes share the ports but for the metrics': give each a --name and a "
+         "--metrics-port of its own"),
     Flag("name", "", "which instance, where several run on one machine (default: epp-POOL)", "NAME"),
 )  # fmt: skip
 

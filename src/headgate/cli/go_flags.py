@@ -7,6 +7,7 @@ Those that mean nothing here are taken and told of; those that would mean someth
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from msgspec import Struct
@@ -156,7 +157,7 @@ def usage(name: str, what: str, words: str, flags: Sequence[Flag], more: str) ->
     for flag in flags:
         shown = flag.metavar or _METAVARS.get(type(flag.default), "")
         head = f"  --{flag.name}{' ' + shown if shown else ''}"
-        lines += [head, f"        {flag.help}{_told(flag)}"]
+        lines += [head, *wrap(flag.help + _told(flag), 100, initial_indent=" " * 8, subsequent_indent=" " * 8)]
     return "\n".join([*lines, "", more])
 
 
@@ -168,5 +169,5 @@ def _told(flag: Flag) -> str:
     if default in ("", (), 0) and not isinstance(default, bool):
         return ""
     if isinstance(default, bool):
-        return f" (default {str(default).lower()})"
+        return " (default true)" if default else ""
     return f" (default {default:g}s)" if isinstance(default, float) else f" (default {default})"

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from headgate.runtime.epp.face import Ports
     from headgate.runtime.epp.guard import Guard
     from headgate.runtime.epp.identity import Identity
+    from headgate.runtime.epp.watched import Options as Watching
     from headgate.runtime.files import Files
     from headgate.runtime.kubernetes.access import Access
     from headgate.runtime.policies import Policies
     from headgate.runtime.world import Made
 
-_EXTRA = "this needs protobuf and hpack: pip install 'headgate[epp]'"
+_EXTRA = "this needs protobuf and hpack: pip install 'headgate[envoy]'"
 _FILES = 65_536
 TLS = {"": "1.2", "VersionTLS12": "1.2", "VersionTLS13": "1.3", "1.2": "1.2", "1.3": "1.3"}
 
@@ -57,7 +58,7 @@ def identity(options: Options, least: str) -> "Identity | None":
     except Unfit as error:
         raise Unusable(f"--cert-path: {error}") from None
     except ImportError:
-        raise Unusable("a certificate of its own needs cryptography: pip install 'headgate[epp]'") from None
+        raise Unusable("a certificate of its own needs cryptography: pip install 'headgate[envoy]'") from None
 
 
 def access(options: Options, *, needed: bool) -> "Access | None":
@@ -90,19 +91,16 @@ def files(options: Options, policies: "Policies", config: str = "", text: str = 
     return Files(Sources(paths, texts=texts), None, policies)
 
 
-def world(
-    named: "Files", directory: Path, reached: "Access | None", namespaces: tuple[str, ...], kinds: tuple[str, ...]
-) -> "Made":
-    """Files and servers that run already, or a cluster, of which these kinds are read and nothing is written."""
-    if reached is None:
+def world(named: "Files", directory: Path, watched: "Watching | None") -> "Made":
+    """Files and servers that run already, or a cluster."""
+    if watched is None:
         from headgate.runtime import pods
         from headgate.runtime.local import Local
 
         return partial(Local, pods.Options(state_dir=str(directory), launch=False), named, named.read(None))
-    from headgate.runtime.kubernetes.cluster import Cluster
-    from headgate.runtime.kubernetes.cluster import Options as ClusterOptions
+    from headgate.runtime.epp.watched import Watched
 
-    return partial(Cluster, ClusterOptions(reached, namespaces, kinds=kinds, writes=False), named)
+    return partial(Watched, watched, named)
 
 
 def ports(options: Options) -> "Ports":
@@ -115,6 +113,7 @@ def ports(options: Options) -> "Ports":
         options.number("metrics-port"),
         options.seconds("drain-timeout"),
         options.on("enable-cert-reload"),
+        options.on("reuse-port"),
     )
 
 

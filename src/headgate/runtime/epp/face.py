@@ -22,7 +22,10 @@ Handler = Callable[[Request], Answer | Awaitable[Answer]]
 
 
 class Ports(Struct, frozen=True):
-    """A port of 0 is none. `drain_s`: how long it goes on after SIGTERM."""
+    """A port of 0 is none, but for gRPC's, which is any free one. `drain_s`: how long it goes on after SIGTERM.
+
+    `shared`: other processes may listen at the same ports, but for that of the metrics.
+    """
 
     address: str
     grpc: int
@@ -30,6 +33,7 @@ class Ports(Struct, frozen=True):
     metrics: int
     drain_s: float
     follow_certificate: bool = True
+    shared: bool = False
 
 
 class Face:
@@ -80,10 +84,11 @@ class Face:
         ports, address = self._ports, self._ports.address
         port, flag = ports.grpc, "grpc-port"
         try:
-            await self._grpc.listen(address, port, None if self._identity is None else self._identity.context)
+            context = None if self._identity is None else self._identity.context
+            await self._grpc.listen(address, port, context, shared=ports.shared)
             if ports.health:
                 port, flag = ports.health, "grpc-health-port"
-                await self._probed.listen(address, port)
+                await self._probed.listen(address, port, shared=ports.shared)
             if ports.metrics:
                 port, flag = ports.metrics, "metrics-port"
                 self._metrics = await serve(self._page, host=address or None, port=port, server_name="headgate")

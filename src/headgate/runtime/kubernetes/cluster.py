@@ -39,8 +39,6 @@ class Options(Struct, frozen=True):
     classes: tuple[str, ...] = ()  # GatewayClasses of others that are served too
     service: str = ""  # in front of us: [namespace/]name
     lease: str = "headgate-gateway"  # of the replica that writes
-    kinds: tuple[str, ...] = ()  # that are read, () all that we know; Pods of pools are in any case
-    writes: bool = True  # statuses and Events, where it leads: pickers have Gateways of others
 
 
 class Cluster:
@@ -65,7 +63,7 @@ class Cluster:
         self._troubles = Troubles(client.server, say, loop.call_later)
         tell = self._troubles.tell
         self._leader = Leader(client, options.lease, say, self._touched)
-        self._holdings = Holdings(client, options.namespaces, self._stir, self._touched, tell, options.kinds)
+        self._holdings = Holdings(client, options.namespaces, self._stir, self._touched, tell)
         self._pods = PodServers(client, servers_changed, tell)
         self._front = Front(client, options.service, self._touched, tell)
         objects = self._holdings.objects
@@ -88,8 +86,7 @@ class Cluster:
         return await self._read(None)
 
     def works(self) -> Sequence[Work]:
-        writing = (self._leader.run, self._writer.run, self._teller.run) if self._options.writes else ()
-        return (*self._files.works(self._changed), *writing)
+        return (*self._files.works(self._changed), self._leader.run, self._writer.run, self._teller.run)
 
     async def read(self, before: Reading) -> Reading:
         return await self._read(before)
@@ -104,8 +101,6 @@ class Cluster:
                     await self._pods.synced()
 
     def applied(self, reading: Reading, gateway: Gateway) -> None:
-        if not self._options.writes:
-            return
         self._writer.report(reading, lambda: (self._front.addresses(gateway), unserved(gateway)))
         self._teller.report(reading)
         if not self._described:
