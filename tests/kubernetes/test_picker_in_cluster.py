@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import manifests as written
+import applied as written
 import pytest
 from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from fake_api import FakeApi, pod, until
