@@ -133,9 +133,37 @@ def test_a_kind_that_is_installed_later_is_read_and_one_that_goes_is_gone(monkey
                 await until(lambda: seen.changes == 1)
                 reading = await found.read(seen.reading)
                 assert len(reading.snapshot.pools) == 1
-                api.served -= {"InferencePool"}
+                # Who removes a kind removes its objects first.
+                await api.delete("InferencePool", "pool")
                 await until(lambda: seen.changes == 2)
+                api.served -= {"InferencePool"}
+                await until(lambda: seen.changes == 3)
                 assert (await found.read(reading)).snapshot.pools == ()
+
+    run(test)
+
+
+@pytest.mark.parametrize("stays", [60.0, 0.2])
+def test_a_server_that_names_few_kinds_has_just_started_unless_it_stays_so(
+    monkeypatch: pytest.MonkeyPatch, stays: float
+) -> None:
+    monkeypatch.setattr("headgate.runtime.kubernetes.holdings._DISCOVER_S", 0.02)
+    monkeypatch.setattr("headgate.runtime.kubernetes.holdings._GONE_S", stays)
+
+    async def test() -> None:
+        async with FakeApi() as api:
+            await _small(api)
+            async with following(api) as (found, seen):
+                api.served -= {"InferencePool"}
+                if stays < 1:
+                    await until(lambda: seen.changes == 1)
+                    assert (await found.read(seen.reading)).snapshot.pools == ()
+                    return
+                await until(lambda: found._holdings._missing)  # it has seen that
+                api.served |= {"InferencePool"}
+                await until(lambda: not found._holdings._missing)
+                assert seen.changes == 0
+                assert len((await found.read(seen.reading)).snapshot.pools) == 1
 
     run(test)
 

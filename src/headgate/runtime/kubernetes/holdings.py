@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from random import random
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -16,6 +17,9 @@ from headgate.runtime.kubernetes.watching import Item, Trouble
 
 _DISCOVER_S = 10.0  # a kind that is installed later is read within this time
 _RETRY_S = 2.0
+# A server that has just started names few of its kinds, for seconds. Who removes a kind for good removes its objects
+# first, and watches tell of that; where we missed it, this is how long the objects stay.
+_GONE_S = 120.0
 
 # Annotations that others write again and again, and that mean nothing to us.
 _NOISE = ("control-plane.alpha.kubernetes.io/leader", "kubectl.kubernetes.io/last-applied-configuration")
@@ -86,6 +90,7 @@ class Holdings:
         self._retiring: set[asyncio.Task[None]] = set()
         self._discovered = asyncio.Event()
         self._etag = ""
+        self._missing: dict[Resource, float] = {}  # kinds that have objects and are not named any more, since when
 
     async def run(self) -> None:
         """Until it is cancelled. A mistake of ours is told of."""
@@ -147,8 +152,18 @@ class Holdings:
                 there |= of_version(msgspec.json.decode(version.body))
         self._etag = "" if unknown or found.to_ask else answer.headers.get("etag", "")
         best = chosen(there, self._resources, unknown)
-        self._use({one for one in best if not self._kinds or one.kind in self._kinds})
+        if kept := self._kept(best, monotonic()):
+            self._etag = ""
+        self._use({one for one in best | kept if not self._kinds or one.kind in self._kinds})
         self._discovered.set()
+
+    def _kept(self, best: set[Resource], now: float) -> set[Resource]:
+        """Kinds that are not named, and are followed on for a while since there are objects of them."""
+        named = {(one.group, one.kind) for one in best}
+        held = {resource for (resource, _), (watcher, _) in self._watchers.items() if watcher.items}
+        missing = {one for one in self._resources & held if (one.group, one.kind) not in named}
+        self._missing = {one: self._missing.get(one, now) for one in missing}
+        return {one for one in missing if now - self._missing[one] < _GONE_S}
 
     def _use(self, resources: set[Resource]) -> None:
         """Follow these kinds. One that comes in another version is followed in the old one until the new is known."""
