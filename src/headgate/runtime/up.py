@@ -230,9 +230,8 @@ class System:
 
     def _is_ready(self) -> bool:
         """Whether requests may be sent to us: in a cluster also while some of the endpoints are on their way."""
-        if self._world.waits:
-            return self._applied and not self._stopping.is_set()
-        return not self._stopping.is_set() and not self._awaited()
+        serving = self._applied and not self._stopping.is_set()
+        return serving and (self._world.waits or not self._awaited())
 
     def _awaited(self) -> set[str]:
         """Pods that are not up and still may be, and endpoints that are up and not let serve."""
