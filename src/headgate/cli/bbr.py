@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
         except instance.Unusable as error:
             raise Unusable(str(error)) from None
     except Unusable as error:
-        return _complain(str(error), 1)
+        return _complain(str(error), error.status)
     with lock:
         return _serve(options, plugins, directory, lock, identity, access)
 

@@ -13,7 +13,11 @@ _ONLY_THERE = ("kubeconfig", "context", "namespace", "gateway_class", "service")
 
 
 class Unusable(Exception):
-    """The flags don't go together, or lead nowhere; the text says why, for people."""
+    """The flags don't go together (status 2), or lead nowhere (1); the text says why, for people."""
+
+    def __init__(self, text: str, status: int = 2) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -68,11 +72,11 @@ def options(arguments: argparse.Namespace) -> "Options | None":
     from headgate.runtime.kubernetes import access, client, cluster
 
     if find_spec("aiohttp") is None:
-        raise Unusable(f"--kubernetes: {client.NotInstalled()}")
+        raise Unusable(f"--kubernetes: {client.NotInstalled()}", 1)
     try:
         found = access.find(arguments.kubeconfig, arguments.context)
     except access.AccessError as error:
-        raise Unusable(str(error)) from None
+        raise Unusable(str(error), 1) from None
     return cluster.Options(
         found,
         namespaces=tuple(dict.fromkeys(arguments.namespace)),

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from headgate.runtime.policies import Policies
     from headgate.runtime.world import Made
 
-_EXTRA = "this needs protobuf and hpack: pip install 'headgate[envoy]'"
+_EXTRA = "this needs protobuf and hpack: pip install -e '.[epp]' in Headgate's directory"
 _FILES = 65_536
 TLS = {"": "1.2", "VersionTLS12": "1.2", "VersionTLS13": "1.3", "1.2": "1.2", "1.3": "1.3"}
 
 
 class Unusable(Exception):
-    """It can't run so; the text says why, for people."""
+    """The command line can't be meant (status 2), or something is missing (1). The text is for people."""
+
+    def __init__(self, text: str, status: int = 1) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 def begin(options: Options) -> None:
@@ -58,7 +62,9 @@ def identity(options: Options, least: str) -> "Identity | None":
     except Unfit as error:
         raise Unusable(f"--cert-path: {error}") from None
     except ImportError:
-        raise Unusable("a certificate of its own needs cryptography: pip install 'headgate[envoy]'") from None
+        raise Unusable(
+            "a certificate of its own needs cryptography: pip install -e '.[epp]' in Headgate's directory"
+        ) from None
 
 
 def access(options: Options, *, needed: bool) -> "Access | None":
@@ -68,7 +74,7 @@ def access(options: Options, *, needed: bool) -> "Access | None":
     """
     paths = options.parsed.rest
     if paths and options.on("kubernetes"):
-        raise Unusable("--kubernetes reads from the cluster: give no files")
+        raise Unusable("--kubernetes reads from the cluster: give no files", 2)
     asked = options.on("kubernetes") or bool(options.text("kubeconfig")) or "KUBERNETES_SERVICE_HOST" in os.environ
     if paths or not (needed or asked):
         return None

@@ -44,7 +44,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
     try:
         in_cluster = cluster.options(arguments)
     except cluster.Unusable as error:
-        return complain(str(error), 2)
+        return complain(str(error), error.status)
     if not paths and in_cluster is None:
         return _no_paths()
 
