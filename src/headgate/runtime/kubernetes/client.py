@@ -41,7 +41,7 @@ class NotInstalled(Exception):
     """aiohttp is not."""
 
     def __init__(self) -> None:
-        super().__init__("this needs aiohttp: pip install 'headgate[kubernetes]'")
+        super().__init__("this needs aiohttp: pip install -e '.[kubernetes]' in Headgate's directory")
 
 
 class Answer(Struct, frozen=True):
