@@ -22,7 +22,7 @@ _FLAGS = (
          "X-Gateway-Model-Name and X-Gateway-Base-Model-Name)", "PLUGIN", whole=True),
     Flag("namespace", (), "read ConfigMaps of these namespaces only (default: $NAMESPACE, else all)", "NAMESPACE,…"),
     Flag("kubernetes", False, "read ConfigMaps from the cluster (so it is in a Pod)"),
-    Flag("kubeconfig", "", "how to reach it (default: $KUBECONFIG, then the service account of our own Pod)", "FILE"),
+    Flag("kubeconfig", "", "how to reach it (default: $KUBECONFIG, our Pod's service account, ~/.kube/config)", "FILE"),
     Flag("error-body", "text", "how refusals are written: text, as published, or openai", "|".join(BODIES)),
     Flag("address", "", "where to listen (default: everywhere)", "HOST"),
     Flag("grpc-port", 9004, "of ext_proc"),

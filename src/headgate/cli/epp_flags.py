@@ -20,7 +20,7 @@ _FLAGS = (
     Flag("endpoint-selector", (), "labels of the Pods to pick among, where there is no pool: app=vllm,tier=gpu"),
     Flag("endpoint-target-ports", (), "their ports, with --endpoint-selector: 8000,8001", "PORTS"),
     Flag("kubernetes", False, "read the pool and its Pods from the cluster (so it is where no files are given)"),
-    Flag("kubeconfig", "", "how to reach it (default: $KUBECONFIG, then the service account of our own Pod)", "FILE"),
+    Flag("kubeconfig", "", "how to reach it (default: $KUBECONFIG, our Pod's service account, ~/.kube/config)", "FILE"),
     Flag("config-file", "", "an EndpointPickerConfig: how to pick (docs/picking.md); it is followed", "FILE"),
     Flag("config-text", "", "the same as a text", "YAML"),
     Flag("disable-endpoint-subset-filter", False, "pick among all endpoints, whichever the proxy says it can reach"),
