@@ -39,8 +39,8 @@ def read(data: bytes) -> Message | None:
 
 
 def _headers(inner: Any) -> Headers:
-    """Older proxies put the value into `value`, as text."""
-    return [(one.key.encode("latin-1"), one.raw_value or one.value.encode("latin-1")) for one in inner.headers]
+    """Older proxies put the value into `value`, as text, which in protobuf is UTF-8."""
+    return [(one.key.encode(), one.raw_value or one.value.encode()) for one in inner.headers]
 
 
 def _says_more(request: Any) -> bool:
