@@ -1,6 +1,8 @@
 """What a hostile peer may tell an external processor, and a server that it does not read."""
 
 import asyncio
+import json
+import random
 import socket
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 import uvloop
 from envoy.config.core.v3.base_pb2 import HeaderMap, HeaderValue
 from envoy.service.ext_proc.v3.external_processor_pb2 import HttpHeaders, ProcessingRequest
+from google.protobuf.message import DecodeError
 from hpack import Encoder
 from rig import Rig, eventually
 from turns import CHAT, HEAD, Process, pairs, pool
@@ -16,7 +19,7 @@ from headgate.envoy.gathering import Gathering
 from headgate.envoy.http2 import frames
 from headgate.envoy.http2.call import Call, Receiver
 from headgate.envoy.http2.server import Server
-from headgate.envoy.messages import BUFFERED, FULL_DUPLEX, STREAMED, Disorder, Immediate, Modes
+from headgate.envoy.messages import BUFFERED, BUFFERED_PARTIAL, FULL_DUPLEX, NONE, STREAMED, Disorder, Immediate, Modes
 from headgate.envoy.reading import read
 from headgate.proxy.held import Held
 from headgate.proxy.plane import Bounds
@@ -51,6 +54,25 @@ def test_header_values_of_older_proxies_are_utf_8() -> None:
     message = read(ProcessingRequest(request_headers=value).SerializeToString())
     assert message is not None
     assert message.headers == [(b"x-price", "5 €".encode())]
+
+
+def test_an_attribute_without_a_value_is_no_mistake_of_ours() -> None:
+    request = ProcessingRequest(request_headers=HttpHeaders())
+    request.attributes["envoy.filters.http.ext_proc"].fields["request.path"].SetInParent()
+    with pytest.raises(DecodeError):
+        read(request.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "told", [{":status": "abc"}, {":status": "²00"}, {}, {":status": "200", "content-length": "x"}]
+)
+def test_answers_that_can_not_be_are_no_mistake_of_ours(told: dict[str, str]) -> None:
+    process = Process(pool())
+    process.request()
+    with pytest.raises(Disorder):
+        process.feed("response_headers", pairs(told))
+    process.turn.ended()
+    assert process.play.ledger.total() == 0
 
 
 def test_small_pieces_count_for_what_they_take() -> None:
@@ -168,7 +190,7 @@ def test_of_a_peer_that_does_not_read_nothing_more_is_read() -> None:
         await eventually(lambda: held.total > 1 << 20)
         before = -1
         while before != (before := held.total):  # until nothing moves
-            for _ in range(200):
+            for _ in range(400):
                 await asyncio.sleep(0)
         assert held.total < 4 << 20
         flooding.cancel()
@@ -191,3 +213,38 @@ def test_a_peer_that_breaks_the_protocol_and_does_not_read_is_gone_soon(monkeypa
         await eventually(lambda: not server.peers)
 
     attacked(scenario)
+
+
+# Any order.
+
+
+def _any_order(seed: int) -> None:
+    dice = random.Random(seed)
+    mode = dice.choice((NONE, STREAMED, BUFFERED, BUFFERED_PARTIAL, FULL_DUPLEX, 7))
+    modes = Modes(mode, dice.choice((NONE, STREAMED, BUFFERED, FULL_DUPLEX)))
+    process = waiting(mode) if dice.random() < 0.3 else Process(pool(), modes=modes)
+    body = json.dumps(CHAT).encode()
+    phases = ["request_headers", "request_body", "request_trailers", "response_headers", "response_body"]
+    phases += ["response_trailers"]
+    order = dice.choices(phases, k=dice.randrange(1, 9))
+    if dice.random() < 0.8:
+        order.insert(0, "request_headers")
+    try:
+        for phase in order:
+            head = {**HEAD, "content-type": "application/json"} if phase == "request_headers" else {":status": "200"}
+            data = dice.choice((b"", body, body[:9], b"{")) if phase.endswith("body") else b""
+            process.feed(phase, pairs(head), data, end=dice.random() < 0.4, modes=dice.choice((modes, None)))
+    except Disorder:
+        pass
+    process.turn.ended()
+    assert process.play.ledger.total() == 0, order
+    assert process.plane.held.total == 0, order
+    assert len(process.records) <= 1, order
+
+
+def test_messages_in_any_order_leave_nothing_and_are_no_mistake_of_ours() -> None:
+    async def scenario() -> None:
+        for seed in range(400):
+            _any_order(seed)
+
+    asyncio.run(scenario())

@@ -28,7 +28,7 @@ NONE, STREAMED, BUFFERED, BUFFERED_PARTIAL, FULL_DUPLEX, GRPC = range(6)
 
 
 class Disorder(Exception):
-    """Messages come in an order that there is not."""
+    """Messages come in an order that there is not, or say what can't be."""
 
 
 class Modes(Struct, frozen=True, gc=False):

@@ -6,6 +6,7 @@ A head of 14 headers takes 8 µs and a body 1 µs, most of it in C (upb).
 from typing import Any
 
 from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
+from google.protobuf.message import DecodeError
 
 from headgate.envoy import hints
 from headgate.envoy.messages import (
@@ -48,6 +49,13 @@ def _says_more(request: Any) -> bool:
 
 
 def _about(request: Any) -> About:
+    try:
+        return _told_about(request)
+    except ValueError as error:  # a google.protobuf.Value without a value
+        raise DecodeError(str(error)) from None
+
+
+def _told_about(request: Any) -> About:
     modes = None
     if request.HasField("protocol_config"):
         config = request.protocol_config

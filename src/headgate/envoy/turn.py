@@ -125,8 +125,7 @@ class Turn(Struct, eq=False):
     def _keep(self, message: Message) -> None:
         """It waits, and its proxy goes on."""
         self._later = self._later or Later(self._plane, trailers=self._trailers)
-        refusal = self._later.add(message)
-        if refusal is not None:
+        if (refusal := self._later.add(message)) is not None:
             self.waits = False
             self._leave()
             self._respond(refusal)
@@ -217,7 +216,8 @@ class Turn(Struct, eq=False):
 
     def _ask(self, body: bytes, refusal: Respond | None = None) -> None:
         told, about = self._told, self._about
-        assert told is not None
+        if told is None or self.settled:
+            raise Disorder("more of a request that was answered before it was here")
         head, subset = told.known.head, about.subset if self._options.subsets else None
         if refusal is not None:
             head = replace(head, refusal=refusal)
