@@ -258,7 +258,7 @@ def test_a_long_stream_does_not_run_out_of_window(monkeypatch: pytest.MonkeyPatc
 def test_frames_that_say_nothing_are_too_many_at_some_time(said: bytes) -> None:
     peer = Peer()
     peer.say(head(1))
-    assert peer.wrong(said * 20_000) == frames.ENHANCE_YOUR_CALM
+    assert peer.wrong(said * 10_000) == frames.ENHANCE_YOUR_CALM
 
 
 def test_a_peer_that_pings_for_weeks_may() -> None:
@@ -271,7 +271,7 @@ def test_a_peer_that_pings_for_weeks_may() -> None:
 def test_rapid_resets_are_too_many_at_some_time_and_leave_nothing() -> None:
     peer = Peer()
     many = b"".join(
-        head(s, END_HEADERS, INDEXED) + frame(frames.RST_STREAM, 0, s, bytes(4)) for s in range(1, 30_000, 2)
+        head(s, END_HEADERS, INDEXED) + frame(frames.RST_STREAM, 0, s, bytes(4)) for s in range(1, 20_003, 2)
     )
     assert peer.wrong(many) == frames.ENHANCE_YOUR_CALM
     assert set(peer.log) == {"gone"}
@@ -279,7 +279,7 @@ def test_rapid_resets_are_too_many_at_some_time_and_leave_nothing() -> None:
 
 
 def test_heads_that_go_on_and_on_end() -> None:
-    assert Peer().wrong(head(1, 0), frame(frames.CONTINUATION, 0, 1) * 20_000) == frames.ENHANCE_YOUR_CALM
+    assert Peer().wrong(head(1, 0), frame(frames.CONTINUATION, 0, 1) * 10_000) == frames.ENHANCE_YOUR_CALM
     assert Peer().wrong(head(1, 0), frame(frames.CONTINUATION, 0, 1, bytes(16_000)) * 5) == frames.ENHANCE_YOUR_CALM
 
 
@@ -378,7 +378,7 @@ def _outcome(pieces: list[bytes]) -> tuple[list[str], bytes, int | None]:
 
 
 def test_random_frames_raise_what_is_documented_and_leave_nothing() -> None:
-    codes = {_outcome([_bytes(seed)])[2] for seed in range(500)}
+    codes = {_outcome([_bytes(seed)])[2] for seed in range(350)}
     assert codes >= {None, frames.PROTOCOL_ERROR, frames.FRAME_SIZE_ERROR, frames.FLOW_CONTROL_ERROR}
 
 
