@@ -29,7 +29,7 @@ def shared(bases: Mapping[str, str], plugins: tuple[Plugin, ...] = USUAL) -> Sha
 async def body_router(bases: Mapping[str, str]) -> Server:
     one = shared(bases)
     processor = Processor(lambda site: BodyTurn(one), _mistaken)
-    server = Server(processor.methods, 64 << 20, _mistaken)
+    server = Server(processor.methods, 64 << 20, one.budget.held, _mistaken)
     await server.listen("127.0.0.1", 0)
     return server
 

@@ -53,7 +53,7 @@ class EnvoyRig(Rig):
         self.service = Service(
             self.plane, lambda name: site, options, lambda text, error: self.mistakes.append(f"{text}: {error!r}")
         )
-        self.grpc = Grpc(self.service.methods, 64 << 20, self.service.mistaken)
+        self.grpc = Grpc(self.service.methods, 64 << 20, self.plane.held, self.service.mistaken)
         await self.grpc.listen("127.0.0.1", 0)
         return self.grpc.port
 

@@ -20,6 +20,7 @@ from headgate.envoy.http2.call import OK, RESOURCE_EXHAUSTED, Call, Receiver
 from headgate.envoy.http2.connection import Connection
 from headgate.envoy.http2.frames import Wrong
 from headgate.envoy.http2.server import Server
+from headgate.proxy.held import Held
 
 
 class Echo(Receiver):
@@ -46,7 +47,10 @@ def serving(scenario: Callable[[aio.Channel, list[str], Server], Any], limit: in
         mistakes: list[str] = []
         lost: list[str] = []
         server = Server(
-            {b"/t.T/Echo": lambda call: Echo(call, lost)}, limit, lambda text, error: mistakes.append(f"{error!r}")
+            {b"/t.T/Echo": lambda call: Echo(call, lost)},
+            limit,
+            Held(1 << 30),
+            lambda text, error: mistakes.append(f"{error!r}"),
         )
         await server.listen("127.0.0.1", 0)
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -149,7 +153,7 @@ def test_health_is_told_when_asked_and_when_it_changes() -> None:
     async def main() -> None:
         nonlocal ready
         health = Health(("", "readiness"), lambda: ready)
-        server = Server(health.methods, 1 << 20, lambda text, error: pytest.fail(repr(error)))
+        server = Server(health.methods, 1 << 20, Held(1 << 30), lambda text, error: pytest.fail(repr(error)))
         await server.listen("127.0.0.1", 0)
         async with aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             check = channel.unary_unary("/grpc.health.v1.Health/Check")
@@ -200,7 +204,7 @@ SESSION = _session()
 
 
 def _received(pieces: list[bytes]) -> bytes:
-    connection = Connection({b"/t.T/Echo": lambda call: Echo(call, [])}, 1 << 20, lambda: None)
+    connection = Connection({b"/t.T/Echo": lambda call: Echo(call, [])}, 1 << 20, Held(1 << 30), lambda: None)
     for piece in pieces:
         connection.receive(piece)
     assert not connection.calls
@@ -220,19 +224,20 @@ def test_broken_bytes_end_the_connection_and_nothing_else(data: st.DataObject) -
     for _ in range(data.draw(st.integers(1, 6))):
         broken[data.draw(st.integers(0, len(broken) - 1))] = data.draw(st.integers(0, 255))
     lost: list[str] = []
-    connection = Connection({b"/t.T/Echo": lambda call: Echo(call, lost)}, 1 << 20, lambda: None)
+    held = Held(1 << 30)
+    connection = Connection({b"/t.T/Echo": lambda call: Echo(call, lost)}, 1 << 20, held, lambda: None)
     try:
         connection.receive(bytes(broken))
     except Wrong as error:
         connection.refuse(error)
-    under_way = len(connection.calls)
     connection.lost()
-    assert len(lost) <= under_way
+    assert len(lost) <= 2  # each call once
+    assert held.total == 0
 
 
 def test_a_peer_that_takes_little_at_a_time_gets_all_of_it() -> None:
     head = Encoder().encode([(":method", "POST"), (":path", "/t.T/Echo"), ("content-type", "application/grpc")])
-    connection = Connection({b"/t.T/Echo": lambda call: Echo(call, [])}, 1 << 20, lambda: None)
+    connection = Connection({b"/t.T/Echo": lambda call: Echo(call, [])}, 1 << 20, Held(1 << 30), lambda: None)
     connection.receive(frames.PREFACE + frames.settings({frames.INITIAL_WINDOW_SIZE: 100}))
     message = b"\0" + (50_000).to_bytes(4, "big") + b"m" * 50_000
     connection.receive(frames.frame(frames.HEADERS, frames.END_HEADERS, 1, head))

@@ -5,12 +5,14 @@ What differs from request to request is put aside first: its id, its length, and
 
 from msgspec import Struct
 
+from headgate.envoy.messages import About
 from headgate.envoy.mutate import THE_PROXYS
 from headgate.exchange.events import Headers
 from headgate.exchange.request import RequestHead, read_request
 
 _LONGEST_ID = 128
 _REMEMBERED = 1024  # heads: clients choose them
+_MODEL = b"x-gateway-model-name"
 _ASIDE = frozenset({b"x-request-id", b"content-length", b"x-forwarded-for"})
 _PSEUDO = frozenset({b":method", b":path", b":authority"})
 
@@ -72,3 +74,18 @@ def _read(headers: Headers) -> Known:
     kept = {name for name, _ in head.kept}
     dropped = dict.fromkeys(name for name, _ in plain if name not in kept and name not in THE_PROXYS)
     return Known(head, tuple(dropped))
+
+
+def from_attributes(about: About) -> Headers:
+    """A head, where the proxy sends none: what its attributes tell."""
+    told = about.attributes
+    return [
+        (b":method", told.get("request.method", "POST").encode()),
+        (b":path", told.get("request.path", "/").encode()),
+        (b":authority", told.get("request.host", "proxy").encode()),
+    ]
+
+
+def told_model(headers: Headers) -> str:
+    """As somebody before has told it."""
+    return next((value.decode("utf-8", "replace") for name, value in headers if name == _MODEL), "")

@@ -10,6 +10,7 @@ from headgate.envoy.http2.call import NOT_FOUND, Call, Method, Receiver
 
 _SERVING, _NOT_SERVING, _UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
 _LIVENESS = "liveness"
+_LONGEST = 6  # bytes up to a text's beginning: a varint without end takes as long as its length squared
 
 
 class Health:
@@ -96,7 +97,7 @@ def _service(request: bytes) -> str:
     if request[:1] != b"\x0a":
         return ""
     size, at, shift = 0, 1, 0
-    while at < len(request):
+    while at < min(len(request), _LONGEST):
         byte = request[at]
         size |= (byte & 127) << shift
         at, shift = at + 1, shift + 7

@@ -27,6 +27,10 @@ Phase = Literal[
 NONE, STREAMED, BUFFERED, BUFFERED_PARTIAL, FULL_DUPLEX, GRPC = range(6)
 
 
+class Disorder(Exception):
+    """Messages come in an order that there is not, or say what can't be."""
+
+
 class Modes(Struct, frozen=True, gc=False):
     """How the proxy sends bodies. The protocol asks for full duplex; proxies that say nothing do that."""
 

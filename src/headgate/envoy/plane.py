@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
+from headgate.envoy.http2.call import Held
 from headgate.exchange.events import Decoded, Forward
 from headgate.exchange.record import Record
 from headgate.fleet.ledger import Ledger
@@ -25,14 +26,6 @@ class Decoding(Protocol):
 
     def begin(self, turn: Reader, coding: str, body: bytes, limit: int) -> None: ...
     def drop(self, turn: Reader) -> None: ...
-
-
-class Held(Protocol):
-    """How many bytes of bodies there are; `over`: more than there may be."""
-
-    @property
-    def over(self) -> bool: ...
-    def change(self, by: int) -> None: ...
 
 
 class Bounds(Protocol):

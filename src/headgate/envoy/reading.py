@@ -6,6 +6,7 @@ A head of 14 headers takes 8 µs and a body 1 µs, most of it in C (upb).
 from typing import Any
 
 from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest
+from google.protobuf.message import DecodeError
 
 from headgate.envoy import hints
 from headgate.envoy.messages import (
@@ -39,8 +40,8 @@ def read(data: bytes) -> Message | None:
 
 
 def _headers(inner: Any) -> Headers:
-    """Older proxies put the value into `value`, as text."""
-    return [(one.key.encode("latin-1"), one.raw_value or one.value.encode("latin-1")) for one in inner.headers]
+    """Older proxies put the value into `value`, as text, which in protobuf is UTF-8."""
+    return [(one.key.encode(), one.raw_value or one.value.encode()) for one in inner.headers]
 
 
 def _says_more(request: Any) -> bool:
@@ -48,6 +49,13 @@ def _says_more(request: Any) -> bool:
 
 
 def _about(request: Any) -> About:
+    try:
+        return _told_about(request)
+    except ValueError as error:  # a google.protobuf.Value without a value
+        raise DecodeError(str(error)) from None
+
+
+def _told_about(request: Any) -> About:
     modes = None
     if request.HasField("protocol_config"):
         config = request.protocol_config

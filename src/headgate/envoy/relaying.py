@@ -10,7 +10,18 @@ from msgspec.structs import replace
 
 from headgate.envoy import hints, mutate
 from headgate.envoy.chunks import pieces
-from headgate.envoy.messages import BUFFERED, FULL_DUPLEX, NONE, Answer, Message, Modes, Mutation, Override, Proceed
+from headgate.envoy.messages import (
+    BUFFERED,
+    FULL_DUPLEX,
+    NONE,
+    Answer,
+    Disorder,
+    Message,
+    Modes,
+    Mutation,
+    Override,
+    Proceed,
+)
 from headgate.envoy.options import Options
 from headgate.envoy.under_way import UnderWay
 from headgate.exchange.answer import AnswerHead, read_answer
@@ -18,6 +29,7 @@ from headgate.exchange.events import Answered, Ended, Headers, Relay, Send
 from headgate.exchange.exchange import Exchange
 from headgate.exchange.state import State
 
+_DIGITS = 18  # of a number of bytes
 _TELLING = frozenset({b":status", b"content-type", b"content-encoding", b"content-length"})
 
 
@@ -90,18 +102,30 @@ class Relaying(Struct, eq=False):
 
 
 def _read(headers: Headers) -> AnswerHead:
-    status = next((value for name, value in headers if name == b":status"), b"0")
-    return read_answer(int(status), [pair for pair in headers if pair[0][:1] != b":"])
+    status = next((value for name, value in headers if name == b":status"), b"")
+    return read_answer(_status(status), [pair for pair in headers if pair[0][:1] != b":"])
 
 
 def _read_plainly(headers: Headers) -> AnswerHead:
     """The same without the headers, which nobody is going to look at."""
     told = {name: value for name, value in headers if name in _TELLING}
-    head = _kind(told.get(b":status", b"0"), told.get(b"content-type", b""), told.get(b"content-encoding", b""))
+    head = _kind(told.get(b":status", b""), told.get(b"content-type", b""), told.get(b"content-encoding", b""))
     length = told.get(b"content-length")
-    return head if length is None else replace(head, length=int(length))
+    return head if length is None else replace(head, length=_length(length))
 
 
 @lru_cache(maxsize=256)
 def _kind(status: bytes, kind: bytes, coding: bytes) -> AnswerHead:
-    return read_answer(int(status), [(b"content-type", kind), (b"content-encoding", coding)])
+    return read_answer(_status(status), [(b"content-type", kind), (b"content-encoding", coding)])
+
+
+def _status(value: bytes) -> int:
+    if len(value) != 3 or not value.isdigit():
+        raise Disorder(f"an answer whose :status is {value[:40]!r}")
+    return int(value)
+
+
+def _length(value: bytes) -> int:
+    if len(value) > _DIGITS or not value.isdigit():
+        raise Disorder(f"an answer whose content-length is {value[:40]!r}")
+    return int(value)

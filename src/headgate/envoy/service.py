@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 from headgate.envoy.heads import Heads
 from headgate.envoy.hints import SITE
 from headgate.envoy.http2.call import CANCELLED, INTERNAL, INVALID_ARGUMENT, OK, UNAVAILABLE, Call, Method, Receiver
-from headgate.envoy.messages import Answer, Message
+from headgate.envoy.messages import Answer, Disorder, Message
 from headgate.envoy.options import Options
 from headgate.envoy.plane import Plane
 from headgate.envoy.reading import read
@@ -113,6 +113,8 @@ class _Processing(Receiver):
                 self._tell()
         except DecodeError as error:
             self._finish(INVALID_ARGUMENT, f"no ProcessingRequest: {error}")
+        except Disorder as error:
+            self._finish(INVALID_ARGUMENT, str(error))
         except Exception as error:
             self._service.mistaken("while a request was processed", error)
             self._finish(INTERNAL, "a mistake of the picker's own")

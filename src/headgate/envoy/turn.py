@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from headgate.envoy import hints, mutate
 from headgate.envoy.chunks import pieces
-from headgate.envoy.gathering import Gathering
-from headgate.envoy.heads import Heads, Told
+from headgate.envoy.gathering import Gathering, Later
+from headgate.envoy.heads import Heads, Told, from_attributes, told_model
 from headgate.envoy.messages import (
     BUFFERED,
     BUFFERED_PARTIAL,
@@ -25,6 +25,7 @@ from headgate.envoy.messages import (
     NONE,
     About,
     Answer,
+    Disorder,
     Immediate,
     Message,
     Modes,
@@ -57,8 +58,8 @@ from headgate.exchange.record import Record
 from headgate.exchange.site import Site
 from headgate.exchange.state import State
 
-_MODEL = b"x-gateway-model-name"
 _DESTINATION = hints.DESTINATION.encode()
+_COUNTED = 16 << 10  # bytes of a body from which on it counts as held
 _GATHERED = (FULL_DUPLEX, BUFFERED, BUFFERED_PARTIAL)  # modes in which the body is here before its head goes on
 
 
@@ -82,7 +83,7 @@ class Turn(Struct, eq=False):
     # As those want it who let requests wait (proxy.waiting.Waiter).
     ticket: int = 0
     queued: bool = False
-    _later: list[Message] = field(default_factory=list)  # what came while it waited
+    _later: Later | None = None  # what came while it waited
     _exchange: Exchange = cast(Exchange, None)
     _under_way: UnderWay = cast(UnderWay, None)
     _relaying: Relaying | None = None
@@ -115,15 +116,25 @@ class Turn(Struct, eq=False):
         self._tell = tell
 
     def feed(self, message: Message) -> None:
-        """What there is to say to it is among the `answers` when this returns, unless it `waits`."""
+        """What there is to say to it is among the `answers` when this returns, unless it `waits`. Raises Disorder."""
         if self.waits:
-            self._later.append(message)
+            self._keep(message)
         elif not self.over:
             _FEED[message.phase](self, message)
+
+    def _keep(self, message: Message) -> None:
+        """It waits, and its proxy goes on."""
+        self._later = self._later or Later(self._plane, trailers=self._trailers)
+        if (refusal := self._later.add(message)) is not None:
+            self.waits = False
+            self._leave()
+            self._respond(refusal)
 
     # The request.
 
     def _request_headers(self, message: Message) -> None:
+        if self._told is not None:
+            raise Disorder("a second head of one request")
         self._begin(message.headers, message.about)
         mode = self._modes.request
         assert self._told is not None
@@ -144,14 +155,17 @@ class Turn(Struct, eq=False):
 
     def _request_body(self, message: Message) -> None:
         if self._told is None:
-            self._begin(_from_attributes(message.about), message.about)
+            self._begin(from_attributes(message.about), message.about)
         data, mode = message.data, self._modes.request
         self._bodied = True
         if self._answering is not None:
             self._pass(message)
         elif mode in (BUFFERED, BUFFERED_PARTIAL):
             self._answering = "request_body"
-            self._ask(data if mode == BUFFERED or message.end else b"")
+            if len(data) >= _COUNTED:
+                self._gather(data)
+            if not self.over:
+                self._ask(data if mode == BUFFERED or message.end else b"")
         elif self._body is None and message.end:
             self._answering = "request_headers"
             self._ask(data)
@@ -192,6 +206,8 @@ class Turn(Struct, eq=False):
             self.answers.append(Proceed("request_body", body=data if renamed else None))
 
     def _request_trailers(self, message: Message) -> None:
+        if self._told is None or self._trailers:
+            raise Disorder("trailers of a request without a head, or for the second time")
         self._trailers = True
         if self._answering is None:
             self._ask_with_all()
@@ -200,14 +216,15 @@ class Turn(Struct, eq=False):
 
     def _ask(self, body: bytes, refusal: Respond | None = None) -> None:
         told, about = self._told, self._about
-        assert told is not None
+        if told is None or self.settled:
+            raise Disorder("more of a request that was answered before it was here")
         head, subset = told.known.head, about.subset if self._options.subsets else None
         if refusal is not None:
             head = replace(head, refusal=refusal)
         if self._options.tests and (selected := hints.selection(self._came)) is not None:
             subset = selected
         self._asked_with = body
-        model = "" if body else _model(self._came)
+        model = "" if body else told_model(self._came)
         identity, now = told.id or self._plane.next_id(), monotonic()
         self._do(self._exchange.feed(Asked(head, body, identity, told.peer, now, [], subset, model)))
         if self._options.decided is not None and not self.waits:
@@ -282,8 +299,9 @@ class Turn(Struct, eq=False):
         written = self._options.refusal(response)
         record = self._exchange.record
         self.answers.append(Immediate(written.status, written.headers, written.body, record.error))
-        record.bytes_out = len(written.body)
-        self._finish()
+        if not self.settled:
+            record.bytes_out = len(written.body)
+            self._finish()
 
     # The answer.
 
@@ -329,6 +347,8 @@ class Turn(Struct, eq=False):
         self.settled = True
         self._under_way.over(self._exchange.record.pool)
         self._let_go_of_body()
+        if self._later is not None:
+            self._later.take()
         self._plane.done(self._exchange.record)
 
     def _let_go_of_body(self) -> None:
@@ -363,26 +383,11 @@ class Turn(Struct, eq=False):
             return
         if self._trailers and not self.over:
             self.answers.append(Proceed("request_trailers"))
-        later = self._later.copy()
-        self._later.clear()
-        for message in later:
-            self.feed(message)
+        later, self._later = self._later, None
+        if later is not None:
+            for message in later.take():
+                self.feed(message)
         self._tell()
-
-
-def _model(headers: Headers) -> str:
-    """As somebody before has told it."""
-    return next((value.decode("utf-8", "replace") for name, value in headers if name == _MODEL), "")
-
-
-def _from_attributes(about: About) -> Headers:
-    """A head, where the proxy sends none: what its attributes tell."""
-    told = about.attributes
-    return [
-        (b":method", told.get("request.method", "POST").encode("latin-1")),
-        (b":path", told.get("request.path", "/").encode("latin-1")),
-        (b":authority", told.get("request.host", "proxy").encode("latin-1")),
-    ]
 
 
 _FEED: dict[Phase, Callable[[Turn, Message], None]] = {

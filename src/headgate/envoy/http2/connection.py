@@ -4,17 +4,21 @@ RFC 9113, but for what gRPC has no use for: push, priorities, trailers of reques
 """
 
 from collections.abc import Callable, Mapping
+from time import monotonic
 
 from hpack import Decoder, HPACKError
 
 from headgate.envoy.http2 import frames
-from headgate.envoy.http2.call import UNIMPLEMENTED, Call, Method
+from headgate.envoy.http2.call import UNIMPLEMENTED, Call, Held, Method
 from headgate.envoy.http2.frames import HEAD, Wrong, unpack_head, unpack_word
 
 _REFILL = 1 << 30  # bytes of a window that are used up before there are more
 _LONGEST_HEAD = 64 << 10
-_STREAMS = 1 << 16  # at a time
+_STREAMS = 1 << 13  # at a time
 _KNOWN = 256  # heads that are remembered
+_SHORT = 64  # bytes of a head that is: longer ones are no proxy's
+_IDLE = 10_000  # frames that bring nothing forward, in a second: more than all streams' resets at once
+_PRIORITY = 5  # bytes of what HEADERS may say of priorities
 _INDEXED = bytes(range(128, 256))  # a head of nothing but these leaves HPACK's table as it is (RFC 7541 §6.1)
 
 Metadata = Mapping[bytes, bytes]
@@ -23,15 +27,20 @@ Metadata = Mapping[bytes, bytes]
 class Connection:
     """`methods` by path. Call `receive` with what comes; where it raises Wrong, send what is in `out` and close.
 
+    `limit`: bytes that a message may have. What is not whole yet, or can't be sent yet, is counted in `held`.
     `wake` is called when there is something in `out` that `receive` has not put there.
     """
 
     __slots__ = (
         "_block",
         "_block_of",
+        "_blocked",
+        "_clock",
         "_decoder",
         "_first",
         "_frame_size",
+        "_idle",
+        "_idle_since",
         "_initial_window",
         "_known",
         "_last",
@@ -39,23 +48,38 @@ class Connection:
         "_methods",
         "_received",
         "_rest",
+        "_settled",
         "_wake",
         "_window",
         "calls",
+        "held",
         "leaving",
         "out",
     )
 
-    def __init__(self, methods: Mapping[bytes, Method], limit: int, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        methods: Mapping[bytes, Method],
+        limit: int,
+        held: Held,
+        wake: Callable[[], None],
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._methods = methods
         self._limit = limit
         self._wake = wake
+        self._clock = clock
+        self.held = held
         self.calls: dict[int, Call] = {}
+        self._blocked: dict[int, Call] = {}  # those that only the connection's window holds up
+        self._idle = 0  # frames that brought nothing forward
+        self._idle_since = clock()
         self.leaving = False
         self._decoder = Decoder(_LONGEST_HEAD)
         self._known: dict[bytes, dict[bytes, bytes]] = {}
         self._rest = b""
         self._first = True
+        self._settled = False  # the client's SETTINGS have come, as they must before all else
         self._last = 0  # the highest stream that was begun
         self._received = 0  # bytes of DATA since the window was refilled
         self._window = frames.USUAL_WINDOW
@@ -83,6 +107,7 @@ class Connection:
         calls = self.calls
         while end - at >= HEAD and not self._first:
             high, low, kind, flags, number = unpack_head(data, at)
+            number &= frames.MOST_STREAM
             size = high << 8 | low
             if size > frames.LARGEST:
                 raise Wrong(frames.FRAME_SIZE_ERROR, f"a frame of {size} bytes")
@@ -92,13 +117,19 @@ class Connection:
                 break
             if self._block_of is not None and kind != frames.CONTINUATION:
                 raise Wrong(frames.PROTOCOL_ERROR, "a head is not whole")
+            if not self._settled:
+                if kind != frames.SETTINGS or flags & frames.ACK:
+                    raise Wrong(frames.PROTOCOL_ERROR, "no SETTINGS at first")
+                self._settled = True
             if kind == frames.DATA:
                 self._received += size
                 call = calls.get(number)
                 if call is not None:
-                    _data(call, data, begin, at, flags)
+                    self._data(call, data, begin, at, flags)
                 elif number > self._last or not number:
                     raise Wrong(frames.PROTOCOL_ERROR, "data of a stream that was not begun")
+                else:
+                    self._spend()
             elif kind == frames.HEADERS:
                 self._begin(data, begin, at, flags, number)
             else:
@@ -116,11 +147,36 @@ class Connection:
         self._first = len(data) < size
         return 0 if self._first else size
 
+    def _spend(self) -> None:
+        """A frame has come that brings nothing forward."""
+        self._idle += 1
+        if self._idle >= _IDLE:
+            now = self._clock()
+            if now - self._idle_since < 1.0:
+                raise Wrong(frames.ENHANCE_YOUR_CALM, "frames that say nothing")
+            self._idle, self._idle_since = 0, now
+
+    def _data(self, call: Call, data: bytes, begin: int, end: int, flags: int) -> None:
+        if call.heard_all:
+            raise Wrong(frames.STREAM_CLOSED, "data behind the end of a stream")
+        call.heard += end - begin
+        if call.heard > _REFILL:
+            self.out.append(frames.window_update(call.stream, call.heard))
+            call.heard = 0
+        if flags & frames.PADDED:
+            begin, end = frames.unpadded(data, begin, end)
+        if end > begin:
+            call.take(data, begin, end)
+        elif not flags & frames.END_STREAM:
+            self._spend()
+        if flags & frames.END_STREAM:
+            call.end_of_input()
+
     def _begin(self, data: bytes, begin: int, end: int, flags: int, number: int) -> None:
         if flags & frames.PADDED:
-            begin, end = _unpadded(data, begin, end)
+            begin, end = frames.unpadded(data, begin, end)
         if flags & frames.PRIORITISED:
-            begin += 5
+            begin += _PRIORITY
         if begin > end or not number & 1:
             raise Wrong(frames.PROTOCOL_ERROR, "a head that is none")
         block = data[begin:end]
@@ -136,7 +192,9 @@ class Connection:
         self._block += payload
         if len(self._block) > _LONGEST_HEAD:
             raise Wrong(frames.ENHANCE_YOUR_CALM, "a head is too long")
-        if flags & frames.END_HEADERS:
+        if not flags & frames.END_HEADERS:
+            self._spend()
+        else:
             block, first = bytes(self._block), self._block_of[1]
             self._block.clear()
             self._block_of = None
@@ -148,14 +206,18 @@ class Connection:
             metadata = self._decode(block)
         call = self.calls.get(number)
         if call is not None:  # trailers of a request: gRPC has none
-            if not flags & frames.END_STREAM:
+            if not flags & frames.END_STREAM or call.heard_all:
                 raise Wrong(frames.PROTOCOL_ERROR, "a second head")
             call.end_of_input()
             return
         if number <= self._last:
+            if flags & frames.END_STREAM and b":method" not in metadata:
+                self._spend()  # trailers of a call that has ended here: they were on their way
+                return
             raise Wrong(frames.STREAM_CLOSED, "a stream is begun twice")
         self._last = number
         if len(self.calls) >= _STREAMS:
+            self._spend()
             self.out.append(frames.reset(number, frames.REFUSED_STREAM))
             return
         call = self.calls[number] = Call(self, number, metadata, self._initial_window, self._limit)
@@ -179,65 +241,78 @@ class Connection:
         metadata = {bytes(name): bytes(value) for name, value in fields}
         if block.translate(None, _INDEXED):
             self._known.clear()  # the table may be another one now
-        elif len(self._known) < _KNOWN:
+        elif len(self._known) < _KNOWN and len(block) <= _SHORT:
             self._known[block] = metadata
         return metadata
 
     def _other(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if kind == frames.WINDOW_UPDATE:
             self._widen(number, payload)
-        elif kind == frames.RST_STREAM:
-            if len(payload) != 4 or not number or number > self._last:
-                raise Wrong(frames.PROTOCOL_ERROR, "a reset of nothing")
-            call = self.calls.pop(number, None)
-            if call is not None:
-                call.lost()
-        elif kind == frames.SETTINGS:
-            if not flags & frames.ACK:
-                self._settle(payload)
-        elif kind == frames.PING:
-            if len(payload) != 8:
-                raise Wrong(frames.FRAME_SIZE_ERROR, "a PING of a size that is none")
-            if not flags & frames.ACK:
-                self.out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
         elif kind == frames.CONTINUATION:
             self._continue(flags, number, payload)
-        elif kind == frames.PUSH_PROMISE:
-            raise Wrong(frames.PROTOCOL_ERROR, "a client can't push")
+        elif kind == frames.RST_STREAM:
+            self._reset(number, payload)
+        else:
+            self._spend()
+            frames.check(kind, flags, number, payload)
+            if kind == frames.SETTINGS and not flags & frames.ACK:
+                self._settle(payload)
+            elif kind == frames.PING and not flags & frames.ACK:
+                self.out.append(frames.frame(frames.PING, frames.ACK, 0, payload))
+
+    def _reset(self, number: int, payload: bytes) -> None:
+        if len(payload) != 4:
+            raise Wrong(frames.FRAME_SIZE_ERROR, "a reset of a size that is none")
+        if not number or number > self._last:
+            raise Wrong(frames.PROTOCOL_ERROR, "a reset of nothing")
+        call = self.calls.pop(number, None)
+        if call is None or not call.begun:
+            self._spend()
+        if call is not None:
+            self._blocked.pop(number, None)
+            call.lost()
 
     def _settle(self, payload: bytes) -> None:
+        initial = self._initial_window
         for name, value in frames.read_settings(payload):
             if name == frames.INITIAL_WINDOW_SIZE:
-                if value > frames.MOST_WINDOW:
-                    raise Wrong(frames.FLOW_CONTROL_ERROR, "a window that is too large")
-                for call in self.calls.values():
-                    call.window += value - self._initial_window
-                self._initial_window = value
+                initial = value
             elif name == frames.MAX_FRAME_SIZE:
-                if not frames.LARGEST <= value < 1 << 24:
-                    raise Wrong(frames.PROTOCOL_ERROR, "a frame size that is none")
                 self._frame_size = value
         self.out.append(frames.frame(frames.SETTINGS, frames.ACK, 0))
-        self._go_on()
+        more, self._initial_window = initial - self._initial_window, initial
+        if not more:
+            return
+        for call in list(self.calls.values()):
+            call.window += more
+            if call.window > frames.MOST_WINDOW:
+                raise Wrong(frames.FLOW_CONTROL_ERROR, "a window that is too large")
+            if call.pending:
+                self._send_pending(call)
 
     def _widen(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise Wrong(frames.FRAME_SIZE_ERROR, "a WINDOW_UPDATE of a size that is none")
-        (more,) = unpack_word(payload, 0)
+        more = unpack_word(payload, 0)[0] & frames.MOST_WINDOW
+        if not more:
+            raise Wrong(frames.PROTOCOL_ERROR, "a window that is no wider")
         if not number:
             self._window += more
-            if self._window > frames.MOST_WINDOW or not more:
-                raise Wrong(frames.FLOW_CONTROL_ERROR, "a window that is too large, or no wider")
-            self._go_on()
+            if self._window > frames.MOST_WINDOW:
+                raise Wrong(frames.FLOW_CONTROL_ERROR, "a window that is too large")
+            blocked = self._blocked
+            while blocked and self._window > 0:
+                self._send_pending(blocked.pop(next(iter(blocked))))
             return
+        if number > self._last:
+            raise Wrong(frames.PROTOCOL_ERROR, "a window of a stream that was not begun")
         call = self.calls.get(number)
-        if call is not None:
-            call.window += more
-            if call.pending:
-                self._send_pending(call)
-
-    def _go_on(self) -> None:
-        for call in [call for call in self.calls.values() if call.pending]:
+        if call is None:
+            return
+        call.window += more
+        if call.window > frames.MOST_WINDOW:
+            raise Wrong(frames.FLOW_CONTROL_ERROR, "a window that is too large")
+        if call.pending:
             self._send_pending(call)
 
     # Out.
@@ -252,7 +327,9 @@ class Connection:
         size = len(payload)
         if call.pending or size > call.window or size > self._window or size > self._frame_size:
             call.pending.append((memoryview(payload), False))
-            self._send_pending(call)
+            call.owed += size
+            if len(call.pending) == 1:
+                self._send_pending(call)
             return
         call.window -= size
         self._window -= size
@@ -267,6 +344,7 @@ class Connection:
 
     def _over(self, call: Call) -> None:
         self.calls.pop(call.stream, None)
+        self._blocked.pop(call.stream, None)
         if not call.heard_all:
             # Nothing more is wanted of it, RFC 9113 §8.1.
             self.write(frames.reset(call.stream, frames.NO_ERROR))
@@ -279,18 +357,22 @@ class Connection:
                 pending.clear()
                 self.write(bytes(payload))
                 self._over(call)
-                return
+                break
             room = min(call.window, self._window, self._frame_size)
             if room <= 0:
-                return
+                if call.window > 0:
+                    self._blocked[call.stream] = call
+                break
             piece = payload[:room]
             if len(piece) == len(payload):
-                del pending[0]
+                pending.popleft()
             else:
                 pending[0] = payload[room:], False
             call.window -= len(piece)
+            call.owed -= len(piece)
             self._window -= len(piece)
             self.write(frames.frame(frames.DATA, 0, call.stream, piece))
+        call.weigh()
 
     # The end.
 
@@ -307,21 +389,6 @@ class Connection:
         """The connection has ended."""
         calls = list(self.calls.values())
         self.calls.clear()
+        self._blocked.clear()
         for call in calls:
             call.lost()
-
-
-def _data(call: Call, data: bytes, begin: int, end: int, flags: int) -> None:
-    if flags & frames.PADDED:
-        begin, end = _unpadded(data, begin, end)
-    if end > begin:
-        call.take(data, begin, end)
-    if flags & frames.END_STREAM:
-        call.end_of_input()
-
-
-def _unpadded(data: bytes, begin: int, end: int) -> tuple[int, int]:
-    """§6.1: the first byte of the payload says how many there are behind."""
-    if begin >= end or data[begin] >= end - begin:
-        raise Wrong(frames.PROTOCOL_ERROR, "more padding than there is")
-    return begin + 1, end - data[begin]

@@ -15,9 +15,11 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD = 9  # bytes before each payload
 LARGEST = 1 << 14  # payload, as long as a peer has not said otherwise
 MOST_WINDOW = (1 << 31) - 1
+MOST_STREAM = (1 << 31) - 1
 USUAL_WINDOW = (1 << 16) - 1
 
 # Settings, §6.5.2.
+ENABLE_PUSH = 2
 MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = range(3, 7)
 
 _head = Struct(">HBBBL")
@@ -45,9 +47,31 @@ def settings(pairs: dict[int, int]) -> bytes:
 
 
 def read_settings(payload: bytes) -> list[tuple[int, int]]:
+    """Raises Wrong for values that there can't be, §6.5.2."""
     if len(payload) % 6:
         raise Wrong(FRAME_SIZE_ERROR, "a SETTINGS frame of a size that is none")
-    return list(_setting.iter_unpack(payload))
+    pairs = list(_setting.iter_unpack(payload))
+    for name, value in pairs:
+        if name == INITIAL_WINDOW_SIZE and value > MOST_WINDOW:
+            raise Wrong(FLOW_CONTROL_ERROR, "a window that is too large")
+        if name == MAX_FRAME_SIZE and not LARGEST <= value < 1 << 24:
+            raise Wrong(PROTOCOL_ERROR, "a frame size that is none")
+        if name == ENABLE_PUSH and value > 1:
+            raise Wrong(PROTOCOL_ERROR, "neither push nor none")
+    return pairs
+
+
+def check(kind: int, flags: int, stream: int, payload: bytes) -> None:
+    """Frames that are no stream's matter to us. Raises Wrong for what there can't be; kinds that nobody knows can."""
+    size = len(payload)
+    if kind == PUSH_PROMISE:
+        raise Wrong(PROTOCOL_ERROR, "a client can't push")
+    if bool(stream) is (kind in (SETTINGS, PING, GOAWAY)) and kind <= GOAWAY:
+        raise Wrong(PROTOCOL_ERROR, "a frame of a stream that can't be its")
+    if kind == SETTINGS and flags & ACK and size:
+        raise Wrong(FRAME_SIZE_ERROR, "an acknowledgement that says something")
+    if (kind == PING and size != 8) or (kind == GOAWAY and size < 8) or (kind == PRIORITY and size != 5):
+        raise Wrong(FRAME_SIZE_ERROR, f"a frame of {size} bytes, which is no size of its kind")
 
 
 def window_update(stream: int, more: int) -> bytes:
@@ -60,3 +84,10 @@ def reset(stream: int, code: int) -> bytes:
 
 def goaway(last: int, code: int, why: str = "") -> bytes:
     return frame(GOAWAY, 0, 0, _word.pack(last) + _word.pack(code) + why.encode()[:200])
+
+
+def unpadded(data: bytes, begin: int, end: int) -> tuple[int, int]:
+    """§6.1: the first byte of the payload says how many there are behind."""
+    if begin >= end or data[begin] >= end - begin:
+        raise Wrong(PROTOCOL_ERROR, "more padding than there is")
+    return begin + 1, end - data[begin]

@@ -6,20 +6,29 @@ import ssl
 from collections.abc import Callable, Mapping
 from typing import cast
 
-from headgate.envoy.http2.call import Method
+from headgate.envoy.http2.call import Held, Method
 from headgate.envoy.http2.connection import Connection
 from headgate.envoy.http2.frames import Wrong
 
 _UNREAD = 256 << 20  # bytes that a peer may leave unread
+_BEHIND = 1 << 20  # bytes that a peer leaves unread from which on nothing more of it is read
+_COUNTED = 64 << 10  # of those, from which on they are counted
+_PATIENCE_S = 5.0  # for a peer to read why its connection ends
 _BACKLOG = 1024
 
 
 class Server:
-    """`methods` by path; `limit`: bytes that a message may have. `mistaken` hears of exceptions: our mistakes."""
+    """`methods` by path; `limit`: bytes that a message may have. `mistaken` hears of exceptions: our mistakes.
 
-    def __init__(self, methods: Mapping[bytes, Method], limit: int, mistaken: Callable[[str, Exception], None]) -> None:
+    What calls and connections keep is counted in `held`; when that is more than may be, calls that want more end.
+    """
+
+    def __init__(
+        self, methods: Mapping[bytes, Method], limit: int, held: Held, mistaken: Callable[[str, Exception], None]
+    ) -> None:
         self.methods = methods
         self.limit = limit
+        self.held = held
         self.mistaken = mistaken
         self.peers: set[Peer] = set()
         self._listening: asyncio.Server | None = None
@@ -70,28 +79,32 @@ class Server:
 class Peer(asyncio.Protocol):
     """One connection. What is to be sent goes out once for each turn of the event loop."""
 
-    __slots__ = ("_scheduled", "_server", "_transport", "connection")
+    __slots__ = ("_counted", "_scheduled", "_server", "_transport", "connection")
 
     _transport: asyncio.Transport
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._scheduled = False
-        self.connection = Connection(server.methods, server.limit, self._wake)
+        self._counted = 0  # bytes that are counted as held
+        self.connection = Connection(server.methods, server.limit, server.held, self._wake)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=_BEHIND)
         self._server.peers.add(self)
 
     def data_received(self, data: bytes) -> None:
         connection = self.connection
+        if self._transport.is_closing():
+            return
         self._scheduled = True  # whatever is written while this runs goes out at its end
         try:
             connection.receive(data)
         except Wrong as error:
             connection.refuse(error)
-            self.flush()
-            self._transport.close()
+            self.end()
+            connection.lost()
             return
         except Exception as error:
             self._server.mistaken("while a gRPC message was read", error)
@@ -107,8 +120,25 @@ class Peer(asyncio.Protocol):
             return
         transport.write(out[0] if len(out) == 1 else b"".join(out))
         out.clear()
-        if transport.get_write_buffer_size() > _UNREAD:
-            transport.abort()
+        unread = transport.get_write_buffer_size()
+        if unread > _COUNTED or self._counted:
+            self._count(unread)
+            if unread > _UNREAD or (unread > _BEHIND and self._server.held.over):
+                transport.abort()
+
+    def _count(self, unread: int) -> None:
+        self._server.held.change(unread - self._counted)
+        self._counted = unread
+
+    def pause_writing(self) -> None:
+        """It has not read what it was told: whatever it says now, the answer would have to be kept."""
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._count(self._transport.get_write_buffer_size())
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _wake(self) -> None:
         if not self._scheduled:
@@ -117,12 +147,18 @@ class Peer(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.peers.discard(self)
+        self._count(0)
         self.connection.lost()
 
     def eof_received(self) -> None:
         """The peer has closed: so do we."""
+        self.end()
 
     def end(self) -> None:
+        """It may read what was said, as long as there is patience."""
+        transport = self._transport
         with contextlib.suppress(RuntimeError):
             self.flush()
-        self._transport.close()
+        transport.close()
+        if transport.get_write_buffer_size():
+            asyncio.get_running_loop().call_later(_PATIENCE_S, transport.abort)

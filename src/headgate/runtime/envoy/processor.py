@@ -21,7 +21,7 @@ class Processor:
     def __init__(self, plane: Plane, sites: Sites, path: Path, destinations: int) -> None:
         service = Service(plane, sites, Options(destinations=destinations, own=True), _mistaken)
         methods = {name: partial(self._call, method) for name, method in service.methods.items()}
-        self._server = Server(methods, plane.bounds.body + _FRAME, _mistaken)
+        self._server = Server(methods, plane.bounds.body + _FRAME, plane.held, _mistaken)
         self._path = path
         self._holding = False
         self._held: list[_Held] = []

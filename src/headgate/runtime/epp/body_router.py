@@ -72,6 +72,7 @@ class BodyRouter:
             ports,
             processor.methods,
             body + _MORE,
+            budget.held,
             lambda: self._synced,
             self._page if guarded is None else guarded(self._page),
             identity,

@@ -9,6 +9,7 @@ from headgate.envoy.health import Health
 from headgate.envoy.http2.call import Method
 from headgate.envoy.http2.server import Server as Grpc
 from headgate.envoy.service import NAME
+from headgate.proxy.held import Held
 from headgate.runtime.epp.identity import Identity, Unfit
 from headgate.runtime.server import Answer, Request, serve
 from headgate.runtime.server import Server as Http
@@ -16,7 +17,8 @@ from headgate.runtime.sockets import why_not
 from headgate.runtime.up import signals
 
 _LOOK_S = 1.0  # for another certificate
-_SMALL = 1 << 20
+_SMALL = 4 << 10  # bytes that a probe's question may have
+_PROBES = 16 << 20  # bytes that all probes may hold
 
 Handler = Callable[[Request], Answer | Awaitable[Answer]]
 
@@ -39,7 +41,7 @@ class Ports(Struct, frozen=True):
 class Face:
     """Mutable. `stopping` is set once it wants no more; `ready` says whether it does before that.
 
-    `identity` is None where it speaks no TLS; `limit`: bytes that a message may have.
+    `identity` is None where it speaks no TLS; `limit`: bytes that a message may have, `held` counts those of all.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Face:
         ports: Ports,
         methods: Mapping[bytes, Method],
         limit: int,
+        held: Held,
         ready: Callable[[], bool],
         page: Handler,
         identity: Identity | None,
@@ -62,8 +65,8 @@ class Face:
         self.stopping = asyncio.Event()
         self._at_once = asyncio.Event()
         self.health = Health(("", "readiness", "inference-extension", NAME), self.ready)
-        self._grpc = Grpc({**methods, **self.health.methods}, limit, mistaken)
-        self._probed = Grpc(self.health.methods, _SMALL, mistaken)
+        self._grpc = Grpc({**methods, **self.health.methods}, limit, held, mistaken)
+        self._probed = Grpc(self.health.methods, _SMALL, Held(_PROBES), mistaken)
         self._metrics: Http | None = None
 
     def ready(self) -> bool:

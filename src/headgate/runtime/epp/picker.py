@@ -94,6 +94,7 @@ class Picker:
             options.ports,
             self._service.methods,
             options.gateway.bounds.body + _MORE,
+            self._front.plane.held,
             lambda: self._site is not None,
             page if guarded is None else guarded(page),
             identity,
