@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 from headgate.runtime.instance import ask
@@ -122,12 +121,8 @@ class Running:
         with patch.dict(os.environ, {"HEADGATE_STATE": self.environment["HEADGATE_STATE"]}):
             return ask("default", path)[1]
 
-    def told(self, path: str) -> Any:
-        """What `get` and `explain` would show with -o json."""
-        return json.loads(self.admin(path))
-
     def get(self, what: str) -> list[dict[str, object]]:
-        rows: list[dict[str, object]] = self.told(f"/get/{what}")
+        rows: list[dict[str, object]] = json.loads(self.run("get", what, "-o", "json").stdout)
         return rows
 
     def servers(self) -> dict[str, int]:
