@@ -8,6 +8,8 @@ from msgspec import Struct
 from bench.backend import Backend
 from bench.cases import Case
 
+AT_ONCE = 32768  # requests that a system may have under way: none of them shall refuse what the load asks
+
 
 class Place(Struct, frozen=True):
     """Where a system is to work: it serves 127.0.0.1:`port`, asks `backend`, and writes into `directory`."""

@@ -7,46 +7,18 @@ import msgspec
 
 from bench.canned import MODEL
 from bench.cases import KEY
+from bench.envoy import cluster, command, hosts, listener
 from bench.install import version
-from bench.launch import Launch, Place
+from bench.launch import AT_ONCE, Launch, Place
 from bench.page import MODEL as BASE
 from bench.processes import free_port
 
-_AT_ONCE = 32768  # requests that a router may have under way: none of them shall refuse what the load asks
-
 
 def envoy(place: Place) -> Launch:
-    def typed(name: str, **more: object) -> dict[str, object]:
-        return {"@type": f"type.googleapis.com/envoy.extensions.{name}", **more}
-
-    def address(host: str, number: int) -> dict[str, object]:
-        return {"socket_address": {"address": host, "port_value": number}}
-
-    hosts = [{"endpoint": {"address": address(host, place.backend.port)}} for host in place.backend.addresses]
-    route = {"match": {"prefix": "/"}, "route": {"cluster": "canned", "timeout": "0s"}}
-    connection_manager = typed(
-        "filters.network.http_connection_manager.v3.HttpConnectionManager",
-        stat_prefix="bench",
-        route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
-        http_filters=[{"name": "router", "typed_config": typed("filters.http.router.v3.Router")}],
-    )
-    listener = {
-        "address": address("127.0.0.1", place.port),
-        "filter_chains": [{"filters": [{"name": "http", "typed_config": connection_manager}]}],
-    }
-    limits = {"max_connections": _AT_ONCE, "max_requests": _AT_ONCE, "max_pending_requests": _AT_ONCE}
-    cluster = {
-        "name": "canned",
-        "type": "STATIC",
-        "lb_policy": "ROUND_ROBIN",
-        "circuit_breakers": {"thresholds": [limits]},
-        "load_assignment": {"cluster_name": "canned", "endpoints": [{"lb_endpoints": hosts}]},
-    }
-    path = place.directory / "envoy.json"
-    path.write_bytes(msgspec.json.encode({"static_resources": {"listeners": [listener], "clusters": [cluster]}}))
-    argv = (str(place.home / "bin" / "envoy"), "-c", str(path), "--concurrency", "1")
-    more = ("--log-level", "error", "--disable-hot-restart")
-    return Launch(argv + more, f"{version('envoy')} plain: 1 worker, round robin; no log, no look at the request")
+    endpoints = hosts("canned", *((host, place.backend.port) for host in place.backend.addresses))
+    canned = cluster("canned", type="STATIC", lb_policy="ROUND_ROBIN", load_assignment=endpoints)
+    argv = command(place, listener(place.port), canned)
+    return Launch(argv, f"{version('envoy')} plain: 1 worker, round robin; no log, no look at the request")
 
 
 def router(peer: str, policy: str) -> Callable[[Place], Launch]:
@@ -64,7 +36,7 @@ def router(peer: str, policy: str) -> Callable[[Place], Launch]:
         argv = (str(place.home / "bin" / program[0]), *program[1:])
         more: tuple[str, ...] = ("--host", "127.0.0.1", "--port", str(place.port))
         more += ("--prometheus-host", "127.0.0.1")
-        more += ("--prometheus-port", str(free_port()), "--max-concurrent-requests", str(_AT_ONCE))
+        more += ("--prometheus-port", str(free_port()), "--max-concurrent-requests", str(AT_ONCE))
         more += ("--log-level", log_level, "--policy", policy, *alias, "--worker-urls", *place.urls)
         threads = os.cpu_count()
         said = f"{version(peer)}, --policy {policy}; {threads} threads, one per core; no access log"

@@ -19,7 +19,7 @@ from headgate.runtime.complaints import complaints
 
 MODULE = ROOT / "deploy" / "terraform" / "inference-gateway"
 TERRAFORM = shutil.which("terraform")
-needs_terraform = pytest.mark.skipif(TERRAFORM is None, reason="terraform 1.5 or newer is not on PATH")
+needs_terraform = pytest.mark.skipif(TERRAFORM is None, reason="needs terraform: install 1.5 or newer on PATH")
 
 GUIDE = {"project_id": "my-project", "cluster_name": "my-cluster", "cluster_location": "us-central1"}
 

@@ -92,11 +92,8 @@ def test_a_picker_runs_as_its_chart_starts_it_with_the_rights_that_it_gives(
     for name, text in chart["ConfigMap"][0]["data"].items():
         (tmp_path / name).write_text(text)
     words = chart["Deployment"][0]["spec"]["template"]["spec"]["containers"][0]["args"]
-    words = [word.replace("/config/", f"{tmp_path}/") for word in words if "-port=" not in word]
-    ports = free_ports(3)
-    words += [
-        f"--{name}={port}" for name, port in zip(("grpc-port", "grpc-health-port", "metrics-port"), ports, strict=True)
-    ]
+    words = [word.replace("/config/", f"{tmp_path}/") for word in words]
+    words, metrics = _elsewhere(words)
     reader = cluster.account("default", "vllm-llama-pool-epp-metrics-reader")
     token = yaml.safe_load(reader.read_text())["users"][0]["user"]["token"]
     kubeconfig = cluster.account("default", "vllm-llama-pool-epp")
@@ -104,8 +101,8 @@ def test_a_picker_runs_as_its_chart_starts_it_with_the_rights_that_it_gives(
         [*words, f"--kubeconfig={kubeconfig}", "--address=127.0.0.1", "--drain-timeout=0s"], tmp_path
     ) as told:
         told.until("Ready: endpoints of the pool default/vllm-llama-pool are picked")
-        assert _status(ports[2]) == 401
-        assert _status(ports[2], token) == 200
+        assert _status(metrics) == 401
+        assert _status(metrics, token) == 200
     assert "forbidden" not in told.text
     assert not cluster.get("leases", "-n", "default")["items"]
     (pool,) = [one for one in cluster.get("inferencepools")["items"] if one["metadata"]["name"] == "vllm-llama-pool"]
@@ -149,17 +146,13 @@ def test_a_body_based_router_runs_as_its_chart_starts_it_with_the_rights_that_it
     chart = _rendered("deploy/gke/3-autopilot-body-routing/helm-body-based-routing.yaml")
     cluster.apply(*[one for kind in ("ServiceAccount", "Role", "RoleBinding") for one in chart[kind]])
     words = chart["Deployment"][0]["spec"]["template"]["spec"]["containers"][0]["args"]
-    ports = free_ports(3)
-    words = [word for word in words if "-port=" not in word]
-    words += [
-        f"--{name}={port}" for name, port in zip(("grpc-port", "grpc-health-port", "metrics-port"), ports, strict=True)
-    ]
+    words, metrics = _elsewhere(words)
     kubeconfig = cluster.account("default", "body-based-router")
     with _running(
         [*words, f"--kubeconfig={kubeconfig}", "--address=127.0.0.1", "--drain-timeout=0s"], tmp_path
     ) as told:
         told.until("Ready")
-        assert _status(ports[2]) == 200
+        assert _status(metrics) == 200
     assert "forbidden" not in told.text
 
 
@@ -189,6 +182,13 @@ class _Told:
         self._reader.join(10)
         while not self._lines.empty():
             self.text += self._lines.get()
+
+
+def _elsewhere(words: list[str]) -> tuple[list[str], int]:
+    """The same on ports that are free, and the one of its metrics."""
+    names, ports = ("grpc-port", "grpc-health-port", "metrics-port"), free_ports(3)
+    kept = [word for word in words if "-port=" not in word]
+    return [*kept, *[f"--{name}={port}" for name, port in zip(names, ports, strict=True)]], ports[2]
 
 
 @contextmanager

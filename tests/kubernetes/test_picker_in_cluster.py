@@ -1,10 +1,6 @@
 """`headgate epp` in a cluster: a process of its own, before a small API server; and who may read its metrics."""
 
 import asyncio
-import contextlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +9,7 @@ import pytest
 from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
 from fake_api import FakeApi, pod, until
 from grpc import aio
+from speaking import Speaking
 
 from headgate.runtime.epp.guard import Guard
 from headgate.runtime.kubernetes.client import Answer, Unreachable
@@ -56,33 +53,13 @@ async def _picked(channel: aio.Channel) -> str:
     return str(answer.dynamic_metadata["envoy.lb"]["x-gateway-destination-endpoint"])
 
 
-class Picker:
+class Picker(Speaking):
     def __init__(self, state: Path, url: str, *args: str) -> None:
         config = state / "kubeconfig"
         config.write_text(_KUBECONFIG.format(url=url))
-        command = [sys.executable, "-m", "headgate", "epp", "--address", "127.0.0.1", "--kubeconfig", str(config)]
-        command += [
-            "--grpc-port",
-            "0",
-            "--grpc-health-port",
-            "0",
-            "--metrics-port",
-            "0",
-            "--secure-serving=false",
-            *args,
-        ]
-        environment = {"PATH": os.environ["PATH"], "HOME": str(state), "HEADGATE_STATE": str(state)}
-        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        assert self.process.stderr is not None
-        os.set_blocking(self.process.stderr.fileno(), False)
-        self.said = ""
-
-    def says(self, text: str) -> bool:
-        assert self.process.stderr is not None
-        with contextlib.suppress(TypeError):
-            self.said += self.process.stderr.read() or ""
-        assert self.process.poll() is None, self.said
-        return text in self.said
+        ports = ("--grpc-port", "0", "--grpc-health-port", "0", "--metrics-port", "0")
+        where = ("--address", "127.0.0.1", "--kubeconfig", str(config), *ports, "--secure-serving=false")
+        super().__init__(state, "epp", *where, *args)
 
     @property
     def port(self) -> int:
@@ -115,8 +92,7 @@ def test_a_picker_follows_its_pool_and_the_pods_of_it_and_writes_nothing(args: t
                         await api.delete("InferencePool", "pool")
                         await _until_picked(channel, "StatusCode.UNAVAILABLE")
             finally:
-                picker.process.kill()
-                picker.process.wait()
+                picker.end()
             assert {method for method, _ in api.requests} == {"GET"}
             assert not [path for _, path in api.requests if "secrets" in path or "leases" in path]
         await first.close(0)

@@ -12,13 +12,12 @@ from headgate.api.fault import Fault, dotted
 from headgate.api.meta import Where
 from headgate.runtime import shadows
 from headgate.runtime.policies import Policies
+from headgate.runtime.probes import TEXT, exposed, probed
 from headgate.runtime.rows import ASKED, QUEUES, ROWS, SHADOW, Seen
 from headgate.runtime.server import Answer, Request
 from headgate.runtime.suppose import Other
 
 _JSON = (("content-type", "application/json"),)
-_TEXT = (("content-type", "text/plain; charset=utf-8"),)
-_PROMETHEUS = (("content-type", "text/plain; version=0.0.4; charset=utf-8"),)
 
 
 class Admin:
@@ -48,15 +47,10 @@ class Admin:
     def handle_metrics(self, request: Request) -> Answer | Awaitable[Answer]:
         if request.path == "/metrics":
             return self._metrics()
-        if request.path == "/healthz":
-            return Answer(200, _TEXT, b"ok\n")
-        if request.path == "/readyz":
-            return Answer(200, _TEXT, b"ready\n") if self._ready() else Answer(503, _TEXT, b"not ready\n")
-        return Answer(404, _TEXT, b"here are /metrics, /healthz and /readyz\n")
+        return probed(request.path, ready=self._ready())
 
     async def _metrics(self) -> Answer:
-        page = await self._seen().gateway.serving.page()
-        return Answer(200, _PROMETHEUS, page.text().encode())
+        return exposed(await self._seen().gateway.serving.page())
 
     async def _other(self, body: bytes, asked: dict[str, list[str]]) -> Other | str:
         """The policy that is asked about, or what is wrong with it. Its modules are found from the `directory=`."""
@@ -91,7 +85,7 @@ class Admin:
             return _unknown(
                 f"no request '{request_id}' among the last {story.of}; its id is in the answer's x-request-id header"
             )
-        return Answer(200, _TEXT if text else _JSON, story.body)
+        return Answer(200, TEXT if text else _JSON, story.body)
 
 
 def _fault(file: str, fault: Fault) -> str:

@@ -104,6 +104,19 @@ def remarks(reading: Reading) -> list[str]:
     return lines
 
 
+class News:
+    """What is new in each reading: what was said of the one before is not said again."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def of(self, reading: Reading) -> list[str]:
+        lines = remarks(reading)
+        new = [text for text in dict.fromkeys(lines) if text not in self._said]
+        self._said = set(lines)
+        return new
+
+
 def remark(problem: Problem) -> str:
     return str(problem) if problem.severity == "error" else f"{problem} [{problem.severity}]"
 

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import time
 from typing import Any
+
+_RETRY_S = 1.0
 
 
 class Mistakes:
@@ -28,3 +30,12 @@ class Mistakes:
         if not self._said:
             self._said = True
             self._say(f"Headgate has made a mistake ({what}) and goes on. Please report it, with {self._path}")
+
+    async def for_ever(self, work: Callable[[], Awaitable[None]]) -> None:
+        """What runs goes on, whatever is wrong with us."""
+        while True:
+            try:
+                await work()
+            except Exception as error:
+                self.note("while changes were followed", error)
+                await asyncio.sleep(_RETRY_S)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import resource
 import signal
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic, time
@@ -18,7 +18,7 @@ from headgate.runtime import gateway as gateways
 from headgate.runtime import pods
 from headgate.runtime.accesslog import AccessLog, try_out
 from headgate.runtime.admin import Admin
-from headgate.runtime.config import Reading, remarks
+from headgate.runtime.config import News, Reading
 from headgate.runtime.expected import expected_adapters
 from headgate.runtime.files import Files
 from headgate.runtime.gateway import Gateway
@@ -34,7 +34,7 @@ from headgate.runtime.sources import Sources
 from headgate.runtime.table import table, terminal_width
 from headgate.runtime.takeover import Inherited
 from headgate.runtime.voice import Voice
-from headgate.runtime.world import Made, World
+from headgate.runtime.world import Made, World, first_reading
 
 _RETRY_S = 1.0
 _LOOK_S = 0.05
@@ -80,7 +80,7 @@ class System:
         self._voice = voice
         self._say = voice.say
         self._reading = Reading()
-        self._said: set[str] = set()
+        self._news = News()
         listeners = inherited.listeners if inherited else {}
         self._gateway = Gateway(options.gateway, self._say, log, listeners, policies)
         self._changed = asyncio.Event()
@@ -111,7 +111,7 @@ class System:
                 if not await self._enter():
                     return 1
             works = (*self._world.works(), self._apply_changes)
-            following = [loop.create_task(self._for_ever(work)) for work in works]
+            following = [loop.create_task(self._mistakes.for_ever(work)) for work in works]
             await self._until_ready()
             await self._stopping.wait()
             return 0
@@ -135,7 +135,7 @@ class System:
 
     async def _first(self) -> bool:
         """Whether there is anything to run."""
-        reading = await self._first_reading()
+        reading = await first_reading(self._world, self._stopping)
         if reading is None:
             return False
         self._take(reading)
@@ -158,26 +158,6 @@ class System:
             return False
         self._say("There is no Gateway with a listener that can be served, so no request will be taken.")
         return True
-
-    async def _first_reading(self) -> Reading | None:
-        """None where a signal came first."""
-        reading = asyncio.ensure_future(self._world.first())
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if reading.done():
-            return reading.result()
-        reading.cancel()
-        return None
-
-    async def _for_ever(self, work: Callable[[], Awaitable[None]]) -> None:
-        """What runs goes on, whatever is wrong with us."""
-        while True:
-            try:
-                await work()
-            except Exception as error:
-                self._mistakes.note("while changes were followed", error)
-                await asyncio.sleep(_RETRY_S)
 
     async def _apply_changes(self) -> None:
         while True:
@@ -208,11 +188,8 @@ class System:
         """It is the newest. Say what is new in it; what was said before is not said again."""
         self._reading = reading
         self._gateway.serving.metrics.reloaded(len(reading.errors), time())
-        lines = remarks(reading)
-        for text in dict.fromkeys(lines):
-            if text not in self._said:
-                self._say(text)
-        self._said = set(lines)
+        for text in self._news.of(reading):
+            self._say(text)
 
     async def _apply(self, reading: Reading) -> None:
         await self._world.apply(reading)

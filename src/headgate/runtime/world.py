@@ -1,5 +1,6 @@
 """Where objects and servers come from: files and this machine, or a cluster."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -30,3 +31,15 @@ class World(Protocol):
 
 # say, changed (there is something to read), and the servers that run now.
 Made = Callable[[Callable[[str], None], Callable[[], None], Callable[[Sequence[Server]], None]], World]
+
+
+async def first_reading(world: World, stopping: asyncio.Event) -> Reading | None:
+    """None where a signal came first."""
+    reading = asyncio.ensure_future(world.first())
+    stopped = asyncio.ensure_future(stopping.wait())
+    await asyncio.wait((reading, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if reading.done():
+        return reading.result()
+    reading.cancel()
+    return None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from headgate.api.crds.merging import node
 from headgate.api.crds.schema import Schema
+from headgate.api.rules.filters import MEMBERS, ONCE
 
 Rule = tuple[str, str, str]
 
@@ -75,17 +76,6 @@ _ONE_PREFIX = (
 )
 _PATH = r"^([-A-Za-z0-9/._~!$&()*+,;=:@\x27]|[%][0-9a-fA-F][0-9a-fA-F])+$".replace("\\", "\\\\")
 _TOKEN = r"^[A-Za-z0-9!#$%&\x27*+.^_`|~-]+$".replace("\\", "\\\\")
-_MEMBERS = {
-    "RequestHeaderModifier": "requestHeaderModifier",
-    "ResponseHeaderModifier": "responseHeaderModifier",
-    "RequestMirror": "requestMirror",
-    "RequestRedirect": "requestRedirect",
-    "URLRewrite": "urlRewrite",
-    "ExtensionRef": "extensionRef",
-    "CORS": "cors",
-    "ExternalAuth": "externalAuth",
-}
-_ONCE = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS")
 
 
 def _service_port(path: str) -> Rule:
@@ -96,7 +86,7 @@ def _filters(path: str) -> tuple[Rule, ...]:
     """Of the filters of a rule, or of one backend."""
     one = f"{path}[]"
     return (
-        *((path, f"size(self.filter(f, f.type == '{kind}')) <= 1", f"{kind} may stand once") for kind in _ONCE),
+        *((path, f"size(self.filter(f, f.type == '{kind}')) <= 1", f"{kind} may stand once") for kind in ONCE),
         (
             path,
             "!(self.exists(f, f.type == 'RequestRedirect') && self.exists(f, f.type == 'URLRewrite'))",
@@ -104,7 +94,7 @@ def _filters(path: str) -> tuple[Rule, ...]:
         ),
         *(
             (one, f"has(self.{member}) == (self.type == '{kind}')", f"{member} goes with type {kind}, and it with it")
-            for kind, member in _MEMBERS.items()
+            for kind, member in MEMBERS.items()
         ),
         *(
             (

@@ -8,7 +8,7 @@ from headgate.api.formats import is_ip
 from headgate.api.gateway import CorsFilter, HeaderModifier, PathModifier, RequestMirror, RouteFilter
 from headgate.api.rules.sameness import repeated
 
-_MEMBERS = {
+MEMBERS = {
     "RequestHeaderModifier": "requestHeaderModifier",
     "ResponseHeaderModifier": "responseHeaderModifier",
     "RequestMirror": "requestMirror",
@@ -18,13 +18,13 @@ _MEMBERS = {
     "CORS": "cors",
     "ExternalAuth": "externalAuth",
 }
-_ONCE = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS"})
+ONCE = ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS")
 
 
 def check(filters: tuple[RouteFilter, ...], path: Path) -> Iterator[Fault]:
     for i, one in enumerate(filters):
         yield from _filter(one, (*path, i))
-    types = [one.type if one.type in _ONCE else None for one in filters]
+    types = [one.type if one.type in ONCE else None for one in filters]
     yield from repeated(types, path, ("type",), "{value} stands at {first} already: write both as one filter")
     if "RequestRedirect" in types and "URLRewrite" in types:
         place = (*path, types.index("URLRewrite"), "type")
@@ -54,7 +54,7 @@ def _members(one: RouteFilter) -> dict[str, Any]:
 
 
 def _filter(one: RouteFilter, path: Path) -> Iterator[Fault]:
-    wanted = _MEMBERS.get(one.type)
+    wanted = MEMBERS.get(one.type)
     if wanted is None:
         return
     members = _members(one)
@@ -62,7 +62,7 @@ def _filter(one: RouteFilter, path: Path) -> Iterator[Fault]:
         yield Fault((*path, wanted), f"missing: write it; a filter of type {one.type} says here what it does")
     for name, value in members.items():
         if value not in (None, {}) and name != wanted:
-            own = next(kind for kind, member in _MEMBERS.items() if member == name)
+            own = next(kind for kind, member in MEMBERS.items() if member == name)
             yield Fault((*path, name), f"does not go with type {one.type}: write `type: {own}`, or remove it")
     yield from _content(one, path)
 

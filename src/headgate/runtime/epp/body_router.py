@@ -1,7 +1,7 @@
 """Body-based routing that runs: base models from files or a cluster, and a proxy that asks about its bodies."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,21 +14,19 @@ from headgate.envoy.fields import Plugin
 from headgate.envoy.service import Processor
 from headgate.exchange.events import Respond
 from headgate.proxy.held import Held
-from headgate.runtime.config import Reading, remarks
+from headgate.runtime.config import News, Reading
 from headgate.runtime.epp.face import Face, Handler, Ports
 from headgate.runtime.epp.families import SCHEDULING
 from headgate.runtime.epp.identity import Identity
 from headgate.runtime.exposition import Page
 from headgate.runtime.histogram import Histogram
 from headgate.runtime.mistakes import Mistakes
+from headgate.runtime.probes import exposed, probed
 from headgate.runtime.process import describe
 from headgate.runtime.server import Answer, Request
 from headgate.runtime.world import Made, World
 
-_RETRY_S = 1.0
 _MORE = 1 << 20  # bytes of a message besides the body
-_PROMETHEUS = (("content-type", "text/plain; version=0.0.4; charset=utf-8"),)
-_TEXT = (("content-type", "text/plain; charset=utf-8"),)
 
 
 class _Bounds(Struct, frozen=True):
@@ -58,7 +56,7 @@ class BodyRouter:
     ) -> None:
         self._say = say
         self._reading = Reading()
-        self._said: set[str] = set()
+        self._news = News()
         self._synced = False
         self._tally = Tally()
         self._durations: dict[tuple[str, str], Histogram] = {}
@@ -97,7 +95,7 @@ class BodyRouter:
         try:
             if not await self._face.open():
                 return 1
-            works = [loop.create_task(self._for_ever(self._read))]
+            works = [loop.create_task(self._mistakes.for_ever(self._read))]
             await self._face.stopping.wait()
             await self._face.drain()
             return 0
@@ -114,7 +112,7 @@ class BodyRouter:
         self._face.health.changed()
         self._say(f"Ready: bodies are read at {self._face.where}. {self._world.followed} Ctrl-C stops it.")
         loop = asyncio.get_running_loop()
-        works = [loop.create_task(self._for_ever(work)) for work in self._world.works()]
+        works = [loop.create_task(self._mistakes.for_ever(work)) for work in self._world.works()]
         try:
             while True:
                 await self._changed.wait()
@@ -126,28 +124,12 @@ class BodyRouter:
 
     def _take(self, reading: Reading) -> None:
         self._reading = reading
-        lines = remarks(reading)
-        for text in dict.fromkeys(lines):
-            if text not in self._said:
-                self._say(text)
-        self._said = set(lines)
-
-    async def _for_ever(self, work: Callable[[], Awaitable[None]]) -> None:
-        """What runs goes on, whatever is wrong with us."""
-        while True:
-            try:
-                await work()
-            except Exception as error:
-                self._mistakes.note("while changes were followed", error)
-                await asyncio.sleep(_RETRY_S)
+        for text in self._news.of(reading):
+            self._say(text)
 
     def _page(self, request: Request) -> Answer:
-        if request.path == "/healthz":
-            return Answer(200, _TEXT, b"ok\n")
-        if request.path == "/readyz":
-            return Answer(200, _TEXT, b"ready\n") if self._face.ready() else Answer(503, _TEXT, b"not ready\n")
         if request.path != "/metrics":
-            return Answer(404, _TEXT, b"here are /metrics, /healthz and /readyz\n")
+            return probed(request.path, ready=self._face.ready())
         page, tally = Page(), self._tally
         labels = (("commit", __version__), ("build_ref", "headgate"))
         page.one("bbr_info", "gauge", "The version that runs.", 1, labels)
@@ -164,4 +146,4 @@ class BodyRouter:
         for (kind, called), histogram in sorted(self._durations.items()):
             histogram.write(page, name, (("plugin_type", kind), ("plugin_name", called)))
         describe(page)
-        return Answer(200, _PROMETHEUS, page.text().encode())
+        return exposed(page)

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from headgate.runtime.kubernetes.client import Client, Refused, Unreachable
+from headgate.runtime.probes import TEXT
 from headgate.runtime.server import Answer, Request
 
-_TEXT = (("content-type", "text/plain; charset=utf-8"),)
 _REMEMBERED_S = 60.0
 _WHY = {401: b"the token is not valid\n", 403: b"the token's owner may not get /metrics\n"}
 _TOKENS = 256  # that are remembered
@@ -42,10 +42,10 @@ class Guard:
     async def _admit(self, request: Request, handler: Handler) -> Answer:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            return Answer(401, _TEXT, b"a service account's token is needed: Authorization: Bearer TOKEN\n")
+            return Answer(401, TEXT, b"a service account's token is needed: Authorization: Bearer TOKEN\n")
         status = await self._judge(token.strip(), request.path)
         if status != 200:
-            return Answer(status, _TEXT, _WHY.get(status, b"the API server gives no verdict\n"))
+            return Answer(status, TEXT, _WHY.get(status, b"the API server gives no verdict\n"))
         answer = handler(request)
         return answer if isinstance(answer, Answer) else await answer
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic, time
 from typing import IO, Any
@@ -19,7 +19,7 @@ from headgate.plan.plan import Backend, Listener, Match, Plan, Pool, Route
 from headgate.runtime import gateway as gateways
 from headgate.runtime.accesslog import AccessLog
 from headgate.runtime.admin import Admin
-from headgate.runtime.config import Reading, remarks
+from headgate.runtime.config import News, Reading
 from headgate.runtime.epp.face import Face, Handler, Ports
 from headgate.runtime.epp.identity import Identity
 from headgate.runtime.epp.published import Published, Streams
@@ -31,9 +31,8 @@ from headgate.runtime.policies import Policies
 from headgate.runtime.presence import Presence
 from headgate.runtime.rows import Seen
 from headgate.runtime.voice import Voice
-from headgate.runtime.world import Made, World
+from headgate.runtime.world import Made, World, first_reading
 
-_RETRY_S = 1.0
 _MORE = 1 << 20  # bytes of a message besides the body
 _LISTENER = "picker"
 
@@ -70,7 +69,7 @@ class Picker:
         self._options = options
         self._say = voice.say
         self._reading = Reading()
-        self._said: set[str] = set()
+        self._news = News()
         self._missed = ""  # the pool that is not there
         self._gateway = Gateway(options.gateway, self._say, log, policies=policies)
         assert isinstance(self._gateway.serving, Front)
@@ -118,7 +117,9 @@ class Picker:
                 return 1
             if not await self._first():
                 return 0 if self._face.stopping.is_set() else 1
-            works = [loop.create_task(self._for_ever(work)) for work in (*self._world.works(), self._apply_changes)]
+            works = [
+                loop.create_task(self._mistakes.for_ever(work)) for work in (*self._world.works(), self._apply_changes)
+            ]
             picked = f"endpoints of the pool {self._pool} are picked at {self._face.where}"
             self._say(f"Ready: {picked}. {self._world.followed} Ctrl-C stops it.")
             await self._face.stopping.wait()
@@ -136,18 +137,14 @@ class Picker:
     # What is picked from.
 
     async def _first(self) -> bool:
-        reading = asyncio.ensure_future(self._world.first())
-        stopping = asyncio.ensure_future(self._face.stopping.wait())
-        await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not reading.done():
-            reading.cancel()
+        reading = await first_reading(self._world, self._face.stopping)
+        if reading is None:
             return False
-        self._take(reading.result())
-        plan = self._plan(reading.result())
+        self._take(reading)
+        plan = self._plan(reading)
         if plan is None:
             return False
-        await self._apply(reading.result(), plan)
+        await self._apply(reading, plan)
         return True
 
     def _plan(self, reading: Reading) -> Plan | None:
@@ -178,11 +175,8 @@ class Picker:
         """It is the newest. Say what is new in it; what was said before is not said again."""
         self._reading = reading
         self._front.metrics.reloaded(len(reading.errors), time())
-        lines = remarks(reading)
-        for text in dict.fromkeys(lines):
-            if text not in self._said:
-                self._say(text)
-        self._said = set(lines)
+        for text in self._news.of(reading):
+            self._say(text)
 
     async def _apply(self, reading: Reading, plan: Plan) -> None:
         await self._world.apply(reading)
@@ -226,15 +220,6 @@ class Picker:
                 plan = self._plan(reading)
                 if plan is not None:
                     await self._apply(reading, plan)
-
-    async def _for_ever(self, work: Callable[[], Awaitable[None]]) -> None:
-        """What runs goes on, whatever is wrong with us."""
-        while True:
-            try:
-                await work()
-            except Exception as error:
-                self._mistakes.note("while changes were followed", error)
-                await asyncio.sleep(_RETRY_S)
 
     def _servers_changed(self, servers: Sequence[Server]) -> None:
         self._gateway.servers(servers)

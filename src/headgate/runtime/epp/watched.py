@@ -99,7 +99,7 @@ class Watched:
         pass
 
     def rows(self) -> tuple[PodRow, ...]:
-        return tuple(map(_row, self._pods.servers))
+        return self._pods.rows()
 
     async def stop(self, grace: float) -> None:
         if self._settle is not None:
@@ -136,8 +136,3 @@ class Watched:
 
 def _nothing() -> None:
     pass
-
-
-def _row(server: Server) -> PodRow:
-    phase = "Terminating" if server.draining else "Running"
-    return PodRow(f"{server.namespace}/{server.name}", "", server.address, phase, server.ready, 0, "", "")

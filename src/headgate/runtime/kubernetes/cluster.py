@@ -111,7 +111,7 @@ class Cluster:
         describe(page, self._troubles.away, self._leader.leads, self._writer.writes)
 
     def rows(self) -> tuple[PodRow, ...]:
-        return tuple(map(_row, self._pods.servers))
+        return self._pods.rows()
 
     async def stop(self, grace: float) -> None:
         if self._settle is not None:
@@ -173,16 +173,3 @@ def describe(page: Page, away: int, leads: bool, writes: int) -> None:
     page.one(name, "gauge", "Collections of objects that can't be followed just now.", away)
     page.one("headgate_kubernetes_leader", "gauge", "1 where we write statuses.", int(leads))
     page.one("headgate_kubernetes_status_writes_total", "counter", "Statuses written.", writes)
-
-
-def _row(server: Server) -> PodRow:
-    return PodRow(
-        name=f"{server.namespace}/{server.name}",
-        owner="",
-        address=server.address,
-        phase="Terminating" if server.draining else "Running",
-        ready=server.ready,
-        restarts=0,
-        message="",
-        log="",
-    )

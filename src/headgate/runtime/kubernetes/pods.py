@@ -17,6 +17,7 @@ from headgate.runtime.kubernetes.client import Client
 from headgate.runtime.kubernetes.resources import PODS
 from headgate.runtime.kubernetes.watcher import Collection, Identified, Watcher
 from headgate.runtime.kubernetes.watching import Item, Trouble
+from headgate.runtime.pods import PodRow
 
 _ENDED = ("Succeeded", "Failed")
 _LINGER_S = 30.0  # a selector that nobody wants any more may be wanted again soon
@@ -139,6 +140,21 @@ class PodServers:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._watchers.clear()
+
+    def rows(self) -> tuple[PodRow, ...]:
+        return tuple(
+            PodRow(
+                name=f"{server.namespace}/{server.name}",
+                owner="",
+                address=server.address,
+                phase="Terminating" if server.draining else "Running",
+                ready=server.ready,
+                restarts=0,
+                message="",
+                log="",
+            )
+            for server in self.servers
+        )
 
     def _leave(self, one: Selection) -> None:
         del self._leaving[one]
