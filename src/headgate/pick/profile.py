@@ -66,9 +66,9 @@ class Profile(Struct, frozen=True):
 
 
 # 2, 2, 3 are what the field's pickers use when nothing is configured. They leave adapters out. With 4 an endpoint that
-# has the adapter (1.0) is left for one with a free slot (0.8) only where that is 40 % less deep in queue or KV usage, and
-# one whose slots are all taken (0) is nobody's choice as long as there is another: loading an adapter takes a second in
-# which all wait, evicting one takes it from somebody else (docs/decisions/0013).
+# has the adapter (1.0) is left for one with a free slot (0.8) only where that is 40 % less deep in queue or KV usage,
+# and one whose slots are all taken (0) is hardly anybody's choice: loading an adapter takes a second in which all wait,
+# evicting one takes it from somebody else (docs/decisions/0013).
 DEFAULT = Profile(
     "default",
     (

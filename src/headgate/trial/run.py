@@ -107,15 +107,19 @@ def run(
     enough: Callable[[Outcome], bool] | None = None,
     slos: tuple[float, float] = (0.0, 0.0),
     queueing: Queueing | None = None,
+    warm: Sequence[Request] = (),
 ) -> list[Outcome]:
     """What became of the requests (in the order of `at`), in the order in which they ended. All of them end, unless
     `enough` says of one that no more has to be known. `watch` is told of the servers each time that they are scraped.
 
     One that nobody may serve waits, and is tried anew when loads are read or a request ends. Raises Stuck where nothing
     is left that could change that. Each request asks for `slos`, seconds to the first token and for each further one.
-    With `queueing` requests queue before a full pool.
+    With `queueing` requests queue before a full pool. Every server has the prompts of `warm` in its KV cache already,
+    of which the policy does not know.
     """
-    return _Run(requests, policy, config, endpoints, dice, progress, watch, enough, slos, queueing).all()
+    one = _Run(requests, policy, config, endpoints, dice, progress, watch, enough, slos, queueing)
+    one.warm(warm)
+    return one.all()
 
 
 class _Run:
@@ -150,6 +154,12 @@ class _Run:
         self._waiting: list[int] = []
         self._burdens: dict[str, Burden] = {}  # of requests, where the policy counts tokens
         self._expected: dict[str, Expectation] = {}  # by request, where the policy predicts
+
+    def warm(self, prompts: Sequence[Request]) -> None:
+        for prompt in prompts:
+            for engine in self._fleet.engines:
+                keys = prompt.keys(engine.config.block_size)
+                engine.at_once(Work("", prompt.prompt, 1, keys, prompt.adapter), 0.0)
 
     def all(self) -> list[Outcome]:
         requests, steps = self._requests, self._steps
