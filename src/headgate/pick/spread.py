@@ -3,13 +3,14 @@
 They stand under the names of the published scorers, in whose place they are; who configures those gets those.
 """
 
+from collections.abc import Sequence
 from math import inf
 
 from headgate.pick.candidates import Candidates
 from headgate.pick.decision import Ask
 from headgate.pick.scorers import Depths, Scores, Sent, shares_held
 
-_FEW = 8
+_FEW = 8  # requests in flight
 _MORE = 1.5
 _LONG = 60  # requests that wait
 _LONGER = 6
@@ -21,10 +22,10 @@ def calm_queue(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Score
     Else a single request that waits costs as much as fifty would, and with a fuller KV cache outweighs a prefix.
     """
     least, most = min(depths), max(depths)
-    if least == most:
-        return among.ones
-    top, span = (most, most - least) if most - least > 1 else (most + 1, 2)
-    return [(top - depth) / span for depth in depths]
+    span = most - least
+    if span > 1:
+        return [(most - depth) / span for depth in depths]
+    return [1.0 if depth == least else 0.5 for depth in depths] if span else among.ones
 
 
 def held_prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
@@ -36,18 +37,23 @@ def held_prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scor
     (docs/decisions/0013).
     """
     scores, holders = shares_held(ask, among)
-    if not holders:
-        return scores
-    busy = [sent[place] for place in holders]
-    if max(busy) < _FEW:
-        return scores
     others = len(scores) - len(holders)
-    full = _FEW + _MORE * (sum(sent) - sum(busy)) / others if others else inf
+    for place in holders:
+        if sent[place] >= _FEW and (others or depths[place] >= _LONG):
+            return _left(scores, holders, sent, depths)
+    return scores
+
+
+def _left(scores: Scores, holders: Sequence[int], sent: Sent, depths: Depths) -> Scores:
+    """The scores, 0 for holders that are left."""
+    others, held = len(scores) - len(holders), 0
+    for place in holders:
+        held += sent[place]
+    full = _FEW + _MORE * (sum(sent) - held) / others if others else inf
     long = _LONG + _LONGER * min(depths)
-    left = [place for place in holders if sent[place] >= full or depths[place] >= long]
-    if not left:
-        return scores
-    drawn = list(scores)
-    for place in left:
-        drawn[place] = 0.0
-    return drawn
+    drawn = None
+    for place in holders:
+        if sent[place] >= full or depths[place] >= long:
+            drawn = drawn or list(scores)
+            drawn[place] = 0.0
+    return drawn or scores
