@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 ENGINES_VENV ?= .venv-engines
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check golden test-engines bench bench-scheduling bench-sockets chaos fuzz clean lock
+.PHONY: help up test check golden test-engines test-kubernetes bench bench-scheduling bench-sockets chaos fuzz clean image-check lock
 
 help:  ## say what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 up: $(VENV)/.core  ## run examples/lora-multi-model on this machine (EXAMPLE=dir for another)
 	@exec $(BIN)/headgate up $(or $(EXAMPLE),examples/lora-multi-model)
@@ -28,6 +28,9 @@ golden: $(VENV)/.dev  ## write the golden files anew; then read the diff
 test-engines: $(VENV)/.dev  ## real vLLM on the CPU behind the gateway, and the simulator held against it
 	@sh scripts/test-engines $(BIN) $(ENGINES_VENV)
 
+test-kubernetes: $(VENV)/.dev  ## a real kube-apiserver and etcd, those of KUBEBUILDER_ASSETS (docs/kubernetes-testing.md)
+	@sh scripts/test-kubernetes $(BIN) $(PYTEST_ARGS)
+
 bench: $(VENV)/.dev  ## CPU per request, with the peers beside it, installed as needed (CASES=a,b SYSTEMS=x,y for a part)
 	@$(BIN)/python -m bench $(if $(CASES),--cases $(CASES)) $(if $(SYSTEMS),--systems $(SYSTEMS)) $(BENCH_ARGS)
 
@@ -42,6 +45,9 @@ chaos: $(VENV)/.core  ## everything at once, while all around the gateway breaks
 
 fuzz: $(VENV)/.core  ## a million requests, answers and bodies that nobody would send (CASES=50000 for fewer)
 	@$(BIN)/python -m fuzz --cases $(or $(CASES),1000000) $(FUZZ_ARGS)
+
+image-check:  ## do what the Dockerfile does, without Docker (as root, on Linux; EXTRAS="kubernetes" for fewer)
+	@sh scripts/image-check $(PYTHON) $(if $(EXTRAS),"$(EXTRAS)")
 
 lock:  ## resolve the versions in requirements/ anew
 	sh scripts/lock $(PYTHON)

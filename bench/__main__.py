@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from bench.backend import Backend, backend
-from bench.cases import CASES, Case
+from bench.cases import BESIDE, CASES, Case
 from bench.drive import load_tool
 from bench.install import install
 from bench.measure import Measurement, measure
@@ -112,7 +112,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _suit(case: Case, system: str) -> bool:
-    return not case.group or SYSTEMS[system].group == case.group
+    group = SYSTEMS[system].group
+    if BESIDE in (case.group, group):
+        return case.group == BESIDE and (group == BESIDE or system == "envoy")
+    return not case.group or group == case.group
 
 
 def _install(systems: set[str], homes: Path) -> tuple[dict[str, Path], dict[str, str]]:

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from bench.canned import CHAT, ENDPOINTS, MODEL, stream
 
+BESIDE = "ext-proc"  # the group of pickers beside a proxy
 KEY = "sk-bench-0123456789abcdef"  # what systems that check keys must take
 HEADERS = {
     "accept": "application/json",
@@ -122,6 +123,16 @@ def _workers() -> Case:
     return Case("workers", what, _shorts(), CHAT, connections=64, group="headgate")
 
 
+def _beside() -> Case:
+    what = "chat-short again, by Envoy with headgate's picker beside it, and by Envoy without"
+    return Case("ext-proc", what, _shorts(), CHAT, connections=32, kind="beside", group=BESIDE)
+
+
+def _beside_long() -> Case:
+    what = "chat-long again, by Envoy with headgate's picker beside it, and by Envoy without"
+    return Case("ext-proc-long", what, _long().bodies, CHAT, connections=32, kind="beside", group=BESIDE)
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "chat-short": _short,
     "chat-long": _long,
@@ -130,4 +141,6 @@ CASES: dict[str, Callable[[], Case]] = {
     "scrape-100": _scrape,
     "burst-10k": _burst,
     "workers": _workers,
+    "ext-proc": _beside,
+    "ext-proc-long": _beside_long,
 }

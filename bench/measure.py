@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -85,11 +86,12 @@ def _started(launch: Launch, place: Place, system: str) -> Iterator[tuple[Target
             raise Failed(f"{system} ended under load, status {process.returncode}: {tail(log)}")
 
 
-def _requests(run: _Run) -> _Found:
+def _requests(run: _Run, also: Callable[[], Usage] = Usage) -> _Found:
+    """`also`: what one of the processes has used."""
     warm = _warm_up(run)
-    before = run.used()
+    before, one_before = run.used(), also()
     tally = drive(run.case, run.target, run.seconds, run.directory, run.tool)
-    after = run.used()
+    after, one_after = run.used(), also()
     if not tally.requests:
         raise Failed(f"no right answer under load: {warm.why or tally.why}")
     figures = {
@@ -99,7 +101,17 @@ def _requests(run: _Run) -> _Found:
         "p99_ms": tally.p99_ms,
         "rss_mb": after.peak_rss_mb,
     }
+    if also is not Usage:
+        figures["picker_us_per_request"] = (one_after.cpu_s - one_before.cpu_s) / tally.requests * 1e6
+        figures["picker_rss_mb"] = one_after.peak_rss_mb
     return _Found(figures, warm.wrong + tally.wrong, warm.why or tally.why)
+
+
+def _beside(run: _Run) -> _Found:
+    """The same, and what of it a picker beside the proxy takes: nothing where there is none."""
+    path = run.directory.parent / "pids.json"
+    picker = json.loads(path.read_text())["picker"] if path.exists() else None
+    return _requests(run, lambda: Usage() if picker is None else usage(picker))
 
 
 def _warm_up(run: _Run) -> Tally:
@@ -178,6 +190,7 @@ MEASURES: dict[str, Callable[[_Run], _Found]] = {
     "idle": _idle,
     "scrape": _scrape,
     "burst": _burst,
+    "beside": _beside,
 }
 
 

@@ -40,6 +40,15 @@ COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("cpu_us_per_page", "CPU µs per page", ".0f"),
         ("rss_mb", "RSS MB", ".0f"),
     ),
+    "beside": (
+        ("cpu_us_per_request", "CPU µs per request", ",.1f"),
+        ("picker_us_per_request", "the picker's", ",.1f"),
+        ("requests_per_s", "requests/s", ",.0f"),
+        ("p50_ms", "p50 ms", ".2f"),
+        ("p99_ms", "p99 ms", ".2f"),
+        ("rss_mb", "RSS MB", ".0f"),
+        ("picker_rss_mb", "the picker's", ".0f"),
+    ),
     "burst": (
         ("kb_per_stream", "KB per stream", ".1f"),
         ("streams", "streams", ",.0f"),

@@ -34,7 +34,7 @@ def headgate(place: Place, workers: int = 1) -> Launch:
     (manifests / "bench.yaml").write_bytes(
         b"\n---\n".join(map(msgspec.yaml.encode, objects(place.backend, place.port)))
     )
-    argv = (_program(), "gateway", "--config", str(manifests), *_flags(place))
+    argv = (program(), "gateway", "--config", str(manifests), *_flags(place))
     said = f"{workers} worker{'s' * (workers > 1)}; {_ON}"
     if workers > 1:
         argv += (_known("--workers"), str(workers))
@@ -48,7 +48,7 @@ def two_workers(place: Place) -> Launch:
     return headgate(place, workers=2)
 
 
-def _program() -> str:
+def program() -> str:
     path = Path(sys.executable).with_name("headgate")
     if not path.is_file():
         raise Failed("headgate is not installed here: make bench installs it")
@@ -57,7 +57,7 @@ def _program() -> str:
 
 @cache
 def _help() -> str:
-    return subprocess.run([_program(), "gateway", "--help"], capture_output=True, text=True, check=False).stdout
+    return subprocess.run([program(), "gateway", "--help"], capture_output=True, text=True, check=False).stdout
 
 
 def _known(flag: str) -> str:

@@ -7,11 +7,13 @@ from msgspec import Struct
 
 from bench.launch import Launch, Place
 from bench.peers import envoy, litellm, portkey, router
+from bench.processors import behind_envoy
 from bench.subject import headgate, two_workers
 
 
 class System(Struct, frozen=True):
-    """`group`: headgate, cache-aware (peers that choose by prefix), plain (peers that do not), or yardstick."""
+    """`group`: headgate, cache-aware (peers that choose by prefix), plain (peers that do not), ext-proc
+    (headgate's picker behind Envoy: measured in the cases of that group alone), or yardstick."""
 
     launch: Callable[[Place], Launch]
     group: str
@@ -39,6 +41,8 @@ SYSTEMS: dict[str, System] = {
     "envoy": System(envoy, "plain", "envoy"),
     "portkey": System(portkey, "plain", "portkey"),
     "litellm": System(litellm, "plain", "litellm"),
+    "headgate-epp": System(behind_envoy("FULL_DUPLEX_STREAMED", "FULL_DUPLEX_STREAMED"), "ext-proc", "envoy"),
+    "headgate-epp-buffered": System(behind_envoy("BUFFERED", "NONE"), "ext-proc", "envoy"),
     "floor": System(_floor, "yardstick"),
     "direct": System(_direct, "yardstick"),
 }

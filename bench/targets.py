@@ -46,6 +46,7 @@ def _share_at_once(rows: _Rows) -> float | None:
 
 _CACHE_AWARE = [name for name, system in SYSTEMS.items() if system.group == "cache-aware"]
 _TWO = "headgate-2-workers"
+_PICKER, _BESIDE = "picker_us_per_request", "headgate-epp"
 _CPU, _CHUNK = "cpu_us_per_request", "cpu_us_per_chunk"
 
 TARGETS = (
@@ -59,6 +60,8 @@ TARGETS = (
     Target("idle-1k", "CPU in %", _figure("idle-1k", "cpu_percent"), 1.0),
     Target("scrape-100", "cores", _figure("scrape-100", "cores"), 0.35),
     Target("scrape-100", "pages/s of the 2,000 asked for", _figure("scrape-100", "pages_per_s"), 1900.0, least=True),
+    Target("ext-proc", "CPU µs of the picker", _figure("ext-proc", _PICKER, _BESIDE), 150.0),
+    Target("ext-proc-long", "CPU µs of the picker", _figure("ext-proc-long", _PICKER, _BESIDE), 3000.0),
     Target("burst-10k", "KB per stream", _figure("burst-10k", "kb_per_stream"), 40.0),
     Target("burst-10k", "share of the streams that ran at once", _share_at_once, 0.99, least=True),
     *(
@@ -75,7 +78,7 @@ def verdicts(rows: Sequence[Row]) -> str:
     known = {(row.case, row.system): row for row in rows}
     lines = []
     for target in TARGETS:
-        if (target.case, "headgate") in known:
+        if (target.case, "headgate") in known or (target.case, _BESIDE) in known:
             bound = f"{'≥' if target.least else '≤'} {target.limit:g}"
             lines.append([target.case, target.what, bound, *_verdict(target, target.found(known))])
     if not lines:

@@ -15,14 +15,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_request_is_accounted_for_while_everything_breaks() -> None:
-    command = [sys.executable, "-m", "chaos", "--seconds", "10", "-o", "json"]
+    command = [sys.executable, "-m", "chaos", "--seconds", "5", "-o", "json"]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=120)
     assert done.stdout, done.stderr
     said = json.loads(done.stdout)
     assert (done.returncode, said["violations"]) == (0, []), f"seed {said['seed']}\n{done.stderr}"
-    assert said["requests"] == sum(said["outcomes"].values()) > 500
+    assert said["requests"] == sum(said["outcomes"].values()) > 200
     assert said["outcomes"]["answered"] > said["requests"] / 2
-    assert len(said["events"]) >= 8, said["events"]
+    assert len(said["events"]) >= 4, said["events"]
 
 
 def entry(outcome: str, status: int = 200, kind: str = "chat", **said: object) -> Entry:

@@ -7,6 +7,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 from openai.types.chat import ChatCompletionMessageParam
+from planes import PLANES, flags
 from running import Running
 from written import system
 
@@ -14,10 +15,11 @@ HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
 TOGETHER = 60
 
 
-@pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+@pytest.fixture(scope="module", params=PLANES)
+def gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     directory = tmp_path_factory.mktemp("clients")
-    with Running(directory, system(directory / "manifests", replicas=2), args=("--sim-speed", "0")) as running:
+    args = ("--sim-speed", "0", *flags(request.param))
+    with Running(directory, system(directory / "manifests", replicas=2), args=args) as running:
         yield running
 
 

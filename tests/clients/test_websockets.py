@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from http import HTTPStatus
 
 import pytest
+from planes import PLANES, flags
 from running import Running
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
@@ -61,11 +62,11 @@ def _admit(server: ServerConnection, request: object) -> object:
     return None
 
 
-@pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+@pytest.fixture(scope="module", params=PLANES)
+def gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     directory = tmp_path_factory.mktemp("clients")
     manifests = directory / "manifests"
-    running = Running(directory, manifests, verb="gateway", args=("--access-log", "-"))
+    running = Running(directory, manifests, verb="gateway", args=("--access-log", "-", *flags(request.param)))
     address = f"{running.address.rsplit('.', 2)[0]}.253.1"
     pod = _POD.format(address=address, port=_TALK_PORT)
     write(manifests, gateway=GATEWAY, routes=_ROUTES, service=_SERVICE, pod=pod)

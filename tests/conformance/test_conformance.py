@@ -12,18 +12,21 @@ lists them all. `cases.yaml` holds
 """
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
+from conformance_envoy import EnvoyGateway
 from conformance_gateway import Gateway, Outcome
 
 HERE = Path(__file__).parent
 BASE = (HERE / "base.yaml").read_text()
 CASES = sorted(path.parent for path in HERE.glob("*/cases.yaml"))
 MANY = 500  # requests whose distribution is looked at, as in the suite
+FEWER = 200  # where they are real
 
 
 def read(case: Path) -> tuple[Gateway, dict[str, Any]]:
@@ -67,8 +70,37 @@ def test_requests_have_the_outcomes_that_the_suite_expects(case: Path, number: i
     gateway, table = read(case)
     request = table["requests"][number]
     given = {key: request[key] for key in _GIVEN if key in request}
-    many = "shares" in request or "mirrored" in request
-    outcomes = [gateway.ask(request["ask"], **given) for _ in range(MANY if many else 1)]
+    has_the_outcome([gateway.ask(request["ask"], **given) for _ in range(times(request))], request)
+
+
+def plainly_asked(case: Path) -> list[dict[str, Any]]:
+    """Requests over plain HTTP, but for Services that have the same servers, which don't know for whom they answer."""
+    if case.name == "httproute-service-types":
+        return []
+    requests = yaml.safe_load((case / "cases.yaml").read_text()).get("requests", ())
+    return [request for request in requests if request.get("scheme", "http") == "http"]
+
+
+@pytest.fixture(scope="module")
+def envoy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EnvoyGateway]:
+    with EnvoyGateway(tmp_path_factory.mktemp("envoy")) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if plainly_asked(case)], ids=lambda case: case.name)
+def test_with_envoy_requests_have_the_same_outcomes(envoy: EnvoyGateway, case: Path) -> None:
+    """One test for a case: all its requests go to Envoy, which was told the case's routes while it ran."""
+    envoy.serve(BASE, (case / "in.yaml").read_text())
+    for request in plainly_asked(case):
+        given = {key: request[key] for key in _GIVEN if key in request}
+        has_the_outcome(envoy.ask(request["ask"], times=times(request, FEWER), **given), request)
+
+
+def times(request: dict[str, Any], many: int = MANY) -> int:
+    return many if "shares" in request or "mirrored" in request else 1
+
+
+def has_the_outcome(outcomes: list[Outcome], request: dict[str, Any]) -> None:
     distribution(outcomes, request)
     status = request.get("status", 200)
     for outcome in outcomes:
@@ -117,13 +149,14 @@ def got(headers: dict[str, str], wanted: dict[str, Any]) -> None:
 
 def distribution(outcomes: list[Outcome], request: dict[str, Any]) -> None:
     """Every share within three standard deviations of what is wanted; none and all are none and all."""
+    many = len(outcomes)
     for key, found in (
         ("shares", [outcome.backend for outcome in outcomes]),
         ("mirrored", [mirror for outcome in outcomes for mirror in outcome.mirrors]),
     ):
         for backend, share in request.get(key, {}).items():
-            margin = 3 * math.sqrt(MANY * share * (1 - share))
-            assert abs(found.count(backend) - MANY * share) <= margin, (key, backend, found.count(backend))
+            margin = 3 * math.sqrt(many * share * (1 - share))
+            assert abs(found.count(backend) - many * share) <= margin, (key, backend, found.count(backend))
         if key in request:
             assert set(found) <= request[key].keys()
 

@@ -7,7 +7,7 @@ server on a loopback address of its own and returns at once; `server.ready()` wa
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +59,12 @@ def start_vllm(
 ) -> Iterator[Callable[..., Vllm]]:
     """A function that starts a server: 3 GB of memory and some 25 s until it is ready, so share them where you can.
 
-    `start_vllm(*flags, port=8000)`; --host, --port and what makes vLLM run on a CPU are given. The model is yours to
-    name: `--model`, str(models / "base").
+    `start_vllm(*flags, port=8000, environment={})`; --host, --port and what makes vLLM run on a CPU are given. The
+    model is yours to name: `--model`, str(models / "base").
     """
     started: list[Vllm] = []
     logs = tmp_path_factory.mktemp("logs")
-    environment = {
+    usual = {
         **os.environ,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "true",
         "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -72,7 +72,7 @@ def start_vllm(
         "HF_HUB_OFFLINE": "1",
     }
 
-    def start(*flags: str, port: int = 8000) -> Vllm:
+    def start(*flags: str, port: int = 8000, environment: Mapping[str, str] | None = None) -> Vllm:
         host = f"127.88.0.{len(started) + 1}"
         log = logs / f"{host}.log"
         with log.open("wb") as sink:
@@ -81,7 +81,8 @@ def start_vllm(
                     engine_python, "-m", "vllm.entrypoints.openai.api_server",
                     "--host", host, "--port", str(port), "--enforce-eager", "--dtype", "float32", *flags,
                 ],
-                stdout=sink, stderr=subprocess.STDOUT, env=environment, cwd=logs, start_new_session=True,
+                stdout=sink, stderr=subprocess.STDOUT, env=usual | dict(environment or {}), cwd=logs,
+                start_new_session=True,
             )  # fmt: skip
         started.append(Vllm(process, host, port, log))
         return started[-1]

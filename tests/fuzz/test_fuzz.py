@@ -18,10 +18,10 @@ def fuzz(*words: str, path: str = str(ROOT)) -> subprocess.CompletedProcess[str]
 
 
 def test_some_thousand_cases_break_no_law() -> None:
-    done = fuzz("--cases", "5000", "--seed", "1")
+    done = fuzz("--cases", "2500", "--seed", "1")
     said = json.loads(done.stdout)
     assert (done.returncode, said["failure"]) == (0, None), said["failure"]
-    assert said["cases"] == dict.fromkeys(("requests", "answers", "bodies", "streams", "usage"), 1000)
+    assert said["cases"] == dict.fromkeys(("requests", "answers", "bodies", "streams", "usage"), 500)
 
 
 _MISTAKES = {

@@ -532,3 +532,34 @@ def test_the_table_of_plugins_has_them_all_and_a_test_for_each():
         test = re.search(r"`(test_\w+)`", row[1])
         assert (test is not None) == (name in KNOWN and KNOWN[name].roles != ("beside",)), name
         assert test is None or f"def {test[1]}(" in here, name
+
+
+# What others have to be told, and what is so here.
+
+
+def test_who_handles_ranks_leaves_the_choice_among_them_to_the_profile():
+    ranks = profile(
+        "{type: data-parallel-profile-handler, parameters: {primaryPort: 8000}}\n{type: queue-scorer}",
+        "schedulingProfiles: [{name: default, plugins: [{pluginRef: queue-scorer}]}]\n",
+    )
+    assert ranks.handler is None
+    loads = {f"a-rank-{n}": Load(waiting=3 - n, running=0, at=0.0) for n in range(3)}
+    each = [endpoint(name, port=8000 + n) for n, name in enumerate(loads)]
+    decision = choose(Ask("m"), Standing("p", each, loads, Ledger(), PrefixIndex()), ranks, lambda: 0.0)
+    assert decision.endpoint is not None
+    assert decision.endpoint.port == 8002  # it is sent there
+
+
+def test_a_burst_of_one_prompt_stays_together_without_waiting():
+    bursts = profile(
+        "{type: burst-prefix-cache-producer}\n"
+        "{type: prefix-cache-scorer, parameters: {prefixMatchInfoProducerName: burst-prefix-cache-producer}}\n"
+        "{type: max-score-picker}"
+    )
+    index, rungs = PrefixIndex(), ladder("m", b"x" * 8000)
+    standing, sent = pool([FRESH] * 4, index=index), []
+    for number in range(16):
+        decision = choose(Ask("m", rungs, 8000), standing, bursts, lambda: number % 4 / 4)  # noqa: B023
+        index.record(rungs, decision.endpoint.name)
+        sent.append(decision.endpoint.name)
+    assert set(sent) == {sent[0]}

@@ -39,13 +39,13 @@ from headgate.proxy.downstream import Listening
 from headgate.proxy.plane import Bounds, Plane
 
 
-def run(scenario: Callable[["Rig"], Awaitable[None]], **options: Any) -> None:
+def run(scenario: Callable[[Any], Awaitable[None]], *, rig: "type[Rig] | None" = None, **options: Any) -> None:
     """Runs a scenario on the loop that the gateway has in production, and looks at what it leaves behind."""
     seen: list[str] = []
     handler = _Errors(seen)
     logging.getLogger().addHandler(handler)
     try:
-        uvloop.run(asyncio.wait_for(_play(scenario, seen, options), 60))
+        uvloop.run(asyncio.wait_for(_play(scenario, seen, (rig or Rig)(**options)), 60))
     finally:
         logging.getLogger().removeHandler(handler)
     assert seen == [], seen
@@ -60,10 +60,9 @@ class _Errors(logging.Handler):
         self._seen.append(self.format(record))
 
 
-async def _play(scenario: Callable[["Rig"], Awaitable[None]], seen: list[str], options: dict[str, Any]) -> None:
+async def _play(scenario: Callable[[Any], Awaitable[None]], seen: list[str], rig: "Rig") -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: seen.append(str(context)))
-    rig = Rig(**options)
     await rig.start()
     try:
         await scenario(rig)

@@ -8,7 +8,7 @@ from headgate.sim.cost import Cost
 from headgate.sim.engine import Config, Engine
 from headgate.sim.sequence import Output, Work
 
-COST = Cost(base=1.0, prefill=0.1, sequence=0.0, kv=0.0, adapter_copy=0.5, adapter_load=5.0)
+COST = Cost(base=1.0, prefill=0.1, sequence=0.0, kv=0.0, adapter_copy=0.5, adapter_load=5.0, transfer=0.2)
 
 
 def engine(**limits: int) -> Engine:
@@ -30,6 +30,66 @@ def test_a_long_prompt_is_computed_in_chunks_of_the_budget() -> None:
     # 16, 16 and 8 tokens at 0.1 s and a second each, then one token of decoding
     assert [output.since for output in outputs] == [pytest.approx(7.0), pytest.approx(1.0)]
     assert it.counts.steps == 4
+
+
+def pulls(name: str, prompt: int, output: int = 1) -> Work:
+    return Work(name, prompt, output, pulls=True)
+
+
+def test_what_is_pulled_comes_one_after_the_other_beside_the_steps() -> None:
+    it = engine(num_blocks=64)
+    it.add(Work("runs", 4, 8), 0.0)  # its first step takes 1.4 s, the others 1 s
+    it.add(pulls("first", 12, 2), 0.0)
+    it.add(pulls("second", 8), 0.0)
+    it.add(Work("third", 8, 1), 0.0)
+    it.step(1.4)
+    assert (it.running, it.waiting, it.deferred) == (2, 2, 2)
+    assert len(it.held_apart()["first"]) == 3
+    ended = {output.id: output.timeline for output in drain(it) if output.timeline}
+    first, second = ended["first"], ended["second"]
+    # The pulls begin with the second step, at 1.4, and end at 3.8 and 5.4; steps begin at 3.2, 4.2, 5.3 and 6.3. Of a
+    # prompt that came the last token is computed all the same.
+    assert first is not None
+    assert second is not None
+    assert (first.scheduled, first.first_token) == (pytest.approx(4.2), pytest.approx(5.3))
+    assert (second.scheduled, second.first_token) == (pytest.approx(6.3), pytest.approx(7.4))
+    assert (first.cached_tokens, first.pulled_tokens) == (0, 12)
+    assert it.counts.prompt_tokens_pulled == 20
+    assert it.blocks.usage == 0
+
+
+def test_what_is_here_already_is_not_pulled() -> None:
+    it = engine()
+    it.add(Work("before", 8, 1, (1, 2)), 0.0)
+    drain(it)
+    it.add(Work("a", 12, 1, (1, 2, 3), pulls=True), 10.0)
+    (output,) = drain(it)
+    assert output.timeline is not None
+    assert (output.timeline.cached_tokens, output.timeline.pulled_tokens) == (8, 4)
+    assert output.timeline.first_token == pytest.approx(10.0 + 4 * 0.2 + 1.1)
+    it.add(Work("b", 12, 1, (1, 2, 3)), 20.0)  # what was pulled is cached, as far as it is a sequence's full blocks
+    (output,) = drain(it)
+    assert output.cached_tokens == 8
+
+
+def test_blocks_are_kept_until_they_are_pulled_or_the_lease_is_over() -> None:
+    it = engine(num_blocks=17)
+    for name in ("a", "b"):
+        it.add(Work(name, 16, 1, keeps=30.0), 0.0)
+    while it.running or it.waiting:
+        assert it.next_at is not None
+        it.step(it.next_at)
+    assert it.blocks.usage == pytest.approx(8 / 17)
+    kept = it.transfers.kept("a")
+    assert kept is not None
+    assert (len(kept.blocks), kept.tokens) == (4, 16)
+    it.add(pulls("large", 48), 6.0)  # needs 12 blocks, and 9 are free
+    assert (it.running, it.waiting, it.transfers.coming) == (0, 1, 0)
+    assert it.next_at == pytest.approx(2.6 + 30)  # when the first lease is over
+    it.let_go("a", 20.0)
+    assert (it.transfers.coming, it.next_at) == (1, pytest.approx(20 + 48 * 0.2))
+    drain(it)
+    assert it.blocks.usage == 0
 
 
 def test_decoding_goes_on_beside_the_chunks_of_a_long_prompt() -> None:

@@ -21,13 +21,17 @@ configs = st.builds(
     prefix_caching=st.booleans(),
     max_loras=st.integers(1, 3),
     max_cpu_loras=st.integers(1, 4),
-    cost=st.just(Cost(base=0.01)),
+    cost=st.just(Cost(base=0.01, transfer=0.002)),
 )
 
 
 @st.composite
-def works(draw: st.DrawFn, adapters: tuple[str, ...] = ("", "a", "b", "c")) -> list[tuple[float, Work]]:
-    """Sequences with their arrival times. Some begin with the same prefix, as their keys tell."""
+def works(
+    draw: st.DrawFn, adapters: tuple[str, ...] = ("", "a", "b", "c"), *, apart: bool = True
+) -> list[tuple[float, Work]]:
+    """Sequences with their arrival times. Some begin with the same prefix, as their keys tell. `apart`: some pull what
+    others have computed, or are kept for others.
+    """
     asked = []
     for number in range(draw(st.integers(1, 12))):
         prompt, output = draw(st.integers(1, 28)), draw(st.integers(1, 20))
@@ -39,14 +43,17 @@ def works(draw: st.DrawFn, adapters: tuple[str, ...] = ("", "a", "b", "c")) -> l
             for place in range(blocks)
         )
         at = draw(st.floats(0, 0.3))
-        asked.append((at, Work(str(number), prompt, output, keys, adapter, draw(st.booleans()))))
+        pulls, keeps = (draw(st.booleans()), draw(st.sampled_from((0.0, 0.0, 0.3)))) if apart else (False, 0.0)
+        cached = draw(st.booleans())
+        asked.append((at, Work(str(number), prompt, output, keys, adapter, cached, pulls=pulls, keeps=keeps)))
     return sorted(asked, key=lambda entry: entry[0])
 
 
 def check(engine: Engine, asked: dict[str, Work]) -> None:
     """The invariants that hold between any two steps."""
     config = engine.config
-    held = engine.held()
+    running = engine.held()
+    held = running | engine.held_apart()
     owners = Counter(block for blocks in held.values() for block in blocks)
     holders = engine.blocks.holders()
     assert [owners[block] for block in range(config.num_blocks)] == holders
@@ -62,7 +69,7 @@ def check(engine: Engine, asked: dict[str, Work]) -> None:
     assert engine.running <= config.max_num_seqs
     assert engine.step_tokens <= config.max_num_batched_tokens
     assert engine.deferred <= engine.waiting
-    adapters = {asked[name].adapter for name in held if asked[name].adapter}
+    adapters = {asked[name].adapter for name in running if asked[name].adapter}
     assert len(adapters) <= config.max_loras
     assert len(engine.adapters.resident) <= config.max_loras
     assert engine.counts.prefix_hits <= engine.counts.prefix_queries
@@ -106,10 +113,12 @@ def test_every_request_ends_once_with_all_its_tokens_and_all_blocks_come_back(
         assert timeline is not None
         assert timeline.arrived <= timeline.scheduled < timeline.first_token <= timeline.ended
         assert 0 <= timeline.cached_tokens < work.prompt
+        assert timeline.pulled_tokens == (work.prompt - timeline.cached_tokens if work.pulls else 0)
     assert engine.counts.generation_tokens == sum(work.output for _, work in arrivals)
     assert engine.counts.prompt_tokens == sum(work.prompt for _, work in arrivals)
     assert engine.blocks.usage == 0
     assert (engine.running, engine.waiting) == (0, 0)
+    assert sorted(engine.transfers.pulled) == sorted(work.id for _, work in arrivals if work.pulls)
 
 
 @settings(deadline=None)
@@ -128,7 +137,7 @@ def test_an_abort_at_any_time_leaves_nothing_behind(
 
 
 @settings(deadline=None)
-@given(works(adapters=("", "a")), st.integers(1, 6), st.integers(4, 40))
+@given(works(adapters=("", "a"), apart=False), st.integers(1, 6), st.integers(4, 40))
 def test_first_come_first_served_as_long_as_nobody_is_preempted(
     arrivals: list[tuple[float, Work]], seqs: int, budget: int
 ) -> None:
@@ -166,7 +175,7 @@ RECOMPUTED = [
 
 
 @settings(deadline=None)
-@given(works(adapters=("", "a")))
+@given(works(adapters=("", "a"), apart=False))
 @example(RECOMPUTED)
 def test_at_once_keeps_the_same_accounts_as_one_request_after_the_other(arrivals: list[tuple[float, Work]]) -> None:
     config = Config(block_size=SIZE, num_blocks=20, max_model_len=48, max_num_batched_tokens=1000, cost=Cost(base=0.01))
@@ -194,7 +203,7 @@ def test_content_stays_cached_until_its_last_copy_is_needed_for_something_else()
 
 
 @settings(deadline=None)
-@given(configs, works())
+@given(configs, works(apart=False))
 def test_a_faster_card_does_the_same_sooner(config: Config, arrivals: list[tuple[float, Work]]) -> None:
     at_once = [(0.0, work) for _, work in arrivals]
     slow = Engine(config)

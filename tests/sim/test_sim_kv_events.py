@@ -168,7 +168,7 @@ def test_blocks_are_told_as_vllm_tells_them(published):
     ask(server, "/v1/chat/completions", said("a" * 400 + "b" * 400))
     longer = msgspec.msgpack.decode(told.recv_multipart()[2], type=Told).events[-1]
     assert longer["parent_block_hash"] in stored["block_hashes"]
-    assert ask(server, "/reset_prefix_cache", {}) == b""
+    assert ask(server, "/reset_prefix_cache", {}) == b'{"success":true}'
     assert msgspec.msgpack.decode(told.recv_multipart()[2], type=Told).events == [{"type": "AllBlocksCleared"}]
 
 
@@ -183,11 +183,13 @@ def test_what_was_missed_is_sent_again_to_who_asks(published):
     again.send_multipart((b"", (2).to_bytes(8, "big")))
     numbers = []
     while True:
-        _, number, batch = again.recv_multipart()
+        nothing, topic, number, batch = again.recv_multipart()
+        assert nothing == b""
         numbers.append(int.from_bytes(number, "big", signed=True))
         if numbers[-1] < 0:
-            assert batch == b""
+            assert (topic, batch) == (b"", b"")
             break
+        assert topic.startswith(b"kv@")
     assert numbers[:-1] == list(range(2, numbers[-2] + 1))
     assert len(numbers) > 4
 

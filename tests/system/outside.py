@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 import threading
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +12,6 @@ from running import Running
 from steady import dechunk
 from written import GATEWAY, POOL, ROUTE, write
 
-from headgate.runtime.instance import admin_socket, reachable
 from headgate.runtime.server import Answer, Request, Stream, serve
 
 _POD = """\
@@ -113,18 +111,6 @@ class Gate(Running):
     def workers(self) -> dict[int, int]:
         """Processes that serve: process id → its parent's, the fork server's."""
         return {pid: server for server in _children(self.process.pid) for pid in _children(server)}
-
-    def admin(self, path: str) -> bytes:
-        """What its admin face answers, in a few milliseconds: no process of ours is started for it."""
-        with socket.socket(socket.AF_UNIX) as asking:
-            asking.settimeout(10)
-            with reachable(admin_socket(Path(self.environment["HEADGATE_STATE"], "default"))) as short:
-                asking.connect(short)
-            asking.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
-            answer = b""
-            while data := asking.recv(65536):
-                answer += data
-        return answer.partition(b"\r\n\r\n")[2]
 
     def metrics(self) -> defaultdict[str, float]:
         """The sum of each family's samples."""

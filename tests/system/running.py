@@ -9,6 +9,9 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
+
+from headgate.runtime.instance import ask
 
 ROOT = Path(__file__).parents[2]
 _numbers = iter(range(1, 250))
@@ -47,6 +50,7 @@ class Running:
         if verb == "up":
             command += ["--pod-network", self.network, "--engine", "sim"]
         self.command = [*command, *args]
+        self.plane = "envoy" if "--data-plane" in args else "native"
         self.given = given
         self.lines: list[str] = []
         self.output: list[str] = []
@@ -111,6 +115,11 @@ class Running:
         """Another headgate command of the same instance."""
         command = [sys.executable, "-m", "headgate", *words]
         return subprocess.run(command, env=self.environment, cwd=ROOT, text=True, capture_output=True, timeout=30)
+
+    def admin(self, path: str) -> bytes:
+        """What its admin face answers, in a few milliseconds: no process of ours is started for it."""
+        with patch.dict(os.environ, {"HEADGATE_STATE": self.environment["HEADGATE_STATE"]}):
+            return ask("default", path)[1]
 
     def get(self, what: str) -> list[dict[str, object]]:
         rows: list[dict[str, object]] = json.loads(self.run("get", what, "-o", "json").stdout)

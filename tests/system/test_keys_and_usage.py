@@ -7,6 +7,7 @@ from typing import Any
 
 import openai
 import pytest
+from planes import PLANES, flags
 from running import Running
 from written import GATEWAY, system, write
 
@@ -19,12 +20,12 @@ _ASKED: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Path]]:
+@pytest.fixture(scope="module", params=PLANES)
+def up(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Path]]:
     directory = tmp_path_factory.mktemp("keys")
     manifests = system(directory / "manifests")
     write(manifests, gateway=_CLOSED, keys=_SECRET.format(alice="sk-alice"))
-    with Running(directory, manifests, args=("--access-log", "-")) as running:
+    with Running(directory, manifests, args=("--access-log", "-", *flags(request.param))) as running:
         yield running, manifests
 
 

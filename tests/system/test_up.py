@@ -13,15 +13,17 @@ from pathlib import Path
 
 import pytest
 from openai import NotFoundError, OpenAI
+from planes import PLANES, flags
 from running import Running
 from steady import ask
 from written import GATEWAY, adapters, deployment, system, write
 
 
-@pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+@pytest.fixture(scope="module", params=PLANES)
+def gate(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     directory = tmp_path_factory.mktemp("up")
-    with Running(directory, system(directory / "manifests", replicas=2), args=("--sim-speed", "0")) as running:
+    args = ("--sim-speed", "0", *flags(request.param))
+    with Running(directory, system(directory / "manifests", replicas=2), args=args) as running:
         yield running
 
 

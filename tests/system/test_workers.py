@@ -1,12 +1,15 @@
 """`headgate gateway --workers 2`: one gateway to everybody, also when one of its processes is killed."""
 
 import asyncio
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -338,6 +341,24 @@ def test_workers_whose_controller_was_killed_finish_what_runs_and_end(tmp_path: 
             await _until(lambda: not [pid for pid in left if Path(f"/proc/{pid}").exists()])
 
         asyncio.run(story())
+
+
+def test_it_is_not_ready_before_its_workers_listen(tmp_path: Path, behind: Servers) -> None:
+    gate = Gate(tmp_path, manifests(tmp_path / "manifests", behind), 2)
+    gate.command[gate.command.index("--metrics") + 1] = f"{gate.address}:9090"
+    found: list[bool] = []
+
+    def ask_until_ready() -> None:
+        while not found:
+            with contextlib.suppress(OSError):
+                if urllib.request.urlopen(f"http://{gate.address}:9090/readyz", timeout=5).status == 200:
+                    found.append(_is_let_in(gate.address, 8080))
+
+    asking = threading.Thread(target=ask_until_ready, daemon=True)
+    asking.start()
+    with gate:
+        asking.join(10)
+    assert found == [True]
 
 
 def test_as_many_workers_as_make_no_sense_are_refused(tmp_path: Path) -> None:

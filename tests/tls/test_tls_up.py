@@ -53,11 +53,13 @@ def manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.fixture(scope="module", params=["1", "2"], ids=lambda count: f"workers {count}")
+@pytest.fixture(
+    scope="module", params=[("--workers", "1"), ("--workers", "2"), ("--data-plane", "envoy")], ids=" ".join
+)
 def gate(
     request: pytest.FixtureRequest, manifests: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
-    args = ("--sim-speed", "0", "--workers", request.param)
+    args = ("--sim-speed", "0", *request.param)
     with Running(tmp_path_factory.mktemp("state"), manifests, args=args) as running:
         # It is ready a while before its adapters are loaded where the machine is slow.
         running.until(lambda: "food-review" in {row["model"] for row in running.get("models")})

@@ -14,6 +14,12 @@ plugins: [{type: SCORER}, {type: random-picker}]
 """
 
 
+CARD = """\
+{"cost": {"base": 0.01}, "block_size": 16, "num_blocks": 9000, "max_num_seqs": 64, "max_num_batched_tokens": 2048,
+ "max_model_len": 8192}
+"""
+
+
 def bench(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "headgate", "bench", *words]
     return subprocess.run(command, text=True, capture_output=True, timeout=60)
@@ -30,6 +36,17 @@ def test_a_table_for_each_workload_with_a_line_for_each_policy(tmp_path: Path) -
     assert [line.split()[0] for line in lora.splitlines()[1:]] == ["policy", "round-robin", "default", str(mine)]
 
 
+def test_where_prompts_are_computed_elsewhere_the_table_says_what_it_did() -> None:
+    words = ("long-context", "--seconds", "5", "--prefill", "3", "--policies", "default,disaggregated")
+    done = bench(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "8 × h100-llama-3.1-8b (3 for prefill); SLO" in done.stdout
+    head, default, apart = done.stdout.strip().splitlines()[1:]
+    assert head.split()[-6:] == ["longest", "ITL", "p50", "p99", "ms", "pulled"]
+    assert default.split()[-1] == "0%"
+    assert int(apart.split()[-1].removesuffix("%")) > 50
+
+
 def test_json_has_all_figures_and_the_flags_count() -> None:
     words = ("chat", "--rate", "20", "--seconds", "3", "--endpoints", "2", "--server", "h100-llama-3.1-8b")
     done = bench(*words, "--policies", "default", "--seed", "7", "-o", "json")
@@ -44,10 +61,28 @@ def test_json_has_all_figures_and_the_flags_count() -> None:
     assert bench(*words, "--policies", "default", "--seed", "8", "-o", "json").stdout != done.stdout
 
 
+def test_tokens_cost_what_a_list_of_prices_says(tmp_path: Path) -> None:
+    prices, card = tmp_path / "prices.yaml", tmp_path / "card.json"
+    prices.write_text("a100-40g: 2.5\nl4: 0.7\n")
+    card.write_text(CARD)
+    words = ("chat", "--seconds", "1", "--policies", "default", "-o", "json")
+
+    def cost(*more: str) -> float:
+        (one,) = json.loads(bench(*words, *more).stdout)["chat"]["policies"]
+        found: float = one["cost"]
+        return found
+
+    assert cost("--price", str(prices)) == cost("--price", "2.5") > 0
+    assert cost("--price", "5") == pytest.approx(2 * cost("--price", "2.5"))
+    assert cost("--price", "5", "--server", str(card)) > 0  # of an endpoint, whatever it runs on
+
+
 def test_what_can_not_be_rehearsed_is_said_in_a_line(tmp_path: Path) -> None:
     broken, empty = tmp_path / "broken.yaml", tmp_path / "empty.yaml"
     broken.write_text(CONFIG.replace("SCORER", "queue-skorer"))
-    nobody = tmp_path / "nobody.yaml"
+    nobody, prices, card = tmp_path / "nobody.yaml", tmp_path / "prices.yaml", tmp_path / "card.json"
+    prices.write_text("h100: 2.5\nl4: 0.7\n")
+    card.write_text(CARD)
     nobody.write_text(CONFIG.replace("{type: SCORER}", "{type: prefill-filter}"))
     empty.write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n")
     for words, status, said in (
@@ -59,12 +94,18 @@ def test_what_can_not_be_rehearsed_is_said_in_a_line(tmp_path: Path) -> None:
         (("chat", "--rate", "0.001", "--seconds", "0.001"), 1, "no request comes in that time"),
         (("chat", "--endpoints", "0"), 2, "'0' is no number from 1 to 100000"),
         (("chat", "--rate", "-1"), 2, "--rate"),
+        (("chat", "--policies", "disaggregated"), 1, "the policy disaggregated: say with --prefill how many of the"),
+        (("chat", "--prefill", "8"), 1, "--prefill 8: of 8 endpoints one at least has to be left for answers"),
         (("--trace", str(tmp_path / "none")), 1, "none: No such file or directory"),
         (("--trace", str(broken)), 1, "can't be told from its beginning: say it with --trace-format"),
         (("--trace", str(broken), "--trace-format", "mooncake"), 1, f"{broken}: line 1: it is no JSON"),
         (("chat", "--trace", str(broken)), 1, "give workloads or --trace, not both"),
         (("chat", "--speed", "2"), 1, "--trace-format and --speed are about a --trace"),
         (("chat", "--price", "h200=2"), 2, "there is no accelerator 'h200', but l4, a100-40g, h100"),
+        (("chat", "--price", str(prices), "--seconds", "1"), 1, "--price says nothing of a100-40g"),
+        (("chat", "--price", str(tmp_path / "none.yaml")), 2, "none.yaml: No such file or directory"),
+        (("chat", "--price", str(empty)), 2, "there is no accelerator 'apiVersion'"),
+        (("chat", "--price", "h100=2", "--server", str(card), "--seconds", "1"), 1, "write a price without a name"),
         (("chat", "--price", "h100=2"), 1, "--price says nothing of a100-40g, which a100-40g-llama-3.1-8b runs on"),
     ):
         done = bench(*words)

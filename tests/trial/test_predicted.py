@@ -11,6 +11,7 @@ from headgate.pick.choose import choose
 from headgate.pick.published import PROFILES
 from headgate.trial import run
 from headgate.trial.cards import SERVERS
+from headgate.trial.policies import Sent
 from headgate.trial.workload import WORKLOADS
 
 PREDICTED = PROFILES["predicted-latency"]
@@ -36,7 +37,7 @@ class Rehearsed:
             assert min(forecast.ttft) >= 0.0
             assert min(forecast.tpot, default=0.0) >= 0.0
             told.append((forecast.ttft[place], forecast.tpot[place] if forecast.tpot else None))
-            return decision, None
+            return Sent(decision)
 
         config = SERVERS[workload.card]
         config = replace(config, cost=config.cost.at_speed(1 / slower))

@@ -20,10 +20,11 @@ from headgate.sim.cost import Cost
 from headgate.sim.engine import Config
 from headgate.trial.cards import ACCELERATORS, SERVERS, Accelerator, Model, server
 from headgate.trial.chance import arrivals
+from headgate.trial.outcome import Outcome
 from headgate.trial.policies import POLICIES, Make, by_picking, by_profile
 from headgate.trial.report import report, spread
 from headgate.trial.request import Request
-from headgate.trial.run import Outcome, Stuck, run
+from headgate.trial.run import Stuck, _Run, run
 from headgate.trial.workload import WORKLOADS
 
 SMALL = Config(
@@ -62,6 +63,51 @@ def test_every_request_ends_once_and_the_same_seed_gives_the_same(asked, policy,
         assert one.ended == pytest.approx(one.at + one.ttft + one.tpot * (one.output - 1))
         assert 0 <= one.cached < one.prompt
         assert 0 <= one.endpoint < endpoints
+
+
+@settings(max_examples=60, deadline=None)
+@given(requests, st.integers(2, 4), st.data(), st.integers(0, 99))
+def test_where_prompts_are_computed_elsewhere_nothing_is_lost_or_left_behind(asked, endpoints, data, seed):
+    prefill = data.draw(st.integers(1, endpoints - 1))
+    rehearsal = _Run(
+        asked, POLICIES["disaggregated"](), SMALL, endpoints, Random(seed).random, lambda done: None, prefill=prefill
+    )
+    outcomes = rehearsal.all()
+    told = [(one.at, one.prompt, one.output) for one in outcomes]
+    assert sorted(told) == sorted((one.at, one.prompt, one.output) for one in asked)
+    for one in outcomes:
+        assert one.endpoint >= prefill  # only prompts go there
+        assert 0 <= one.pulled <= one.prompt
+        assert one.pulled == 0 or one.prompt >= 512
+        assert one.ended == pytest.approx(one.at + one.ttft + one.tpot * (one.output - 1))
+        assert 0 <= one.longest_itl <= one.ended - one.at
+    fleet = rehearsal._fleet
+    assert fleet.ledger.total() == 0
+    assert [engine.blocks.usage for engine in fleet.engines] == [0.0] * endpoints
+    assert not rehearsal._split
+
+
+def test_long_prompts_that_are_computed_elsewhere_hold_up_nobodys_next_token():
+    asked = [Request(at * 0.1, 50, 100, at) for at in range(100)]
+    asked += [Request(1.0 + at, 4000, 5, 1000 + at) for at in range(8)]
+    asked.sort(key=lambda one: one.at)
+    wide = replace(SMALL, num_blocks=4000, max_num_seqs=64, max_num_batched_tokens=8192)
+
+    def rehearsed(policy: str) -> tuple[list[Outcome], list[Outcome]]:
+        outcomes = run(asked, POLICIES[policy](), wide, 4, Random(1).random, prefill=1)
+        return [one for one in outcomes if one.prompt == 50], [one for one in outcomes if one.prompt == 4000]
+
+    short, long = rehearsed("default")
+    apart, far = rehearsed("disaggregated")
+    assert max(one.longest_itl for one in short) > 0.4  # a step of 4,000 tokens
+    assert max(one.longest_itl for one in apart) < 0.1
+    assert {one.pulled for one in long} == {0}
+    assert {one.pulled for one in far} == {4000}
+    moved = 4000 * wide.cost.transfer
+    assert min(one.ttft for one in far) > 0.4 + moved
+    found = report("disaggregated", apart + far, 4, 1.0, 0.05)
+    assert found.pulled == pytest.approx(32_000 / 37_000)
+    assert found.longest_itl.p99 < 0.1
 
 
 @given(requests)
@@ -169,7 +215,8 @@ def test_priorities_and_those_who_ask_are_told_apart():
 
 def test_a_server_is_reckoned_from_its_data_sheet():
     found = server(
-        Accelerator(bandwidth=1e12, flops=1e14, memory=40e9, count=2), Model(parameters=8e9, kv_bytes=100_000)
+        Accelerator(bandwidth=1e12, flops=1e14, memory=40e9, network=1e9, count=2),
+        Model(parameters=8e9, kv_bytes=100_000),
     )
     assert found.cost.base == pytest.approx(16e9 / 2e12)
     assert found.cost.prefill == pytest.approx(16e9 / 1e14)

@@ -27,9 +27,14 @@ _INT32 = (-(2**31), 2**31 - 1)  # what an integer of Kubernetes holds where its 
 Decoded = tuple[Any, tuple[Fault, ...]]
 
 
-def decode(tree: Tree, shape: type, path: Path = (), beside: frozenset[str] = frozenset()) -> Decoded:
-    """`tree` as a `shape` (a Struct). `path` is where the tree stands; `beside` are fields that others read."""
-    reader = _Reader(shape)
+def decode(
+    tree: Tree, shape: type, path: Path = (), beside: frozenset[str] = frozenset(), *, strict: bool = True
+) -> Decoded:
+    """`tree` as a `shape` (a Struct). `path` is where the tree stands; `beside` are fields that others read.
+
+    Fields that nobody knows are faults, unless it is not `strict`: then a server has taken them, and knows more.
+    """
+    reader = _Reader(shape, strict)
     kind = type_info(shape)
     assert isinstance(kind, inspect.StructType)
     return reader.struct(tree, kind, path, beside), tuple(reader.faults)
@@ -45,8 +50,9 @@ def decode_value(tree: Tree, form: Any, path: Path) -> tuple[Fault, ...]:
 class _Reader:
     """Collects the faults of one object on the way."""
 
-    def __init__(self, root: type) -> None:
+    def __init__(self, root: type, strict: bool = True) -> None:
         self.root = root
+        self.strict = strict
         self.faults: list[Fault] = []
 
     def fault(self, path: Path, message: str) -> None:
@@ -81,7 +87,7 @@ class _Reader:
             else:
                 values[field.name] = self.read(child, field.type, (*path, name), {})
         self.exclude([name for name in tree.value if tree.value[name].value is not None], kind, path)
-        for name in tree.value:
+        for name in tree.value if self.strict else ():
             if name not in fields and name not in ACCEPTED.get(kind.cls, ()) and name not in beside:
                 self.fault((*path, name), about_unknown(name, path, kind, self.root))
         return kind.cls(**values)

@@ -52,6 +52,7 @@ class Kind(Struct, frozen=True):
     namespaced: bool = True
     fixed: tuple[Fixed, ...] = ()
     nameless: bool = False  # it is no object of a cluster: metadata may be missing
+    settled: bool = False  # a server's own rules hold, and may be others than these: what it has taken is right
 
 
 _GATEWAY = ("gateway.networking.k8s.io/v1", "gateway.networking.k8s.io/v1beta1")
@@ -114,17 +115,22 @@ KINDS: Mapping[str, Kind] = {
         nameless=True,
     ),
     "Service": Kind(
-        "services", _versions(("v1",), Spec[core.ServiceSpec], core.service, core_rules.service), name=ServiceName
+        "services",
+        _versions(("v1",), Spec[core.ServiceSpec], core.service, core_rules.service),
+        name=ServiceName,
+        settled=True,
     ),
     "Deployment": Kind(
         "workloads",
         _versions(("apps/v1",), Spec[workload.DeploymentSpec], workload.deployment, workload_rules.deployment),
         fixed=(_SELECTOR,),
+        settled=True,
     ),
     "StatefulSet": Kind(
         "workloads",
         _versions(("apps/v1",), Spec[workload.StatefulSetSpec], workload.stateful_set, workload_rules.stateful_set),
         fixed=(_SELECTOR, Fixed(("spec", "serviceName"), lambda workload: workload.service_name)),
+        settled=True,
     ),
     "Pod": Kind("pods", _versions(("v1",), workload.WrittenPod, workload.pod, workload_rules.pod)),
     "ConfigMap": Kind("config_maps", _versions(("v1",), core.WrittenConfigMap, core.config_map, core_rules.config_map)),
@@ -132,6 +138,7 @@ KINDS: Mapping[str, Kind] = {
         "secrets",
         _versions(("v1",), core.WrittenSecret, core.secret, core_rules.secret),
         fixed=(Fixed(("type",), lambda secret: secret.type),),
+        settled=True,
     ),
     "Namespace": Kind(
         "namespaces",

@@ -1,6 +1,6 @@
 """`load`: texts → Snapshot and Problems. With the snapshot before, an edit disturbs nothing but what it changes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -55,6 +55,27 @@ def load(texts: Sequence[Text], before: Snapshot | None = None) -> tuple[Snapsho
     ignored = {each.value for each in found if isinstance(each.value, Ignored)}
     ignored |= {each for each in (before.ignored if before else ()) if each.where.file in lost}
     return _snapshot(now, ignored), tuple(sorted(problems, key=_place))
+
+
+def gather(found: Iterable[Found], before: Snapshot | None = None) -> tuple[Snapshot, tuple[Problem, ...]]:
+    """The same of objects that a server has, one for each name: the first where two groups have a kind of one name.
+
+    An object with errors is left out; if `before` has it, it stays as it was there.
+    """
+    first: dict[Identity, Found] = {}
+    problems: list[Problem] = []
+    for each in found:
+        assert each.identity is not None
+        if (other := first.setdefault(each.identity, each)) is not each:
+            message = f"it is not used: {other.where} has the same name, and counts"
+            problems.append(each.problem(Fault((), message, "note")))
+        else:
+            problems.extend(each.problems)
+    old = _by_identity(before) if before else {}
+    now = {identity: each.value or old.get(identity) for identity, each in first.items()}
+    there = {identity: value for identity, value in now.items() if value is not None}
+    problems.extend(first[identity].problem(fault) for identity, fault in remarks(there))
+    return _snapshot(there, set()), tuple(sorted(problems, key=_place))
 
 
 def _duplicate(each: Found, where: Where, value: Any) -> Problem:

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from headgate.api.decode import decode, decode_value
 from headgate.api.fault import Fault, Path, dotted, printable
 from headgate.api.header import header, known, named
-from headgate.api.kinds import Kind, Version
+from headgate.api.kinds import KINDS, Kind, Version
 from headgate.api.meta import Problem, Where
 from headgate.api.snapshot import Ignored
-from headgate.api.tree import Document, Tree, line_of
+from headgate.api.tree import Document, Tree, line_of, planted
 from headgate.api.written.metadata import ObjectMeta, meta
 
 _BESIDE = frozenset({"apiVersion", "kind", "metadata", "status"})
@@ -114,6 +114,20 @@ def _object(tree: Tree, path: Path, file: str, syntax: tuple[Fault, ...]) -> Fou
     return replace(found, problems=tuple(found.problem(fault) for fault in told))
 
 
+def live(value: Mapping[str, Any], kind: str, api_version: str, origin: str) -> Found:
+    """One object as an API server has it, of a kind and a version that we read; `origin` says where in place of a file.
+
+    The server has held it against its own rules, so what we don't know of it is no mistake.
+    """
+    fields = {name: child for name, child in value.items() if name not in ("status", "apiVersion", "kind")}
+    tree = planted({"apiVersion": api_version, "kind": kind, **fields})
+    reading = KINDS[kind]
+    _, _, namespace, name = named(tree)
+    identity = (kind, f"{namespace}/{name}" if reading.namespaced else name)
+    found = Found(Where(origin), identity, reading, tree=tree)
+    return replace(_read(found, reading, reading.versions[api_version], strict=False), tree=Tree(0, None))
+
+
 def _with_a_name(tree: Tree) -> Tree:
     """What is no object of a cluster needs no name, since there is one of it."""
     kind = known(tree)
@@ -123,15 +137,16 @@ def _with_a_name(tree: Tree) -> Tree:
     return Tree(tree.line, {"metadata": metadata, **tree.value})
 
 
-def _read(found: Found, kind: Kind, version: Version, syntax: tuple[Fault, ...]) -> Found:
+def _read(found: Found, kind: Kind, version: Version, syntax: tuple[Fault, ...] = (), *, strict: bool = True) -> Found:
     """The object of a known kind. Of faults at one place the first counts: the others follow from it."""
     assert isinstance(found.tree.value, Mapping)
     metadata = found.tree.value["metadata"]
-    written, form = decode(metadata, ObjectMeta, ("metadata",))
+    written, form = decode(metadata, ObjectMeta, ("metadata",), strict=strict)
     own = meta(written, kind.namespaced, found.where)
     named_well = decode_value(Tree(metadata.line, own.name, own.name), kind.name, ("metadata", "name"))
-    body, content = decode(found.tree, version.shape, (), _BESIDE)
-    faults = _first_at_each_place(syntax, (*form, *named_well, *content), version.check(own, body))
+    body, content = decode(found.tree, version.shape, (), _BESIDE, strict=strict)
+    rules = version.check(own, body) if strict or not kind.settled else ()
+    faults = _first_at_each_place(syntax, (*form, *named_well, *content), rules)
     broken = any(fault.severity == "error" for fault in faults)
     return replace(
         found,

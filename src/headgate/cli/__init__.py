@@ -11,7 +11,7 @@ _INTERNAL = 70  # EX_SOFTWARE of sysexits.h
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit status. 2 is for a command line that can't be understood."""
     given = list(sys.argv[1:] if argv is None else argv)
-    # These two are servers of their own, started by the dozen: they read their flags themselves, and start fast.
+    # These are servers of their own, with flags of others: they read them themselves, and start fast.
     if given[:1] == ["sim"]:
         from headgate.runtime.simulator import main as simulate
 
@@ -20,6 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from headgate.runtime.syncer import main as sync
 
         return sync(given[1:])
+    if given[:1] == ["epp"]:
+        from headgate.cli.epp import main as pick
+
+        return pick(given[1:])
+    if given[:1] == ["bbr"]:
+        from headgate.cli.bbr import main as route
+
+        return route(given[1:])
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # a terminal that knows no → shall not stop us
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]

@@ -1,20 +1,12 @@
 """The command line: which words it takes, and what they turn into."""
 
 import argparse
-import ipaddress
 from collections.abc import Callable
 from typing import NoReturn
 
 from headgate import __version__
-from headgate.cli import bench, examples, verbs
-from headgate.cli.names import PROFILES
-
-_TIMEOUTS = (
-    ("--connect-timeout", 3.0, "how long a connection to an endpoint may take"),
-    ("--first-byte-timeout", 600.0, "how long an endpoint may take until its answer begins"),
-    ("--idle-timeout", 300.0, "how long nothing may come in the middle of an answer, or be taken of it"),
-    ("--request-timeout", 0.0, "how long a whole request may take, where neither its route nor its pool says"),
-)
+from headgate.cli import bench, cluster, drain, examples, values, verbs
+from headgate.cli.serving import serving
 
 
 class _Parser(argparse.ArgumentParser):
@@ -37,7 +29,8 @@ def parser() -> argparse.ArgumentParser:
         commands, "up", verbs.up, "run the manifests on this machine: model servers, gateway, LoRA syncer", examples.UP
     )
     _manifests(up)
-    _serving(up)
+    _name(up)
+    serving(up)
     pods = up.add_argument_group("pods")
     pods.add_argument(
         "--engine",
@@ -47,13 +40,13 @@ def parser() -> argparse.ArgumentParser:
     )
     pods.add_argument(
         "--sim-speed",
-        type=_at_least_0,
+        type=values.at_least_0,
         metavar="F",
         help="the simulator's speed: 1 real, 10 ten times as fast, 0 at once",
     )
     pods.add_argument(
         "--pod-network",
-        type=_network,
+        type=values.network,
         default="127.77.0.0/24",
         metavar="CIDR",
         help="loopback addresses, one for each pod (default %(default)s); off: pods share 127.0.0.1, and each of their "
@@ -64,11 +57,13 @@ def parser() -> argparse.ArgumentParser:
         commands,
         "gateway",
         verbs.gateway,
-        "the same gateway, in front of model servers that already run",
+        "the same gateway, in front of model servers that already run, or in a Kubernetes cluster",
         examples.GATEWAY,
     )
     _manifests(gateway, flag="--config")
-    _serving(gateway)
+    cluster.add_flags(gateway)
+    _name(gateway)
+    serving(gateway)
     gateway.add_argument(
         "--take-over",
         action="store_true",
@@ -89,6 +84,55 @@ def parser() -> argparse.ArgumentParser:
     )
     _manifests(translate)
     translate.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml")
+
+    crds = _verb(
+        commands, "crds", verbs.crds, "print the CustomResourceDefinitions that a cluster needs", examples.CRDS
+    )
+    crds.add_argument("--gke", action="store_true", help="HealthCheckPolicy and GCPBackendPolicy too, for other clouds")
+    crds.add_argument(
+        "--no-rules",
+        action="store_true",
+        help="without the rules between fields, for API servers older than Kubernetes 1.25, which know none",
+    )
+    crds.add_argument("-o", "--output", choices=("yaml", "json"), default="yaml")
+    rendering = _verb(
+        commands,
+        "render",
+        verbs.render,
+        "print the manifests as the configuration of another data plane: envoy",
+        examples.RENDER,
+    )
+    rendering.add_argument("target", choices=("envoy",), metavar="envoy", help="whose configuration")
+    _manifests(rendering)
+    rendering.add_argument(
+        "-o",
+        "--output",
+        default="-",
+        metavar="FOLDER",
+        help="where to write files that Envoy follows; - prints the same as one file (default)",
+    )
+    rendering.add_argument(
+        "--address",
+        type=values.address,
+        default="127.0.0.1",
+        metavar="HOST",
+        help="where gateways listen (default %(default)s)",
+    )
+    rendering.add_argument(
+        "--privileged-ports", action="store_true", help="serve ports below 1024 as they are, not at port + 8000"
+    )
+    rendering.add_argument(
+        "--admin",
+        type=values.metrics,
+        default="127.0.0.1:9901",
+        metavar="HOST:PORT",
+        help="Envoy's own (default %(default)s)",
+    )
+    rendering.add_argument(
+        "--processor",
+        metavar="PATH",
+        help="the Unix socket where headgate answers what only it knows (default: processor.sock in the folder)",
+    )
 
     get = _verb(commands, "get", verbs.get, "show what runs: " + ", ".join(verbs.KINDS), examples.GET)
     get.add_argument(
@@ -112,9 +156,14 @@ def parser() -> argparse.ArgumentParser:
     )
     bench.add_flags(rehearsing)
 
+    draining = _verb(commands, "drain-time", drain.run, "how long a model server needs to stop", drain.EXAMPLES)
+    drain.add_flags(draining)
+
     for name, text in (
         ("sim", "a model server simulator that speaks vLLM on the wire"),
         ("lora-syncer", "keep a vLLM server's LoRA adapters as a ConfigMap says"),
+        ("epp", "pick endpoints for somebody else's proxy, by ext_proc"),
+        ("bbr", "body-based routing alone: the model of a body becomes a header, by ext_proc"),
     ):
         commands.add_parser(name, help=text, add_help=False)
     return top
@@ -160,222 +209,6 @@ def _name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="default", help="which instance, where several run (default %(default)s)")
 
 
-def _serving(parser: argparse.ArgumentParser) -> None:
-    _name(parser)
-    group = parser.add_argument_group("serving")
-    group.add_argument(
-        "--address",
-        type=_address,
-        default="127.0.0.1",
-        metavar="HOST",
-        help="where gateways listen (default %(default)s); of two that want one port the second takes the next address",
-    )
-    group.add_argument(
-        "--privileged-ports", action="store_true", help="serve ports below 1024 as they are, not at port + 8000"
-    )
-    group.add_argument(
-        "--workers",
-        type=_workers,
-        default=1,
-        metavar="N",
-        help="processes that serve, 1 to 256 (default %(default)s: this one, which does all else too; with more it "
-        "watches over them, and replaces those that die)",
-    )
-    group.add_argument(
-        "--profile",
-        choices=PROFILES,
-        default="default",
-        help="how pools pick that say nothing of it: ours, or as the field's pickers do without a configuration",
-    )
-    group.add_argument(
-        "--picker-config",
-        metavar="FILE",
-        help="an EndpointPickerConfig for all pools that have none of their own (docs/picking.md); it is followed",
-    )
-    group.add_argument("--config-text", default="", metavar="YAML", help="the same as a text")
-    group.add_argument(
-        "--shadow-config",
-        metavar="FILE",
-        help="an EndpointPickerConfig that chooses for every request of an inference pool too, and nothing is sent by "
-        "it: headgate get shadow tells how it differs (docs/what-if.md); it is followed",
-    )
-    group.add_argument(
-        "--shadow-share",
-        type=bench.share,
-        default=1.0,
-        metavar="F",
-        help="the share of requests that it chooses for, above 0, at most 1 (default %(default)g)",
-    )
-    group.add_argument(
-        "--flow-control",
-        action="store_true",
-        help="requests beyond what a pool can take queue by priority and by flow, at pools that have no "
-        "EndpointPickerConfig; those that have one say so themselves (docs/flow-control.md)",
-    )
-    group.add_argument("--debug-headers", action="store_true", help="answers say which endpoint served them")
-    group.add_argument(
-        "--access-log",
-        metavar="PATH",
-        help="a file, - for standard output, or off (default: a file for up, - for gateway)",
-    )
-    group.add_argument(
-        "--metrics",
-        type=_metrics,
-        default="127.0.0.1:9090",
-        metavar="HOST:PORT",
-        help="Prometheus metrics (default %(default)s), or off",
-    )
-    group.add_argument(
-        "--body-limit",
-        type=_at_least_1,
-        default=64,
-        metavar="MIB",
-        help="the largest request body (default %(default)s)",
-    )
-    group.add_argument(
-        "--held-limit",
-        type=_at_least_1,
-        default=1024,
-        metavar="MIB",
-        help="bodies and unread answers that are held for all requests together; beyond it new ones get 503 "
-        "(default %(default)s)",
-    )
-    group.add_argument(
-        "--connection-limit",
-        type=_at_least_1,
-        metavar="N",
-        help="client connections; those beyond it get 503 (default: as many as the open files allow)",
-    )
-    group.add_argument(
-        "--endpoint-limit",
-        type=_count,
-        default=0,
-        metavar="N",
-        help="requests under way at one endpoint of an inference pool; further ones wait for their turn (default: any)",
-    )
-    group.add_argument(
-        "--pool-limit",
-        type=_count,
-        default=0,
-        metavar="N",
-        help="the same of a whole inference pool (default: any number)",
-    )
-    group.add_argument(
-        "--wait",
-        type=_at_least_0,
-        default=30.0,
-        metavar="S",
-        help="how long a request may wait for an endpoint, or for its turn (default %(default)g)",
-    )
-    group.add_argument(
-        "--scrape-interval",
-        type=_interval,
-        metavar="S",
-        help="how often each endpoint is asked for its metrics while there is traffic, 0.01 to 1 (default: 0.1, and "
-        "less often in fleets of more than 40 endpoints); without traffic it is each second, and never are more than "
-        "2,500 asked in a second",
-    )
-    group.add_argument(
-        "--retries",
-        type=_count,
-        default=2,
-        metavar="N",
-        help="how often a request that was not begun is tried on another endpoint, where its route does not say "
-        "(default %(default)s); connections that are refused don't count",
-    )
-    for flag, default, text in _TIMEOUTS:
-        group.add_argument(
-            flag, type=_at_least_0, default=default, metavar="S", help=f"{text} (default %(default)g; 0 no limit)"
-        )
-    group.add_argument(
-        "--eject-after",
-        type=_count,
-        default=5,
-        metavar="N",
-        help="failures in a row after which an endpoint gets no requests for a while (default %(default)s; 0 never)",
-    )
-    group.add_argument(
-        "--slow-start",
-        type=_at_least_0,
-        default=10.0,
-        metavar="S",
-        help="how long the share of an endpoint that joins others grows (default %(default)g; 0 not at all)",
-    )
-    group.add_argument(
-        "--grace",
-        type=_at_least_0,
-        default=10.0,
-        metavar="S",
-        help="what runs may finish within this at the end (default %(default)g)",
-    )
-
-
 def _kind(text: str) -> str:
     """`pod` is as good as `pods`."""
     return f"{text}s" if f"{text}s" in verbs.KINDS else text
-
-
-def _at_least_0(text: str) -> float:
-    return _number(text, float, 0)
-
-
-def _interval(text: str) -> float:
-    value = _number(text, float, 0.01)
-    if value > 1:
-        raise argparse.ArgumentTypeError("must be 1 or less: what is older than 2 seconds counts as unknown")
-    return value
-
-
-def _count(text: str) -> int:
-    return int(_number(text, int, 0))
-
-
-def _at_least_1(text: str) -> int:
-    return int(_number(text, int, 1))
-
-
-def _workers(text: str) -> int:
-    workers = _at_least_1(text)
-    if workers > 256:
-        raise argparse.ArgumentTypeError("must be 256 or less")
-    return workers
-
-
-def _number(text: str, kind: Callable[[str], float], least: float) -> float:
-    try:
-        value = kind(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if not least <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be {least} or more")
-    return value
-
-
-def _address(text: str) -> str:
-    host = text.removeprefix("[").removesuffix("]")
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        if not host or ":" in host or "/" in host:
-            raise argparse.ArgumentTypeError(
-                f"{text!r}: write an address or a name, without a port; the Gateway's listeners have the ports"
-            ) from None
-    return host
-
-
-def _metrics(text: str) -> tuple[str, int] | None:
-    if text == "off":
-        return None
-    host, _, port = text.rpartition(":")
-    if not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r}: write HOST:PORT, a port alone, or off")
-    return host.strip("[]") or "127.0.0.1", int(port)
-
-
-def _network(text: str) -> str:
-    if text != "off":
-        try:
-            ipaddress.ip_network(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{error}: write a network such as 127.77.0.0/24, or off") from None
-    return text

@@ -2,7 +2,10 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from headgate.cli.names import ACCELERATORS, POLICIES, SERVERS, TRACES, WORKLOADS
 
@@ -54,6 +57,13 @@ def add_flags(bench: argparse.ArgumentParser) -> None:
     bench.add_argument("--server", metavar="CARD", help=what)
     bench.add_argument("--endpoints", type=_some, metavar="N", help="how many serve")
     bench.add_argument(
+        "--prefill",
+        type=_some,
+        metavar="N",
+        help="so many of them are for prompts alone: they have the label llm-d.ai/role: prefill, the others decode, "
+        "for the policy disaggregated and configs with such filters",
+    )
+    bench.add_argument(
         "--rate", type=_above_0, metavar="R", help="requests a second in the mean, in place of the workload's own"
     )
     bench.add_argument("--seconds", type=_above_0, metavar="S", help="how long requests come; it ends with the last")
@@ -70,9 +80,10 @@ def add_flags(bench: argparse.ArgumentParser) -> None:
         "--price",
         type=_prices,
         metavar="P",
-        help="of an accelerator for an hour, in any currency: 2.5, or h100=2.5,l4=0.7; what tokens cost is told then",
+        help="of an accelerator for an hour, in any currency: 2.5, or h100=2.5,l4=0.7, or a list in FILE.yaml; what "
+        "tokens cost is told then",
     )
-    bench.add_argument("--plot", metavar="FILE", help="draw what came of it into FILE, .html or .svg")
+    bench.add_argument("--plot", metavar="FILE", help="draw what came of it into FILE, .html, .svg or .png")
     bench.add_argument("--seed", type=int, default=1, metavar="K", help="of all chance (default %(default)s)")
     bench.add_argument("-o", "--output", choices=("table", "json"), default="table")
 
@@ -99,7 +110,9 @@ def _number(text: str) -> float:
 
 
 def _prices(text: str) -> dict[str, float]:
-    """By accelerator; "" is that of all others."""
+    """By accelerator; "" is that of all others. A list in a file has them one a line, as `h100: 2.5`."""
+    if text.endswith((".yaml", ".yml", ".json")):
+        text = _listed(text)
     found: dict[str, float] = {}
     for part in text.split(","):
         name, equals, price = part.rpartition("=")
@@ -107,6 +120,17 @@ def _prices(text: str) -> dict[str, float]:
             raise argparse.ArgumentTypeError(f"there is no accelerator {name!r}, but {', '.join(ACCELERATORS)}")
         found[name] = _above_0(price)
     return found
+
+
+def _listed(path: str) -> str:
+    """As it would stand on the command line."""
+    try:
+        found = yaml.safe_load(Path(path).read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise argparse.ArgumentTypeError(f"{path}: {getattr(error, 'strerror', None) or 'no YAML'}") from None
+    if not isinstance(found, dict) or not found:
+        raise argparse.ArgumentTypeError(f"{path}: a list of prices has lines like `h100: 2.5`")
+    return ",".join(f"{name}={price}" for name, price in found.items())
 
 
 def share(text: str) -> float:

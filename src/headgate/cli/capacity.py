@@ -4,28 +4,19 @@ import argparse
 import json
 import sys
 from random import Random
-from typing import NamedTuple
 
+from msgspec import to_builtins
+
+from headgate.cli.drawn import plotter
 from headgate.cli.rehearse import described
 from headgate.cli.staged import Unusable, hourly, policies, server, workloads
 from headgate.cli.tables import aligned
-from headgate.trial.capacity import Goal, fewest, highest, meets
+from headgate.trial.capacity import Capacity, Goal, fewest, highest, meets
+from headgate.trial.plot import Sizes
 from headgate.trial.policies import Make
 from headgate.trial.workload import Workload
 
 _MOST = 4096  # endpoints
-
-
-class Found(NamedTuple):
-    """`rate` is the highest of the workload's endpoints, `endpoints` the fewest for the workload's mean rate; None
-    where it was not asked for, or there is none. Costs are of a million tokens of answers.
-    """
-
-    policy: str
-    rate: float | None
-    endpoints: int | None
-    rate_cost: float | None
-    endpoints_cost: float | None
 
 
 def find_capacity(arguments: argparse.Namespace) -> int:
@@ -33,20 +24,24 @@ def find_capacity(arguments: argparse.Namespace) -> int:
     if not arguments.workloads and not arguments.trace:
         raise Unusable("find-capacity rehearses again and again: say of which workloads, or of a --trace")
     told: dict[str, object] = {}
+    plot, sizes = plotter(arguments.plot), []
     for name, workload in workloads(arguments).items():
         found = [_of(name, policy, make, workload, arguments) for policy, make in chosen.items()]
         told[name] = {
             "workload": described(workload) | {"share": arguments.share},
-            "policies": [one._asdict() for one in found],
+            "policies": to_builtins(found),
         }
+        sizes.append(Sizes(name, _headline(workload, arguments), found))
         if arguments.output == "table":
             print(_table(name, workload, found, arguments), flush=True)
+    if plot is not None:
+        plot(sizes)
     if arguments.output == "json":
         print(json.dumps(told, indent=2))
     return 0
 
 
-def _of(name: str, policy: str, make: Make, workload: Workload, arguments: argparse.Namespace) -> Found:
+def _of(name: str, policy: str, make: Make, workload: Workload, arguments: argparse.Namespace) -> Capacity:
     goal = Goal(workload.ttft_s, workload.tpot_s, arguments.share)
     price, config = hourly(arguments, workload), server(workload.card)
 
@@ -57,7 +52,8 @@ def _of(name: str, policy: str, make: Make, workload: Workload, arguments: argpa
         requests = asked.make(asked.stages, Random(arguments.seed).random)
         if not requests:
             raise Unusable(f"{name}: no request comes in that time: give more --seconds, or a higher --rate")
-        return meets(requests, make, config, endpoints, Random(arguments.seed + 1).random, goal)
+        prefill = workload.prefilling(endpoints)
+        return meets(requests, make, config, endpoints, Random(arguments.seed + 1).random, goal, prefill)
 
     rate = endpoints = None
     if arguments.rate is None or arguments.endpoints is not None:
@@ -65,7 +61,7 @@ def _of(name: str, policy: str, make: Make, workload: Workload, arguments: argpa
     if arguments.endpoints is None:
         endpoints = fewest(lambda count: does(workload.rate, count), workload.endpoints, _MOST)
     _say("")
-    return Found(
+    return Capacity(
         policy,
         rate,
         endpoints,
@@ -91,11 +87,15 @@ def _say(text: str) -> None:
         print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _table(name: str, workload: Workload, found: list[Found], arguments: argparse.Namespace) -> str:
-    head = (
-        f"{name}: {arguments.share:.4g} of the requests within {workload.ttft_s:g} s to the first token and "
+def _headline(workload: Workload, arguments: argparse.Namespace) -> str:
+    return (
+        f"{arguments.share:.4g} of the requests within {workload.ttft_s:g} s to the first token and "
         f"{workload.tpot_s * 1000:g} ms for each further one, {workload.card}"
     )
+
+
+def _table(name: str, workload: Workload, found: list[Capacity], arguments: argparse.Namespace) -> str:
+    head = f"{name}: {_headline(workload, arguments)}"
     columns: list[list[str]] = [["policy", *(one.policy for one in found)]]
     if any(one.rate is not None for one in found) or arguments.endpoints is not None:
         columns.append([f"requests/s by {workload.endpoints}", *(_shown(one.rate, ".1f") for one in found)])

@@ -17,6 +17,7 @@ examples:
   headgate up -f gateway.yaml -f pods.yaml       as kubectl writes it
   kustomize build overlay | headgate up -        from standard input
   headgate up manifests/ --engine sim            never a real vLLM
+  headgate up manifests/ --data-plane envoy      requests go through an Envoy, which headgate runs
   headgate up manifests/ --name two --address 127.0.0.2 --metrics off      a second one on this machine
 
 Files are followed: what you edit is in force within two seconds, and no request is lost.
@@ -38,6 +39,8 @@ examples:
   headgate gateway --config manifests/ --access-log off --metrics 127.0.0.1:9100
   headgate gateway --config manifests/ --workers 4           four processes, one gateway
   headgate gateway --config manifests/ --take-over           a new version, in place of the one that runs
+  headgate gateway --kubernetes --service headgate           in a Pod, by its service account
+  headgate gateway --kubernetes --kubeconfig ~/.kube/config --context kind --namespace prod --address 127.0.0.1
 """
 
 CHECK = """\
@@ -51,12 +54,34 @@ there, a [note] has no effect here. Statuses follow: routes that attach to nothi
 Exit status: 0 nothing is wrong, 1 something is.
 """
 
+RENDER = """\
+examples:
+  headgate render envoy manifests/ > envoy.yaml         one file, for envoy -c envoy.yaml
+  headgate render envoy manifests/ -o /etc/envoy        bootstrap.yaml, and files that Envoy follows
+  headgate render envoy manifests/ | envoy --mode validate -c /dev/stdin
+
+Routes stand in the order in which they are tried. What needs no look at a request's body Envoy does by itself. For the
+rest (models, API keys, sessions, the choice of an endpoint) it asks a processor: headgate up --data-plane envoy runs
+both, and keeps the files current. Endpoints are the Pods that have the annotation headgate.dev/address.
+Private keys are not printed: with -o they are written to FOLDER/secrets, for you alone.
+Exit status: 0 every object could be read, 1 some could not.
+"""
+
 TRANSLATE = """\
 examples:
   headgate translate manifests/
   headgate translate manifests/ -o json | jq .plan.pools
 
 Exit status: 0 every object could be read, 1 some could not.
+"""
+
+CRDS = """\
+examples:
+  headgate crds | kubectl apply -f -             before Gateways and InferencePools can be applied
+  headgate crds --gke | kubectl apply -f -       with GKE's policies, on a cluster that is not GKE
+  headgate crds --no-rules | kubectl apply -f -  on Kubernetes 1.24 and older
+
+Clusters whose provider brings these kinds (GKE, or the Gateway API's own release files) need none of it.
 """
 
 GET = """\

@@ -20,6 +20,7 @@ POLICIES = (
     "default",
     "flow-control",
     "predicted-latency",
+    "disaggregated",
 )
 PROFILES = ("default", "inference-extension-default", "predicted-latency")
 SERVERS = ("l4-llama-3.1-8b", "a100-40g-llama-3.1-8b", "h100-llama-3.1-8b", "2xh100-qwen3-32b")

@@ -2,27 +2,27 @@
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from random import Random
 
 from msgspec import to_builtins
 
+from headgate.cli.drawn import plotter
 from headgate.cli.staged import Unusable, hourly, policies, server, workloads
 from headgate.cli.tables import aligned
 from headgate.runtime.progress import progress
 from headgate.trial import Stuck, run
-from headgate.trial.plot import Band, page, picture
+from headgate.trial.outcome import Sample
+from headgate.trial.plot import Band
 from headgate.trial.policies import Make
 from headgate.trial.report import Report, report
 from headgate.trial.request import Request
-from headgate.trial.run import Sample
 from headgate.trial.workload import Workload
 
 
 def rehearse(arguments: argparse.Namespace) -> int:
     chosen = policies(arguments)
-    plot = _plot(arguments.plot)
+    plot = plotter(arguments.plot)
     found: dict[str, dict[str, object]] = {}
     bands = []
     for name, workload in workloads(arguments).items():
@@ -38,25 +38,10 @@ def rehearse(arguments: argparse.Namespace) -> int:
         if arguments.output == "table":
             print(_table(bands[-1]), flush=True)
     if plot is not None:
-        path, drawn = plot
-        try:
-            path.write_text(drawn(bands), "utf-8")
-        except OSError as error:
-            raise Unusable(f"{path}: {error.strerror or error}") from None
+        plot(bands)
     if arguments.output == "json":
         print(json.dumps(found, indent=2))
     return 0
-
-
-def _plot(name: str | None) -> tuple[Path, Callable[[Sequence[Band]], str]] | None:
-    """Where to, and how. Raises Unusable."""
-    if name is None:
-        return None
-    path = Path(name)
-    how = {".html": page, ".svg": picture}.get(path.suffix.lower())
-    if how is None:
-        raise Unusable(f"--plot {name}: what is drawn is text; write a name that ends with .html or .svg")
-    return path, how
 
 
 def _one(
@@ -81,16 +66,21 @@ def _one(
             show,
             samples.append,
             queueing=make.queueing,
+            prefill=workload.prefill,
         )
     except Stuck as error:
-        raise Unusable(f"{policy}: {error} (simulated servers have no labels)") from None
+        raise Unusable(
+            f"{policy}: {error} (simulated servers have no labels, but for llm-d.ai/role with --prefill)"
+        ) from None
     return report(policy, outcomes, workload.endpoints, workload.ttft_s, workload.tpot_s, samples, price)
 
 
 def described(workload: Workload) -> dict[str, object]:
+    roles = {"prefill": workload.prefill} if workload.prefill else {}
     return {
         "server": workload.card,
         "endpoints": workload.endpoints,
+        **roles,
         "stages": [{"requests_per_s": rate, "seconds": seconds} for rate, seconds in workload.stages],
         "ttft_slo_s": workload.ttft_s,
         "tpot_slo_s": workload.tpot_s,
@@ -106,8 +96,9 @@ def rates(workload: Workload) -> str:
 
 
 def headline(workload: Workload, requests: int) -> str:
+    roles = f" ({workload.prefill} for prefill)" if workload.prefill else ""
     return (
-        f"{requests:,} requests, {rates(workload)} a second, {workload.endpoints} × {workload.card}; "
+        f"{requests:,} requests, {rates(workload)} a second, {workload.endpoints} × {workload.card}{roles}; "
         f"SLO {workload.ttft_s:g} s to the first token, {workload.tpot_s * 1000:g} ms for each further one"
     )
 
@@ -130,6 +121,18 @@ def _table(band: Band) -> str:
                 f"{one.goodput:.1f}",
             )
         )
+    if any(one.pulled for one in reports):
+        rows = [
+            (*rows[0], "longest ITL p50", "p99 ms", "pulled"),
+            *(
+                (
+                    *row,
+                    *(f"{value * 1000:.0f}" for value in (one.longest_itl.p50, one.longest_itl.p99)),
+                    f"{one.pulled:.0%}",
+                )
+                for row, one in zip(rows[1:], reports, strict=True)
+            ),
+        ]
     if priced:
         rows = [
             (*rows[0], "per M tokens"),

@@ -14,7 +14,7 @@ from headgate.runtime.policies import Policies
 from headgate.sim.engine import Config
 from headgate.trial.cards import ACCELERATORS, SERVERS
 from headgate.trial.chance import Dice, Stage
-from headgate.trial.policies import POLICIES, Make, by_picking
+from headgate.trial.policies import POLICIES, SPLITTING, Make, by_picking
 from headgate.trial.recorded import Broken
 from headgate.trial.request import Request
 from headgate.trial.trace import Trace, read
@@ -41,7 +41,12 @@ class _Clock:
 
 
 def policies(arguments: argparse.Namespace) -> dict[str, Make]:
-    return {name: _policy(name) for name in arguments.policies or POLICIES}
+    """Raises Unusable."""
+    named = arguments.policies or [name for name in POLICIES if arguments.prefill or name not in SPLITTING]
+    for name in named:
+        if name in SPLITTING and not arguments.prefill:
+            raise Unusable(f"the policy {name}: say with --prefill how many of the endpoints are for prompts alone")
+    return {name: _policy(name) for name in named}
 
 
 def _policy(name: str) -> Make:
@@ -100,10 +105,14 @@ def _adjusted(workload: Workload, arguments: argparse.Namespace) -> Workload:
 
 
 def _served(workload: Workload, arguments: argparse.Namespace) -> Workload:
+    endpoints, prefill = arguments.endpoints or workload.endpoints, arguments.prefill or 0
+    if prefill >= endpoints:
+        raise Unusable(f"--prefill {prefill}: of {endpoints} endpoints one at least has to be left for answers")
     return replace(
         workload,
         card=arguments.server or workload.card,
-        endpoints=arguments.endpoints or workload.endpoints,
+        endpoints=endpoints,
+        prefill=prefill,
         ttft_s=arguments.ttft or workload.ttft_s,
         tpot_s=arguments.tpot or workload.tpot_s,
     )
@@ -165,6 +174,10 @@ def hourly(arguments: argparse.Namespace, workload: Workload) -> float | None:
     """What an endpoint costs in an hour; None without --price. Raises Unusable for a price list that lacks it."""
     if not arguments.price:
         return None
+    if workload.card not in ACCELERATORS:  # a card in a file: an endpoint is what there is to price
+        if "" in arguments.price:
+            return float(arguments.price[""])
+        raise Unusable(f"--price says nothing of what {workload.card} runs on: write a price without a name")
     card, count = ACCELERATORS[workload.card]
     price = arguments.price.get(card, arguments.price.get(""))
     if price is None:

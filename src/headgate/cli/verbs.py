@@ -10,6 +10,8 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from headgate.cli import cluster
+
 KINDS = ("gateways", "routes", "pools", "endpoints", "models", "adapters", "pods", "queues", "shadow")
 _NOTHING = {"shadow": "No policy is in the shadow: headgate up and gateway take one with --shadow-config FILE."}
 
@@ -39,7 +41,11 @@ def gateway(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False, **of_pods: Any) -> int:
     paths = _paths(arguments)
-    if not paths:
+    try:
+        in_cluster = cluster.options(arguments)
+    except cluster.Unusable as error:
+        return complain(str(error), error.status)
+    if not paths and in_cluster is None:
         return _no_paths()
 
     # Until the event loop takes them over nothing runs, and nothing is left. An exception would not do: one that is
@@ -55,11 +61,24 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
 
     if of_pods.get("engine") == "vllm" and (problem := find_engine("vllm", sys.executable).problem):
         return complain(problem)
+    envoy = ""
+    if arguments.data_plane == "envoy":
+        from headgate.runtime.envoy import binary
+
+        if take_over:
+            return complain(
+                "--take-over hands over sockets, and with --data-plane envoy those are Envoy's: leave it out", 2
+            )
+        try:
+            envoy = binary.complete(arguments.envoy)
+        except binary.Unusable as error:
+            return complain(str(error))
     try:
         inherited = takeover.take(instance.home(arguments.name)) if take_over else None
         directory, lock = inherited.instance if inherited else instance.claim(arguments.name)
     except instance.Unusable as error:
         return complain(str(error))
+    usual = "127.0.0.1" if in_cluster is None else "0.0.0.0"  # where it listens
     log = arguments.access_log or (str(directory / "access.log") if launch else "-")
     with lock:
         return system.run(
@@ -70,7 +89,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
                 recursive=arguments.recursive,
                 directory=directory,
                 gateway=gateways.Options(
-                    address=arguments.address,
+                    address=arguments.address or usual,
                     privileged_ports=arguments.privileged_ports,
                     debug_headers=arguments.debug_headers,
                     access_log="" if log == "off" else log,
@@ -87,6 +106,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
                     wait_s=arguments.wait,
                     scrape_s=arguments.scrape_interval,
                     workers=arguments.workers,
+                    envoy=envoy,
                     directory=str(directory),
                     tell_stalls=True,
                     eject_after=arguments.eject_after,
@@ -97,7 +117,8 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
                     room=Room(arguments.endpoint_limit, arguments.pool_limit),
                 ),
                 pods=pods.Options(state_dir=str(directory), launch=launch, **of_pods),
-                metrics=arguments.metrics,
+                metrics=arguments.metrics and (arguments.metrics[0] or usual, arguments.metrics[1]),
+                cluster=in_cluster,
                 grace_s=arguments.grace,
             ),
             lock,
@@ -143,6 +164,43 @@ def translate(arguments: argparse.Namespace) -> int:
         print(json.dumps(both, indent=2, ensure_ascii=False))
     else:
         print(translation_yaml(reading.plan, reading.statuses), end="")
+    return 1 if reading.errors else 0
+
+
+def crds(arguments: argparse.Namespace) -> int:
+    from headgate.api.crds import crds as definitions
+
+    found = list(definitions(gke=arguments.gke, rules=not arguments.no_rules))
+    if arguments.output == "json":
+        print(json.dumps({"apiVersion": "v1", "kind": "List", "items": found}, indent=2))
+    else:
+        import yaml
+
+        apart = json.loads(json.dumps(found))  # of parts that are one object YAML would write references
+        print(yaml.safe_dump_all(apart, sort_keys=False, width=120, explicit_start=True), end="")
+    return 0
+
+
+def render(arguments: argparse.Namespace) -> int:
+    from headgate.runtime.config import read, remark
+    from headgate.runtime.envoy.rendered import printed, written
+    from headgate.runtime.sources import Sources
+
+    paths = _paths(arguments)
+    if not paths:
+        return _no_paths()
+    if arguments.admin is None:
+        return complain("--admin: Envoy needs a place for its admin face; write HOST:PORT", 2)
+    reading = read(Sources(paths, recursive=arguments.recursive))
+    for problem in reading.problems:
+        print(remark(problem), file=sys.stderr)
+    if arguments.output == "-":
+        print(printed(reading, arguments), end="")
+    else:
+        try:
+            written(reading, arguments)
+        except OSError as error:
+            return complain(f"--output {arguments.output}: {error.strerror or error}")
     return 1 if reading.errors else 0
 
 

@@ -32,6 +32,7 @@ from headgate.plan.plan import Backend, Redirect, Route
 _LONGEST_PATH = 1024  # characters of a path that are recorded
 _WAYS_REMEMBERED = 1024  # clients choose targets and models: what is kept for them is bounded
 _LONGEST_REMEMBERED = 256
+_NAMING = ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")  # their bodies name a model
 _IDEMPOTENT = (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE")  # RFC 9110 §9.2.2
 
 
@@ -79,7 +80,7 @@ def receive(
             return found
         reading = found
     else:
-        reading = read_body(head.kind, body) if body else NOTHING
+        reading = read_body(head.kind, body) if body else Reading(event.model) if event.model else NOTHING
     key = (head.method, head.raw, head.host, reading.model)
     way = site.ways.get(key)
     if way is None:
@@ -162,7 +163,11 @@ def _take(event: Asked, site: Site, record: Record, reading: Reading, routes: Ro
         if isinstance(admitted, Respond):
             return admitted
         record.client = admitted.client
-    if asks_for_models(record.method, target.path) and (models := list_models(target.path, site, routes)):
+    if (
+        site.limits.lists_models
+        and asks_for_models(record.method, target.path)
+        and (models := list_models(target.path, site, routes))
+    ):
         return models
     record.model = reading.model
     if route is None:
@@ -223,7 +228,7 @@ def _for_pool(
     if pool.kind != "inference":
         repeatable = head.method in _IDEMPOTENT
         prompt, decoded = b"", None
-    elif reading.error:
+    elif reading.error or (not model and body and site.limits.needs_model and way.path.endswith(_NAMING)):
         return _shared(_unreadable(reading), way, head)
     else:
         if decoded is not None:
@@ -237,7 +242,7 @@ def _for_pool(
         record.priority, record.resolved_by = resolution.priority, resolution.by
         if model and resolution.model != model:
             model = resolution.model
-            renamed = with_model(head.kind, body, model)
+            renamed = with_model(head.kind, body, model) if body else body
             if renamed is None:
                 return _shared(refuse(400, "The body is not valid JSON: a key is not UTF-8."), way, head)
             body = renamed
@@ -248,7 +253,8 @@ def _for_pool(
     whole = route.timeout_s if route.timeout_s is not None else pool.timeout_s
     if whole is None:
         whole = site.limits.request_s
-    ask, profile = Ask(model, ladder(model, prompt) if prompt else (), len(prompt), record.priority), view.profile
+    rungs, profile = ladder(model, prompt) if prompt else (), view.profile
+    ask = Ask(model, rungs, len(prompt), record.priority, event.subset)
     if profile.foresight is not None or profile.wants is not None:
         told = _told(ask, profile, head, body, event.now)
         if isinstance(told, Respond):
@@ -297,6 +303,8 @@ def _weighted(backends: tuple[Backend, ...], dice: Callable[[], float]) -> Backe
 
 
 def _unreadable(reading: Reading) -> Respond:
+    if not reading.error:
+        return refuse(400, "The body names no model.", param="model")
     code = "body_too_large" if reading.status == 413 else None
     accepted = ACCEPTED if reading.status == 415 else None
     return refuse(reading.status, sentence(reading.error), code=code, param=reading.param, headers=accepted)

@@ -33,7 +33,8 @@ Headers = list[tuple[bytes, bytes]]
 class Asked(Struct, frozen=True, gc=False):
     """A request with its whole body. `peer` is the client's address, `id` is used where the client sent none.
 
-    `trailers` came behind the body.
+    `trailers` came behind the body. Somebody before may have found out which of the endpoints can be reached (`subset`,
+    None all), and, where the body does not come this way, its `model`.
     """
 
     head: "RequestHead"
@@ -42,6 +43,8 @@ class Asked(Struct, frozen=True, gc=False):
     peer: bytes = b""
     now: float = 0.0
     trailers: Headers = []
+    subset: frozenset[str] | None = None
+    model: str = ""
 
 
 class Decoded(Struct, frozen=True, gc=False):

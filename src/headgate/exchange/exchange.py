@@ -97,6 +97,11 @@ class Exchange(Struct, eq=False):
         """Bytes of the body that are kept, for as long as it may have to be sent again."""
         return len(self._body)
 
+    @property
+    def stamped(self) -> bool:
+        """Whether plugins want headers of their own in the answer."""
+        return bool(self._stamps)
+
     def may_be_told(self, owner: object) -> None:
         """Whom to tell where this request has to give way to another one."""
         if self._place is not None:

@@ -26,8 +26,12 @@ _TYPES = {
 
 def error_body(status: int, message: str, *, code: str | None = None, param: str | None = None) -> bytes:
     """The JSON of a refusal."""
-    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    kind = error_type(status)
     return msgspec.json.encode({"error": {"message": message, "type": kind, "param": param, "code": code or status}})
+
+
+def error_type(status: int) -> str:
+    return _TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
 
 
 def refuse(

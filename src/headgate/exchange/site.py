@@ -78,6 +78,8 @@ class Limits(Struct, frozen=True):
     wait_s: float = 30.0  # for an endpoint, while a pool that has some has none that is ready
     debug_headers: bool = False
     request_s: float | None = None  # for the whole of one; None no limit
+    lists_models: bool = True  # /v1/models is answered from what all pools serve
+    needs_model: bool = False  # a body for OpenAI's interface that names none is refused, not left to the server
 
 
 class Way(Struct, frozen=True, gc=False):

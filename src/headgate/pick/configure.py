@@ -66,6 +66,7 @@ def _profile(
         foresight=foresight,
         narrows=tuple([(name, narrow) for name, narrow in narrows if narrow is not None]),
         draw=None if picking.picker is None else DRAWS.get(picking.picker.type),
+        destinations=1 if picking.picker is None else _shape(picking.picker).max_num_of_endpoints,
         apart=apart,
     )
 

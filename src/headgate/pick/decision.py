@@ -121,13 +121,17 @@ class Decision(Struct, frozen=True, gc=False):
 
     @property
     def fallbacks(self) -> tuple[Endpoint, ...]:
-        """Up to two, the next best in order; of equals first the one after the winner, so that they spread as it does.
+        """Up to two, the next best in order."""
+        return self.next_best(2)
+
+    def next_best(self, count: int) -> tuple[Endpoint, ...]:
+        """Up to so many, in order; of equals first the one after the winner, so that they spread as it does.
 
         Worked out when somebody asks: few requests need one.
         """
         totals = self.totals
         if self.endpoint is None or len(totals) < 2:
             return ()
-        count, winner = len(totals), self.candidates.index(self.endpoint)
-        places = sorted(range(1, count), key=lambda step: -totals[(winner + step) % count])
-        return tuple(self.candidates[(winner + step) % count] for step in places[:2])
+        among, winner = len(totals), self.candidates.index(self.endpoint)
+        places = sorted(range(1, among), key=lambda step: -totals[(winner + step) % among])
+        return tuple(self.candidates[(winner + step) % among] for step in places[:count])

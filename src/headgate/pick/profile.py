@@ -30,7 +30,7 @@ class Profile(Struct, frozen=True):
     those with parameters. `draw` takes the place of choosing the best. `admitters` say, in this order and each with its
     name, whether a request may be sent at all. `wants` is what its plugins want done beside the choice, None for
     nothing. `apart`: what there is to choose from depends on more than the model. `handler` chooses another profile in
-    place of this one, or beside it.
+    place of this one, or beside it. `destinations`: endpoints that another proxy is told of, the best first.
 
     With `foresight` it predicts latencies. Only then there are `narrows`, filters that see all candidates side by side
     and what is predicted of them, each with its name, which run behind the others.
@@ -47,6 +47,7 @@ class Profile(Struct, frozen=True):
     wants: Wants | None = None
     apart: bool = False
     handler: "ByHeader | Stages | None" = None
+    destinations: int = 1
     foresight: Foresight | None = None
     narrows: tuple[tuple[str, Narrow], ...] = ()
 
@@ -68,7 +69,7 @@ class Profile(Struct, frozen=True):
 # 2, 2, 3 are what the field's pickers use when nothing is configured. They leave adapters out. With 4 an endpoint that
 # has the adapter (1.0) is left for one with a free slot (0.8) only where that is 40 % less deep in queue or KV usage,
 # and one whose slots are all taken (0) is hardly anybody's choice: loading an adapter takes a second in which all wait,
-# evicting one takes it from somebody else (docs/decisions/0013).
+# evicting one takes it from somebody else (docs/decisions/0016).
 DEFAULT = Profile(
     "default",
     (

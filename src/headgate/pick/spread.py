@@ -34,7 +34,7 @@ def held_prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scor
     0 where it holds the prefix, and has 8 + 1.5 × as many of our requests in flight as those have in the mean that do
     not; or where the queue is 60 longer than 6 times the shortest one. So what everybody asks for is soon known
     everywhere. Where others have as much to do, a copy would win little, and takes the room of requests
-    (docs/decisions/0013).
+    (docs/decisions/0016).
     """
     scores, holders = shares_held(ask, among)
     others = len(scores) - len(holders)

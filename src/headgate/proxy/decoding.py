@@ -1,14 +1,18 @@
 """Compressed bodies that are being decoded: however many there are, no turn of the event loop has to wait for them."""
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from headgate.exchange.events import Decoded
 from headgate.exchange.inflate import Inflater
 
-if TYPE_CHECKING:
-    from headgate.proxy.turn import Turn
-
 _AT_ONCE = 8 << 10  # bytes that came: so few are decoded in less time than the rest of a request takes
+
+
+class Reader(Protocol):
+    """Whose body it is."""
+
+    def decoded(self, done: Decoded) -> None: ...
 
 
 class Decoding:
@@ -17,10 +21,10 @@ class Decoding:
     __slots__ = ("_scheduled", "_under_way")
 
     def __init__(self) -> None:
-        self._under_way: dict[Turn, Inflater] = {}
+        self._under_way: dict[Reader, Inflater] = {}
         self._scheduled = False
 
-    def begin(self, turn: "Turn", coding: str, body: bytes, limit: int) -> None:
+    def begin(self, turn: Reader, coding: str, body: bytes, limit: int) -> None:
         """`turn.decoded` gets what comes of it, maybe before this returns. `limit`: bytes of the decoded body."""
         inflater = Inflater(coding, body, limit)
         done = inflater.step() if len(body) <= _AT_ONCE else None
@@ -30,7 +34,7 @@ class Decoding:
         self._under_way[turn] = inflater
         self._schedule()
 
-    def drop(self, turn: "Turn") -> None:
+    def drop(self, turn: Reader) -> None:
         """Nobody waits for it any more."""
         self._under_way.pop(turn, None)
 

@@ -27,11 +27,10 @@ from headgate.proxy.mirrors import Mirrors
 from headgate.proxy.outbox import Outbox
 from headgate.proxy.queues import Queues
 from headgate.proxy.upstreams import Upstreams
-from headgate.proxy.waiting import Waiting
+from headgate.proxy.waiting import Waiter, Waiting
 
 if TYPE_CHECKING:
     from headgate.proxy.downstream import Listening
-    from headgate.proxy.turn import Turn
 
 _SWEEP_S = 0.1
 _FAREWELL_S = 0.25
@@ -152,17 +151,17 @@ class Plane:
         return b"%b-%x" % (self._id_prefix, next(self._ids))
 
     @property
-    def parked(self) -> Mapping[str, Collection["Turn"]]:
+    def parked(self) -> Mapping[str, Collection[Waiter]]:
         """The turns that wait, by pool."""
         return self.waiting.parked
 
-    def park(self, pool: str, turn: "Turn", *, room: bool) -> None:
+    def park(self, pool: str, turn: Waiter, *, room: bool) -> None:
         """The turn waits for the pool to change, or for room in it."""
         self.waiting.park(pool, turn, room=room)
         if self._waited_for is not None:
             self._waited_for(pool)
 
-    def queue(self, pool: str, turn: "Turn", ticket: Ticket) -> None:
+    def queue(self, pool: str, turn: Waiter, ticket: Ticket) -> None:
         """The turn stands in the pool's queues."""
         self.queues.stand(pool, turn, ticket)
         if self._waited_for is not None:

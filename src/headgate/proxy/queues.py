@@ -9,7 +9,7 @@ from headgate.flow.control import Control
 
 if TYPE_CHECKING:
     from headgate.flow.ticket import Ticket
-    from headgate.proxy.turn import Turn
+    from headgate.proxy.waiting import Waiter
 
 _AT_ONCE = 64  # requests that are woken before others get their turn of the event loop
 
@@ -22,7 +22,7 @@ class Queues:
     def __init__(self, controls: Mapping[str, Control]) -> None:
         self.controls = controls
 
-    def stand(self, pool: str, turn: "Turn", ticket: "Ticket") -> None:
+    def stand(self, pool: str, turn: "Waiter", ticket: "Ticket") -> None:
         """From now on the turn waits to be told."""
         ticket.owner = turn
         self._tell(self.controls[pool])
@@ -77,8 +77,8 @@ class Queues:
                 _owner(ticket).evict()
 
 
-def _owner(ticket: "Ticket") -> "Turn":
+def _owner(ticket: "Ticket") -> "Waiter":
     """The turn, which is told this once: each would keep the other one alive."""
-    turn: Turn = ticket.owner
+    turn: Waiter = ticket.owner
     ticket.owner = None
     return turn

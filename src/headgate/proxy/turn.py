@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from headgate.exchange.answer import AnswerHead
+from headgate.exchange.engaged import Engaged, engage
 from headgate.exchange.events import (
     Answered,
     Command,
@@ -33,7 +34,6 @@ from headgate.exchange.exchange import Exchange
 from headgate.exchange.request import RequestHead
 from headgate.exchange.trailers import end, passed_on
 from headgate.proxy.answer import LAST_CHUNK, STATUS_LINES, SWITCHED, connection, ending, status_line, whole
-from headgate.proxy.engaged import Engaged, engage
 from headgate.proxy.patience import overdue, reset
 from headgate.proxy.sending import Reason, Sending
 from headgate.proxy.tail import Tail

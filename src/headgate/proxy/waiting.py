@@ -4,14 +4,24 @@ import asyncio
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import count
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from headgate.proxy.turn import Turn
-
-    _Queue = list[tuple[int, Turn]]  # a heap, by ticket; a turn that does not wait any more may still be in it
+from typing import Protocol
 
 _AT_ONCE = 64  # requests that are woken before others get their turn of the event loop
+
+
+class Waiter(Protocol):
+    """A request's turn. `ticket` is its place among those that wait, 0 before it did; `queued`: in a queue."""
+
+    ticket: int
+    queued: bool
+
+    @property
+    def model(self) -> str: ...  # that the server is asked for
+    def wake(self) -> None: ...  # what it waits for has changed, or its time is over
+    def evict(self) -> None: ...  # another request needs its place
+
+
+_Queue = list[tuple[int, Waiter]]  # a heap, by ticket; a turn that does not wait any more may still be in it
 
 
 class Waiting:
@@ -24,11 +34,11 @@ class Waiting:
     __slots__ = ("_tickets", "crowded", "parked")
 
     def __init__(self) -> None:
-        self.parked: dict[str, set[Turn]] = {}
+        self.parked: dict[str, set[Waiter]] = {}
         self.crowded: dict[str, dict[str, _Queue]] = {}
         self._tickets = count(1)
 
-    def park(self, pool: str, turn: "Turn", *, room: bool) -> None:
+    def park(self, pool: str, turn: Waiter, *, room: bool) -> None:
         """A turn that asks again, in vain, keeps its place."""
         turn.ticket = turn.ticket or next(self._tickets)
         self.parked.setdefault(pool, set()).add(turn)
@@ -36,14 +46,14 @@ class Waiting:
             turn.queued = True
             heappush(self.crowded.setdefault(pool, {}).setdefault(turn.model, []), (turn.ticket, turn))
 
-    def unpark(self, pool: str, turn: "Turn") -> None:
+    def unpark(self, pool: str, turn: Waiter) -> None:
         self.parked.get(pool, set()).discard(turn)
 
     def changed(self, pool: str) -> None:
         """Who waits for the pool asks again."""
         self._wake(pool, sorted(self.parked.get(pool, ()), key=lambda turn: turn.ticket))
 
-    def _wake(self, pool: str, turns: Sequence["Turn"]) -> None:
+    def _wake(self, pool: str, turns: Sequence[Waiter]) -> None:
         waiting = self.parked.get(pool, set())
         for turn in turns[:_AT_ONCE]:
             if turn in waiting:
@@ -64,7 +74,7 @@ class Waiting:
         if not queues:
             self.crowded.pop(pool, None)
 
-    def _admit(self, waiting: "set[Turn]", queue: "_Queue") -> bool:
+    def _admit(self, waiting: set[Waiter], queue: _Queue) -> bool:
         """Whether the first that still waits could go."""
         while queue:
             _, turn = heappop(queue)

@@ -45,12 +45,24 @@ def read(
     """
     texts, unread = sources.read()
     snapshot, problems = load(texts, before.snapshot if before else None)
+    return understand(snapshot, (*unread, *problems), sources, before, shadow, policies)
+
+
+def understand(
+    snapshot: Snapshot,
+    problems: tuple[Problem, ...],
+    sources: Sources,
+    before: Reading | None = None,
+    shadow: Sources | None = None,
+    policies: Policies | None = None,
+) -> Reading:
+    """What a snapshot comes to, wherever it is from. `sources` are told which files its policies' code is in."""
     if policies is not None:
         snapshot, unfit, sources.beside = policies.attached(snapshot)
         problems = (*problems, *unfit)
     examined = examine(snapshot, before.fit if before else {}, time())
     plan, statuses = translate(snapshot, examined.findings)
-    problems = (*unread, *problems, *examined.problems)
+    problems = (*problems, *examined.problems)
     if shadow is None:
         return Reading(snapshot, plan, statuses, problems, examined.fit)
     beside, wrong = _shadow(shadow, before.shadow if before else Snapshot(), policies)

@@ -68,6 +68,7 @@ class Options(Struct, frozen=True):
     workers: int = 1  # processes that serve
     directory: str = ""  # of this instance, where workers write what went wrong
     tell_stalls: bool = False  # of the event loop, to people
+    envoy: str = ""  # the program, where Envoy is the data plane; then `workers` are its threads
 
 
 class Views(Protocol):
@@ -184,6 +185,7 @@ class Front:
         self._recall = Recall(options.room, policies.functions if policies is not None else lambda clock: none_here)
         self._open: dict[int, Opened] = {}
         self._ended: list[Record] = []  # since the last `settle`
+        self.heard: Callable[[Record], None] | None = None  # counts them too, where somebody wants to
         self._waited: set[str] = set()  # pools that requests wait for, as of this moment
 
     async def start(self) -> None:
@@ -270,6 +272,9 @@ class Front:
         self._fleet.ended(Counter(map(_POOL, ended)))
         if self._fleet.controls:
             charge(self._fleet.controls, ended)
+        if self.heard is not None:
+            for record in ended:
+                self.heard(record)
         if self._log is not None:
             write = self._log.write
             for record in ended:

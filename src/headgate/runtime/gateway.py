@@ -7,6 +7,8 @@ from functools import partial
 from time import time
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from headgate.exchange.edits import ServedAt
 from headgate.exchange.site import Site
 from headgate.fleet.endpoint import Server
@@ -96,7 +98,16 @@ class Gateway:
         make = partial(make, queueing=options.flow_control)
         make = partial(make, shadow_share=options.shadow_share, functions=policies.functions())
         self.serving: Serving
-        if options.workers == 1:
+        if options.envoy:
+            from headgate.runtime.envoy.serving import EnvoyFront  # what it needs not everybody has installed
+
+            self.fleet = make()
+            one, shown = replace(options, workers=1), self.fleet.views.values
+            front = Front(
+                one, self.fleet, shown, self._certificates, log, wanted, say, self._started, policies=policies
+            )
+            self.serving = EnvoyFront(front, options, self.fleet, lambda: self.plan, say, self._started)
+        elif options.workers == 1:
             self.fleet = make()
             shown = self.fleet.views.values
             started, certificates = self._started, self._certificates
@@ -114,8 +125,8 @@ class Gateway:
             on_silence=self._silent,
         )
         self._health = Health(self._client, self.fleet.health)
-        front = self.serving if isinstance(self.serving, Front) else None
-        self._precise = Precise(self.fleet, self._client, front.learn if front is not None else None, say)
+        learn = None if isinstance(self.serving, Workers) else self.serving.learn
+        self._precise = Precise(self.fleet, self._client, learn, say)
         self.serving.metrics.add(self._precise.describe)
         self._watching: asyncio.Handle | None = None
 
@@ -207,7 +218,8 @@ class Gateway:
                 continue
             gateway, place = one.listeners[0].gateway, _hostport(*key)
             try:
-                self.sockets[key] = await bind(*key, self.options.workers, self._inherited.pop(key, ()))
+                had, alone = self._inherited.pop(key, ()), bool(self.options.envoy)
+                self.sockets[key] = await bind(*key, 1 if alone else self.options.workers, had, listening=not alone)
             except OSError as error:
                 why = why_not(error, *key)
                 if self.unbound.get(key) != why:

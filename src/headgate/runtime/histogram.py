@@ -19,6 +19,11 @@ class Histogram:
         self.buckets[bisect_left(self._bounds, seconds)] += 1
         self.total += seconds
 
+    def add(self, other: "Histogram") -> None:
+        """What another one of the same bounds has counted."""
+        self.buckets = [mine + theirs for mine, theirs in zip(self.buckets, other.buckets, strict=True)]
+        self.total += other.total
+
     def write(self, page: Page, name: str, labels: Labels) -> None:
         inside, series, below = labelled(labels), page.series, 0
         begin, bucket = inside + "," if inside else "", name + "_bucket"

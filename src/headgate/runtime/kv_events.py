@@ -103,13 +103,8 @@ class Follower:
             page.family(f"headgate_endpoint_{name}", kind, text)
             for inside, source in rows:
                 page.series(f"headgate_endpoint_{name}", inside, value(source))
-
-        page.one(
-            "headgate_prefixes_on_trust",
-            "gauge",
-            "Rungs of prompts that count as held because they were sent in the last four seconds.",
-            self._held.on_trust,
-        )
+        text = "Rungs of prompts that count as held because they were sent in the last four seconds."
+        page.one("headgate_prefixes_on_trust", "gauge", text, self._held.on_trust)
 
     def _blocks(self, source: Source) -> int:
         holding = self._held.holding(source.where.endpoint)
@@ -168,17 +163,19 @@ class Follower:
 
     def _work(self) -> None:
         """One source after the other, an event at a time."""
-        self._working = False
+        self._working, more = True, False  # who asks for a replay begins no turn in this one
         until = monotonic() + _TURN_S
-        while self._ready:
-            source = self._ready[0]
-            while self._step(source):
-                if monotonic() >= until:
-                    self._ready.rotate(-1)
-                    self._working = True
-                    self._loop.call_soon(self._work)
-                    return
-            self._ready.popleft()
+        try:
+            while self._ready and not more:
+                while not more and self._step(self._ready[0]):
+                    more = monotonic() >= until
+                if not more:
+                    self._ready.popleft()
+            self._ready.rotate(-1)
+            if more:
+                self._loop.call_soon(self._work)
+        finally:
+            self._working = more
 
     def _step(self, source: Source) -> bool:
         """Do a little; whether there was anything to do."""
@@ -193,8 +190,8 @@ class Follower:
             return True
         frames = self._receive(source.replay)
         if frames is not None:
-            if len(frames) == 3:
-                self._replayed(source, int.from_bytes(frames[1], "big", signed=True), frames[2])
+            if len(frames) in (3, 4):  # since vLLM 0.32 with the topic before the number
+                self._replayed(source, int.from_bytes(frames[-2], "big", signed=True), frames[-1])
             return True
         frames = self._receive(source.sub)
         if frames is None:

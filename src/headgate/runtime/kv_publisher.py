@@ -2,7 +2,7 @@
 
 Each message has three frames: the topic, its number (8 bytes, big-endian, from 0 on), the batch. Who has missed some
 asks the replay endpoint with the number of the first one that it wants, and gets those that are kept (an empty frame,
-number, batch), then the number -1. Source: ZmqEventPublisher in vllm/distributed/kv_events.py of 0.32.
+topic, number, batch), then the number -1. Source: ZmqEventPublisher in vllm/distributed/kv_events.py of 0.32.
 """
 
 import asyncio
@@ -29,7 +29,9 @@ class Publisher:
         try:
             import zmq
         except ImportError:
-            raise Unpublishable("--kv-events-config needs pyzmq: pip install 'headgate[kv-events]'") from None
+            raise Unpublishable(
+                "--kv-events-config needs pyzmq: pip install -e '.[kv-events]' in Headgate's directory"
+            ) from None
         self._topic = config.topic.encode()
         self._number = 0
         self._kept: deque[tuple[bytes, bytes]] = deque(maxlen=config.buffer_steps)
@@ -85,8 +87,8 @@ class Publisher:
         assert self._replay is not None
         for number, batch in self._kept:
             if int.from_bytes(number, "big") >= first:
-                self._replay.send_multipart((who, b"", number, batch), self._now)
-        self._replay.send_multipart((who, b"", END, b""), self._now)
+                self._replay.send_multipart((who, b"", self._topic, number, batch), self._now)
+        self._replay.send_multipart((who, b"", b"", END, b""), self._now)
 
     def close(self) -> None:
         if self._replay is not None:

@@ -16,7 +16,7 @@ from headgate.runtime.kv_events import Follower
 from headgate.runtime.kv_source import Missing, Where
 from headgate.runtime.learner import Learner
 
-_NOT_INSTALLED = "pyzmq is not installed: pip install 'headgate[kv-events]'"
+_NOT_INSTALLED = "pyzmq is not installed: pip install -e '.[kv-events]' in Headgate's directory"
 _SEVERAL = "that takes --workers 1"
 
 

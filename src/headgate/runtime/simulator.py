@@ -17,9 +17,12 @@ import uvloop
 
 from headgate.runtime import simulator_flags
 from headgate.runtime.cards import Unusable, fitted
+from headgate.runtime.handover import Clock, Peers, side_channel, splits
 from headgate.runtime.kv_publisher import Publisher, Unpublishable
 from headgate.runtime.server import Answer, Request, Server, Stream, serve
 from headgate.sim import routes
+from headgate.sim.handover import LOST, Connector, Source
+from headgate.sim.job import Job, alone
 from headgate.sim.meter import Process
 from headgate.sim.refusals import Reply
 from headgate.sim.service import Service, Settings, Told
@@ -70,11 +73,18 @@ async def _run(settings: Settings, flags: argparse.Namespace) -> int:
         except Unpublishable as error:
             return _complain(str(error))
     face = Face(settings, publisher.publish if publisher is not None else None)
+    beside: Server | None = None
+    if settings.connector is not None:
+        at = settings.connector
+        try:
+            beside = await face.listen_beside(at)
+        except OSError as error:
+            return _complain(f"can't listen on {at.host}:{at.port} (VLLM_NIXL_SIDE_CHANNEL_PORT): {_why(error)}")
     where = flags.uds or f"{flags.host or '0.0.0.0'}:{flags.port}"
     try:
         server = await start(face, host=flags.host, port=flags.port, path=flags.uds)
     except OSError as error:
-        return _complain(f"can't listen on {where}: {error.strerror or error}")
+        return _complain(f"can't listen on {where}: {_why(error)}")
     if not flags.uds:
         where = f"http://{flags.host or '0.0.0.0'}:{server.port}"
     gc.collect()
@@ -82,6 +92,8 @@ async def _run(settings: Settings, flags: argparse.Namespace) -> int:
     _say(f"headgate sim: {settings.names[0]} on {where}")
     await stopping.wait()
     await server.close()
+    if beside is not None:
+        await beside.close()
     if publisher is not None:
         publisher.close()
     return 0
@@ -92,6 +104,10 @@ async def start(face: "Face", *, host: str = "", port: int = 0, path: str = "") 
     if path:
         return await serve(face, path=path)
     return await serve(face, host=host or None, port=port)
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _complain(text: str) -> int:
@@ -122,7 +138,8 @@ class Face:
         """`publish` takes KV events, batch by batch."""
         self._publish = publish
         self._loop = asyncio.get_running_loop()
-        self._offset = time.time() - self._loop.time()
+        self._now = Clock(time.time() - self._loop.time())
+        self._peers = Peers() if settings.connector is not None else None
         self._at_once = settings.at_once
         started = self._now()
         self.service = Service(
@@ -130,8 +147,26 @@ class Face:
         )
         self._listeners: dict[int, _Listener] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+
+    async def listen_beside(self, connector: Connector) -> Server:
+        """Where other servers ask for KV cache. Raises OSError."""
+        return await serve(side_channel(self.service, self._now, self._arm), host=connector.host, port=connector.port)
 
     def __call__(self, request: Request) -> Answer | Stream | Awaitable[Answer | Stream]:
+        if self._peers is not None and splits(request):
+            return self._split(self._peers, request)
+        return self._take(request)
+
+    async def _split(self, peers: Peers, request: Request) -> Answer | Stream:
+        """As the routing sidecar: one that prefills first, then this one."""
+        prefilled = await peers.prefilled(request)
+        if isinstance(prefilled, Answer):
+            return prefilled
+        answer = self._take(prefilled)
+        return answer if isinstance(answer, Answer | Stream) else await answer
+
+    def _take(self, request: Request) -> Answer | Stream | Awaitable[Answer | Stream]:
         now = self._now()
         found = routes.answer(self.service, request, now)
         answered = found.answer
@@ -140,18 +175,40 @@ class Face:
             if answered.after:
                 return self._later(request, found.route, answered, now)
             return self._reply(request, found.route, answered, now)
+        if answered.source is not None and self._peers is not None:
+            return self._pull(self._peers, answered.source, answered, request, found.route, now)
+        return self._work(answered, request, found.route, now)
+
+    async def _pull(
+        self, peers: Peers, source: Source, job: Job, request: Request, route: str, began: float
+    ) -> Answer | Stream:
+        """A job whose prompt another server has computed."""
+        try:
+            there = await peers.have(source)
+        except asyncio.CancelledError:  # the client went away
+            peers.pulled(source)
+            raise
+        if not there:
+            connector = self.service.settings.connector
+            if connector is None or not connector.recompute:
+                return self._reply(request, route, LOST, began)
+            job = alone(job)
+        answer = self._work(job, request, route, began)
+        return answer if isinstance(answer, Answer | Stream) else await answer
+
+    def _work(self, answered: Job, request: Request, route: str, now: float) -> Answer | Stream | Awaitable[Answer]:
         if self._at_once:
             body = self.service.at_once(answered, now)
-            self._tell_events()
+            self._tell_others()
             if answered.stream:
-                return Stream(200, routes.stream_headers(), self._one(body, request, found.route, now))
-            return self._whole(body, request, found.route, now)
+                return Stream(200, routes.stream_headers(), self._one(body, request, route, now))
+            return self._whole(body, request, route, now)
         key = self.service.begin(answered, now)
         listener = self._listeners[key] = _Listener()
         self._arm()
         if answered.stream:
-            return Stream(200, routes.stream_headers(), self._parts(key, listener, request, found.route, now))
-        return self._wait(key, listener, request, found.route, now)
+            return Stream(200, routes.stream_headers(), self._parts(key, listener, request, route, now))
+        return self._wait(key, listener, request, route, now)
 
     # Answers.
 
@@ -205,13 +262,13 @@ class Face:
 
     # The clock.
 
-    def _now(self) -> float:
-        return self._loop.time() + self._offset
-
     def _arm(self) -> None:
         due = self.service.next_at
-        if self._timer is None and due is not None:
-            self._timer = self._loop.call_at(due - self._offset, self._tick)
+        if due is not None and (self._timer is None or due < self._due):
+            if self._timer is not None:  # it was for a lease
+                self._timer.cancel()
+            self._due = due
+            self._timer = self._loop.call_at(due - self._now.offset, self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -220,8 +277,15 @@ class Face:
             # A step begins when the one before it was due: a late timer does not slow the engine down for good.
             for told in self.service.step(max(due, now - 0.02)):
                 self._hand_over(told)
-            self._tell_events()
+            self._tell_others()
         self._arm()
+
+    def _tell_others(self) -> None:
+        """Who follows the KV cache, and whoever had a part of it."""
+        if self._peers is not None:
+            for source in self.service.pulled():
+                self._peers.pulled(source)
+        self._tell_events()
 
     def _tell_events(self) -> None:
         if self._publish is not None and (batch := self.service.happened(self._now())) is not None:
@@ -247,6 +311,7 @@ class Face:
         if not listener.ended:
             del self._listeners[key]
             self.service.abort(key)
+            self._tell_others()
 
 
 async def _chunks(body: bytes) -> AsyncIterator[bytes]:

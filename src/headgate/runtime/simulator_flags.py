@@ -2,12 +2,15 @@
 
 import argparse
 import os
+import uuid
+from typing import Any, Literal
 
 import msgspec
 
 from headgate.runtime.cards import LIMITS, read_card
 from headgate.sim.cost import Cost
 from headgate.sim.engine import Config
+from headgate.sim.handover import CONNECTORS, Connector
 from headgate.sim.kv_events import KvEventsConfig
 from headgate.sim.service import Settings
 
@@ -65,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
     batching.add_argument("--kv-events-config", default="{}", metavar="JSON",
                           help='publish KV cache events by ZeroMQ: {"enable_kv_cache_events": true, '
                                '"topic": "kv@pod@model", "endpoint": "tcp://*:5557"}')  # fmt: skip
+    batching.add_argument("--kv-transfer-config", default="{}", metavar="JSON",
+                          help='prefill for other servers, decode for them: {"kv_connector": "NixlConnector", '
+                               '"kv_role": "kv_both"}; they ask at VLLM_NIXL_SIDE_CHANNEL_HOST and _PORT')  # fmt: skip
     lora = made.add_argument_group("LoRA (the calls that load and unload: VLLM_ALLOW_RUNTIME_LORA_UPDATING=true)")
     lora.add_argument("--enable-lora", action="store_true", help="serve adapters (implied by --lora-modules)")
     lora.add_argument("--max-loras", type=int, default=1, metavar="N", help="adapters per step (%(default)s)")
@@ -107,6 +113,9 @@ def settings(flags: argparse.Namespace) -> Settings | str:
     events = _events(flags.kv_events_config)
     if isinstance(events, str):
         return f"--kv-events-config: {events}"
+    connector = _connector(flags.kv_transfer_config, flags.host)
+    if isinstance(connector, str):
+        return f"--kv-transfer-config: {connector}"
     config = Config(
         block_size=flags.block_size,
         num_blocks=_blocks(flags),
@@ -123,7 +132,7 @@ def settings(flags: argparse.Namespace) -> Settings | str:
     # vLLM wants --enable-lora, but the Inference Extension's sim-deployment.yaml names its adapters without it.
     lora = flags.enable_lora or bool(adapters)
     developed = os.environ.get("VLLM_SERVER_DEV_MODE", "0").strip() == "1"
-    return Settings(names, root, config, lora, updating, tuple(adapters), not flags.speed, events, developed)
+    return Settings(names, root, config, lora, updating, tuple(adapters), not flags.speed, events, developed, connector)
 
 
 def _blocks(flags: argparse.Namespace) -> int:
@@ -150,6 +159,46 @@ def _events(text: str) -> KvEventsConfig | str:
         if place is not None and not place.startswith(("tcp://", "ipc://", "inproc://")):
             return f'{name} "{place}" is no place for ZeroMQ: write one like "tcp://*:5557"'
     return found
+
+
+class _Transfer(msgspec.Struct, frozen=True):
+    """vLLM's KVTransferConfig, as far as it matters here."""
+
+    kv_connector: str | None = None
+    engine_id: str | None = None
+    kv_load_failure_policy: Literal["fail", "recompute"] = "fail"
+    kv_connector_extra_config: dict[str, Any] = {}
+
+    def hands_over(self) -> bool:
+        """Whether KV cache goes from server to server, be it beside other connectors."""
+        among = self.kv_connector_extra_config.get("connectors")
+        parts = (
+            [part.get("kv_connector") for part in among if isinstance(part, dict)] if isinstance(among, list) else []
+        )
+        return any(name in CONNECTORS for name in (self.kv_connector, *parts))
+
+
+def _connector(text: str, host: str) -> Connector | str | None:
+    """What the flag says, with the environment; or what is wrong with them. None where nothing is handed over."""
+    try:
+        found = msgspec.json.decode(text, type=_Transfer)
+    except msgspec.DecodeError as error:
+        return str(error)
+    if not found.hands_over():
+        return None
+    lease = found.kv_connector_extra_config.get("kv_lease_duration", Connector("").lease)
+    port = os.environ.get("VLLM_NIXL_SIDE_CHANNEL_PORT", "") or str(Connector("").port)
+    if not isinstance(lease, int | float) or lease <= 0:
+        return f"kv_lease_duration must be above 0 seconds, got {lease!r}"
+    if not port.isdecimal() or int(port) > 65535:
+        return f"VLLM_NIXL_SIDE_CHANNEL_PORT is no port: {port!r}"
+    return Connector(
+        engine=found.engine_id or str(uuid.uuid4()),
+        host=os.environ.get("VLLM_NIXL_SIDE_CHANNEL_HOST", "") or host or Connector("").host,
+        port=int(port),
+        lease=float(lease),
+        recompute=found.kv_load_failure_policy == "recompute",
+    )
 
 
 class _Module(msgspec.Struct, frozen=True):

@@ -64,8 +64,12 @@ class Binding(Struct, frozen=True, eq=False):
 _numbers = count(1)
 
 
-async def bind(address: str, port: int, processes: int, had: Sequence[socket.socket] = ()) -> Binding:
+async def bind(
+    address: str, port: int, processes: int, had: Sequence[socket.socket] = (), *, listening: bool = True
+) -> Binding:
     """Listening sockets for so many processes; those that we `had` are among them, where they are at this address.
+
+    Not `listening` they only keep the address for somebody of this user who does, with SO_REUSEPORT as well.
 
     Raises OSError where it can't be had, EADDRINUSE also where whoever has it would share it: two gateways that don't
     know of each other must not get each other's requests.
@@ -82,7 +86,8 @@ async def bind(address: str, port: int, processes: int, had: Sequence[socket.soc
                 _open(family, place, shared=False).close()
             while len(group) < processes:
                 group.append(_open(family, place, shared=True))
-                group[-1].listen(BACKLOG)
+                if listening:
+                    group[-1].listen(BACKLOG)
     except OSError:
         for one in chain(*groups):
             one.close()

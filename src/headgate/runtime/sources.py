@@ -40,6 +40,11 @@ class Sources:
         self.beside: tuple[str, ...] = ()  # files that are followed too, and read by somebody else
         self._known: dict[str, dict[str, Text]] = {}  # path as it was named → file → what it said last
 
+    @property
+    def named(self) -> bool:
+        """Whether there is any file that could change."""
+        return bool(self._paths)
+
     def read(self) -> tuple[tuple[Text, ...], tuple[Problem, ...]]:
         """All texts, and what could not be read. A file that was readable before counts as it was then.
 

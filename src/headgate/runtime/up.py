@@ -13,23 +13,28 @@ from typing import IO, Any
 from msgspec import Struct
 
 from headgate.api import Text
-from headgate.fleet import endpoint
+from headgate.fleet.endpoint import Server
 from headgate.runtime import gateway as gateways
 from headgate.runtime import pods
 from headgate.runtime.accesslog import AccessLog, try_out
 from headgate.runtime.admin import Admin
-from headgate.runtime.config import Reading, read, remarks
+from headgate.runtime.config import Reading, remarks
 from headgate.runtime.expected import expected_adapters
+from headgate.runtime.files import Files
 from headgate.runtime.gateway import Gateway
+from headgate.runtime.kubernetes.cluster import Cluster
+from headgate.runtime.kubernetes.cluster import Options as ClusterOptions
+from headgate.runtime.local import Local
 from headgate.runtime.mistakes import Mistakes
 from headgate.runtime.policies import Policies
 from headgate.runtime.presence import Presence
 from headgate.runtime.process import settle_memory
 from headgate.runtime.rows import ROWS, Row, Seen
-from headgate.runtime.sources import Fingerprint, Sources
+from headgate.runtime.sources import Sources
 from headgate.runtime.table import table, terminal_width
 from headgate.runtime.takeover import Inherited
 from headgate.runtime.voice import Voice
+from headgate.runtime.world import Made, World
 
 _RETRY_S = 1.0
 _LOOK_S = 0.05
@@ -52,6 +57,7 @@ class Options(Struct, frozen=True):
     metrics: tuple[str, int] | None = ("127.0.0.1", 9090)
     config_text: str = ""  # one more manifest, as a text
     shadow: str = ""  # a file with the shadow policy
+    cluster: ClusterOptions | None = None  # where objects and Pods are, None: files, and this machine
     grace_s: float = 10.0
 
 
@@ -61,8 +67,7 @@ class System:
     def __init__(
         self,
         options: Options,
-        sources: Sources,
-        shadow: Sources | None,
+        world: Made,
         policies: Policies,
         voice: Voice,
         log: AccessLog | None,
@@ -72,29 +77,24 @@ class System:
         """`lock` is what makes the instance ours, `inherited` what another one had that goes on until we serve."""
         self._options = options
         self._inherited = inherited
-        self._sources = sources
-        self._shadow = shadow
-        self._policies = policies
         self._voice = voice
         self._say = voice.say
         self._reading = Reading()
         self._said: set[str] = set()
         listeners = inherited.listeners if inherited else {}
         self._gateway = Gateway(options.gateway, self._say, log, listeners, policies)
-        self._pods = pods.Pods(options.pods, self._say, self._servers_changed)
-        admin = Admin(self._seen, lambda: not self._stopping.is_set() and not self._awaited(), policies)
-        self._presence = Presence(options.directory, lock, admin, self._say, self._leave)
         self._changed = asyncio.Event()
+        self._world: World = world(self._say, self._changed.set, self._servers_changed)
+        admin = Admin(self._seen, self._is_ready, policies)
+        self._presence = Presence(options.directory, lock, admin, self._say, self._leave)
+        self._applied = False  # something is served
         self._stopping = asyncio.Event()
         self._announcing: asyncio.Task[None] | None = None
         self._signals = 0
         self._mistakes = Mistakes(options.directory, self._say)
 
-    async def run(self, seen: Fingerprint, shadow_seen: Fingerprint, reading: Reading) -> int:
-        """`reading` is what stood in the files as of `seen`, and in that of the shadow policy.
-
-        Exit status: 0 after a signal, 1 when there was nothing to run or nowhere to serve it.
-        """
+    async def run(self) -> int:
+        """Exit status: 0 after a signal, 1 when there was nothing to run or nowhere to serve it."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._mistakes)
         for number in signals():
@@ -104,19 +104,14 @@ class System:
             if self._inherited is None and not await self._enter():
                 return 1
             await self._gateway.start()
-            if not await self._first(reading):
+            if not await self._first():
                 return 0 if self._signals else 1
             if self._inherited is not None:
                 await self._ready_within(_TAKE_OVER_S)
                 if not await self._enter():
                     return 1
-            following = [
-                loop.create_task(self._for_ever(partial(self._sources.follow, seen, self._changed.set))),
-                loop.create_task(self._for_ever(self._apply_changes)),
-            ]
-            if self._shadow is not None:
-                follow = partial(self._shadow.follow, shadow_seen, self._changed.set)
-                following.append(loop.create_task(self._for_ever(follow)))
+            works = (*self._world.works(), self._apply_changes)
+            following = [loop.create_task(self._for_ever(work)) for work in works]
             await self._until_ready()
             await self._stopping.wait()
             return 0
@@ -126,8 +121,9 @@ class System:
 
     async def _enter(self) -> bool:
         """From now on other commands find this process. Whether they can."""
-        # Pods are processes of ours: they can't be given away.
-        sockets = None if self._options.pods.launch else self._gateway.sockets.values
+        # Pods are processes of ours, and who listens may be Envoy: they can't be given away.
+        ours = self._options.pods.launch or self._options.gateway.envoy
+        sockets = None if ours else self._gateway.sockets.values
         return await self._presence.enter(self._options.metrics, sockets, self._inherited)
 
     def _leave(self) -> None:
@@ -137,24 +133,42 @@ class System:
 
     # What the user wrote.
 
-    async def _first(self, reading: Reading) -> bool:
+    async def _first(self) -> bool:
         """Whether there is anything to run."""
+        reading = await self._first_reading()
+        if reading is None:
+            return False
         self._take(reading)
         try:
             await self._apply(reading)
         except OSError as error:
             self._say(f"{error.filename or self._options.directory} can't be used: {error.strerror or error}")
             return False
+        self._applied = True
         if self._gateway.sockets:
+            return True
+        if self._world.waits:
+            self._say("There is no Gateway of ours with a listener that can be served; it is waited for.")
             return True
         if reading.plan.listeners:
             self._say("None of the gateways' addresses can be had, so nothing is served.")
             return False
-        if not self._pods.rows():
+        if not self._world.rows():
             self._say("There is nothing to run.")
             return False
         self._say("There is no Gateway with a listener that can be served, so no request will be taken.")
         return True
+
+    async def _first_reading(self) -> Reading | None:
+        """None where a signal came first."""
+        reading = asyncio.ensure_future(self._world.first())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((reading, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if reading.done():
+            return reading.result()
+        reading.cancel()
+        return None
 
     async def _for_ever(self, work: Callable[[], Awaitable[None]]) -> None:
         """What runs goes on, whatever is wrong with us."""
@@ -162,7 +176,7 @@ class System:
             try:
                 await work()
             except Exception as error:
-                self._mistakes.note("while files were followed", error)
+                self._mistakes.note("while changes were followed", error)
                 await asyncio.sleep(_RETRY_S)
 
     async def _apply_changes(self) -> None:
@@ -175,17 +189,19 @@ class System:
                 continue
             self._changed.clear()
             before = self._reading
-            # In a thread: requests must not wait for a thousand objects to be read.
-            reading = await asyncio.to_thread(read, self._sources, before, self._shadow, self._policies)
+            reading = await self._world.read(before)
             self._take(reading)
             if (reading.snapshot, reading.shadow) != (before.snapshot, before.shadow):
                 awaited = self._awaited()
                 await self._apply(reading)
+                self._applied = True
                 if self._announcing is not None:
                     self._announcing.cancel()
                 announce = self._announce(bool(reading.errors), awaited)
                 self._announcing = asyncio.get_running_loop().create_task(announce)
-            elif before.errors and not reading.errors:
+                continue
+            self._world.applied(reading, self._gateway)
+            if before.errors and not reading.errors:
                 self._say("The mistakes are mended, and nothing has changed.")
 
     def _take(self, reading: Reading) -> None:
@@ -199,17 +215,23 @@ class System:
         self._said = set(lines)
 
     async def _apply(self, reading: Reading) -> None:
-        self._pods.apply(reading.snapshot)
+        await self._world.apply(reading)
         await self._gateway.apply(reading.plan, expected_adapters(reading.snapshot, reading.plan))
+        self._world.applied(reading, self._gateway)
         await asyncio.sleep(0)  # servers that run already are told of one turn of the loop later
 
     # What runs.
 
-    def _servers_changed(self, servers: Sequence[endpoint.Server]) -> None:
+    def _servers_changed(self, servers: Sequence[Server]) -> None:
         self._gateway.servers(servers)
 
     def _seen(self) -> Seen:
-        return Seen(self._gateway, self._reading.statuses, self._pods.rows())
+        return Seen(self._gateway, self._reading.statuses, self._world.rows())
+
+    def _is_ready(self) -> bool:
+        """Whether requests may be sent to us: in a cluster also while some of the endpoints are on their way."""
+        serving = self._applied and not self._stopping.is_set()
+        return serving and (self._world.waits or not self._awaited())
 
     def _awaited(self) -> set[str]:
         """Pods that are not up and still may be, and endpoints that are up and not let serve."""
@@ -220,12 +242,12 @@ class System:
             for endpoint in view.standing.endpoints
             if not endpoint.ready and endpoint.name in up and up[endpoint.name].ready
         }
-        return endpoints | {row.name for row in self._pods.rows() if row.pending}
+        return endpoints | {row.name for row in self._world.rows() if row.pending}
 
     async def _until_ready(self) -> None:
         """Show the system when all of it is ready, or after a while what there is of it, and again when it is ready."""
         began = monotonic()
-        waiting = [row.name for row in self._pods.rows() if row.pending]
+        waiting = [row.name for row in self._world.rows() if row.pending]
         if waiting:
             self._say(f"Starting {len(waiting)} pod{'s' if len(waiting) > 1 else ''}.")
         if not await self._ready_within(_PATIENCE_S):
@@ -243,7 +265,7 @@ class System:
                 return
         self._show()
         but = ", but for what is listed as not ready" if self._unready() else ""
-        self._say(f"Ready after {monotonic() - began:.1f} s{but}. Changes of the files are followed. Ctrl-C stops it.")
+        self._say(f"Ready after {monotonic() - began:.1f} s{but}. {self._world.followed} Ctrl-C stops it.")
 
     async def _announce(self, partly: bool, before: set[str]) -> None:
         """Say when a change has come to its end: Pods may have to start first. Those awaited `before` don't count."""
@@ -292,7 +314,7 @@ class System:
             self._say("Stopping: what runs may finish. Ctrl-C again stops at once.")
             self._stopping.set()
             return
-        self._pods.kill()
+        self._world.kill()
         self._presence.vanish()
         self._voice.close()
         # The event loop may be stuck in whatever made the first signal too slow.
@@ -309,7 +331,7 @@ class System:
             await self._gateway.stop(_LEFT_GRACE_S, _LEFT_IDLE_S, left=True)
         else:
             await self._gateway.stop(self._options.grace_s, min(_PARTING_S, self._options.grace_s))
-        await self._pods.stop(self._options.grace_s)
+        await self._world.stop(self._options.grace_s)
 
 
 def signals() -> list[signal.Signals]:
@@ -346,20 +368,22 @@ def run(options: Options, lock: IO[str], inherited: Inherited | None = None) -> 
     wanted = _files()
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    # Before the event loop: standard input may be slow to come, and a signal must be able to end that.
     texts = (Text("--config-text", options.config_text),) if options.config_text else ()
     sources = Sources(options.paths, recursive=options.recursive, texts=texts)
     shadow = Sources((options.shadow,)) if options.shadow else None
-    seen, shadow_seen = sources.fingerprint(), shadow.fingerprint() if shadow else ()
     # Where the access log goes to standard output, that is for programs to read.
     voice = Voice(aside=options.gateway.access_log == "-")
     policies = Policies(voice.say)
-    reading = read(sources, None, shadow, policies)
+    files = Files(sources, shadow, policies)
+    if options.cluster is not None:
+        world: Made = partial(Cluster, options.cluster, files)
+    else:
+        # Before the event loop: standard input may be slow to come, and a signal must be able to end that.
+        world = partial(Local, options.pods, files, files.read(None))
 
     async def main() -> int:
         settle_memory()
-        system = System(options, sources, shadow, policies, voice, log, lock, inherited)
-        return await system.run(seen, shadow_seen, reading)
+        return await System(options, world, policies, voice, log, lock, inherited).run()
 
     try:
         log = _access_log(options.gateway, voice.say)

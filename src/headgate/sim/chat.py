@@ -5,14 +5,17 @@ from typing import Any
 
 import msgspec
 
-from headgate.sim import logprobs, tokens
+from headgate.sim import handover, logprobs, tokens
 from headgate.sim.job import DONE, Choice, Heading, Job, data, usage
 
 
 def job(heading: Heading, choices: tuple[Choice, ...], n: int, limit: int, fields: Mapping[str, Any]) -> Job:
     """The job of a chat request; `n` choices for each prompt."""
     told = _Chat(heading, choices, n, fields)
-    return Job(choices, n, limit, bool(fields.get("stream")), told.opening, told.piece, told.closing, told.whole)
+    source = handover.source(fields.get("kv_transfer_params")) if choices[0].work.pulls else None
+    return Job(
+        choices, n, limit, bool(fields.get("stream")), told.opening, told.piece, told.closing, told.whole, source
+    )
 
 
 class _Chat:
@@ -110,7 +113,7 @@ class _Chat:
             else logprobs.prompt(choices[0].prompt.tokens, self._prompt_top),
             "prompt_token_ids": self._prompt_ids(),
             "prompt_text": None,
-            "kv_transfer_params": None,
+            "kv_transfer_params": self._heading.kept(self._choices[0].work.id),
             "ec_transfer_params": None,
             "metrics": None,
         }

@@ -6,6 +6,7 @@ the tests compares.
 """
 
 from collections.abc import Sequence
+from operator import sub
 from typing import TYPE_CHECKING
 
 from headgate.sim.blocks import Blocks
@@ -66,13 +67,20 @@ def ends(at: float, steps: int, batch: "Batch", cost: Cost) -> list[float]:
     return found
 
 
-def pass_over(batch: "Batch", blocks: Blocks, size: int, steps: int, at: float) -> None:
-    """Leave behind what so many uneventful steps do, the last of which ends `at`."""
+def pass_over(batch: "Batch", blocks: Blocks, size: int, ends: Sequence[float]) -> None:
+    """Leave behind what uneventful steps do that end at these times."""
+    steps, first, at = len(ends), ends[0], ends[-1]
+    longest = max(map(sub, ends[1:], ends), default=0.0)
     events: list[tuple[int, int, int]] = []  # the step; 0 a block is full, 1 one is taken; whose
     for place, (sequence, _) in enumerate(batch):
         before = sequence.computed
         sequence.computed = after = before + steps
         sequence.generated += steps
+        gap = first - sequence.last_token
+        if longest > gap:
+            gap = longest
+        if gap > sequence.longest_gap:
+            sequence.longest_gap = gap
         sequence.last_token = at
         if before // size != after // size:
             keys = len(sequence.work.keys) * size

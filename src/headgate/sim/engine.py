@@ -10,6 +10,7 @@ whose policies these are.
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 
 from msgspec import Struct
 
@@ -18,6 +19,7 @@ from headgate.sim.blocks import Block, Blocks
 from headgate.sim.coasting import ends, pass_over, uneventful
 from headgate.sim.cost import Cost
 from headgate.sim.sequence import Counts, Output, Queued, Stored, Timeline, Work
+from headgate.sim.transfers import Kept, Transfers
 
 
 class Config(Struct, frozen=True):
@@ -42,12 +44,15 @@ class Engine:
         self.counts = Counts()
         self.blocks = Blocks(config.num_blocks, config.prefix_caching)
         self.adapters = Adapters(config.max_loras, config.max_cpu_loras)
+        self.transfers = Transfers(config.cost.transfer)
         self.next_at: float | None = None  # when the step under way ends; None when there is nothing to do
         self.step_tokens = 0  # tokens that the last ended step computed
         self._waiting: deque[Queued] = deque()
+        self._ready: deque[Queued] = deque()  # what they pulled is here
         self._running: list[Queued] = []
         self._batch: list[tuple[Queued, int]] = []
         self._deferred = 0
+        self._idle = True  # no step is under way: what is next is a transfer's end, if anything
         self._tried = False  # whether waiting sequences were looked at when the step under way began
         self._closed = False  # whoever comes now is not admitted as long as nobody ends
         self._ahead: list[float] = []  # when steps end: uneventful ones, and the first that may be more; once asked for
@@ -62,21 +67,26 @@ class Engine:
     @property
     def waiting(self) -> int:
         """Sequences that wait, for whatever reason (`vllm:num_requests_waiting`)."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._ready) + self.transfers.coming
 
     @property
     def deferred(self) -> int:
-        """Those that wait because no adapter slot was left for them in the last step."""
-        return min(self._deferred, len(self._waiting))
+        """Those that wait for what they pull, or because no adapter slot was left for them in the last step."""
+        return min(self._deferred, len(self._waiting) + len(self._ready)) + self.transfers.coming
 
     def busy_adapters(self) -> tuple[str, ...]:
         """The adapters that running or waiting sequences use."""
-        names = (sequence.work.adapter for group in (self._running, self._waiting) for sequence in group)
+        groups = (self._running, self._ready, self._waiting)
+        names = (sequence.work.adapter for group in groups for sequence in group)
         return tuple(dict.fromkeys(name for name in names if name))
 
     def held(self) -> dict[str, tuple[Block, ...]]:
         """The blocks that each running sequence holds."""
         return {sequence.work.id: tuple(sequence.blocks) for sequence in self._running}
+
+    def held_apart(self) -> dict[str, tuple[Block, ...]]:
+        """The blocks that others hold: who pulls or has, and what is kept for other servers."""
+        return self.transfers.blocks() | {sequence.work.id: tuple(sequence.blocks) for sequence in self._ready}
 
     # What may be asked of it.
 
@@ -87,7 +97,16 @@ class Engine:
         self._waiting.append(Queued(work, now))
         if not self._closed:
             self._ahead, self._tried = [], False
-        if self.next_at is None:
+        if self._idle:
+            self._begin(now)
+
+    def let_go(self, identity: str, now: float) -> None:
+        """Another server has what was kept of a sequence for it."""
+        blocks = self.transfers.let_go(identity)
+        if blocks:
+            self.blocks.give_back(blocks)
+            self._ahead, self._closed, self._tried = [], False, False
+        if self._idle:
             self._begin(now)
 
     def abort(self, identity: str) -> bool:
@@ -99,11 +118,13 @@ class Engine:
                 self._batch = [entry for entry in self._batch if entry[0] is not sequence]
                 self._release(sequence)
                 return True
-        for sequence in self._waiting:
-            if sequence.work.id == identity:
-                self._waiting.remove(sequence)
-                return True
-        return False
+        others = [(queue, one) for queue in (self._waiting, self._ready) for one in queue if one.work.id == identity]
+        for queue, sequence in others:
+            queue.remove(sequence)
+        found = others[0][1] if others else self.transfers.abandon(identity)
+        if found is not None:
+            self._release(found)
+        return found is not None
 
     def step(self, now: float, all_tokens: bool = True) -> list[Output]:
         """End the step that was due by `now`, begin the next one, and tell what came out. Nothing when none was due.
@@ -112,7 +133,7 @@ class Engine:
         """
         if self.next_at is None or now < self.next_at:
             return []
-        outputs = self._finish(self.next_at, all_tokens)
+        outputs = [] if self._idle else self._finish(self.next_at, all_tokens)
         self._begin(now)
         return outputs
 
@@ -124,10 +145,13 @@ class Engine:
             return None
         if not self._ahead:
             steps = 0
-            if self._batch and len(self._batch) == len(self._running) and (self._tried or not self._waiting):
-                crowded = bool(self._waiting) and len(self._running) < self.config.max_num_seqs
+            waits = bool(self._waiting or self._ready)
+            if self._batch and len(self._batch) == len(self._running) and (self._tried or not waits):
+                crowded = waits and len(self._running) < self.config.max_num_seqs
                 steps = uneventful(self._batch, self.blocks, self.config.block_size, crowded)
             self._ahead = ends(self.next_at, steps, self._batch, self.config.cost)
+            while len(self._ahead) > 1 and self._ahead[-2] >= self.transfers.next_at:
+                self._ahead.pop()
         return self._ahead[-1]
 
     def coast(self, until: float) -> None:
@@ -139,13 +163,13 @@ class Engine:
             steps = bisect_left(self._ahead, until, 0, len(self._ahead) - 1)
             if not steps:
                 return
-            pass_over(self._batch, self.blocks, self.config.block_size, steps, self._ahead[steps - 1])
+            pass_over(self._batch, self.blocks, self.config.block_size, self._ahead[:steps])
             self.next_at = self._ahead[steps]
             del self._ahead[:steps]
             self.step_tokens = len(self._batch)
             self.counts.generation_tokens += steps * len(self._batch)
             self.counts.steps += steps
-            if not self._waiting:
+            if not self._waiting and not self._ready:
                 self._deferred = 0
             names = [sequence.work.adapter for sequence, _ in self._batch if sequence.work.adapter]
             if names:  # all are there; but which was used last depends on the order of the batch
@@ -155,6 +179,8 @@ class Engine:
         """Do all of it in no time, as an engine without cost would that has nothing else to do: the same accounts,
         no steps.
         """
+        if self.transfers.next_at <= now:
+            self._take_over(now)
         size = self.config.block_size
         total = work.prompt + work.output - 1
         shared = self.blocks.find(work.keys, (work.prompt - 1) // size) if work.cached else []
@@ -164,18 +190,26 @@ class Engine:
         if work.adapter:
             self.adapters.use((work.adapter,))
         self._know(work, taken, len(shared), total // size)
-        self.blocks.give_back(taken)
+        if work.keeps:
+            self.transfers.keep(work.id, Kept(now + work.keeps, taken, total, len(shared) * size))
+        else:
+            self.blocks.give_back(taken)
         hit = len(shared) * size
-        self._count_prompt(work, hit)
+        pulled = work.prompt - hit if work.pulls else 0
+        self.counts.prompt(work, hit, pulled)
+        if work.pulls:
+            self.transfers.pulled.append(work.id)
         counts = self.counts
         counts.generation_tokens += work.output
         counts.steps += work.output
         self.step_tokens = 1
-        return Timeline(now, now, now, now, 0, hit)
+        return Timeline(now, now, now, now, 0, hit, pulled)
 
     # Scheduling.
 
     def _begin(self, now: float) -> None:
+        if self.transfers.next_at <= now:
+            self._take_over(now)
         batch: list[tuple[Queued, int]] = []
         running = self._running
         self._batch, self._ahead, self._closed = batch, [], False
@@ -199,45 +233,70 @@ class Engine:
                 budget -= wanted
                 place += 1
         self._tried = not preempted
-        if not preempted:
+        if not preempted or not batch:
             self._admit(budget, now)
-        self.next_at = now + self._duration() if self._batch else None
+        self._idle = not self._batch
+        if self._batch:
+            self.next_at = now + self._duration()
+        else:
+            self.next_at = self.transfers.next_at if self.transfers.next_at < inf else None
+
+    def _take_over(self, now: float) -> None:
+        """What other servers sent is here, what was kept for them too long is free."""
+        for sequence in self.transfers.arrived(now):
+            work, had = sequence.work, sequence.computed
+            sequence.computed = work.prompt - 1  # the last token is computed in any case
+            size = self.config.block_size
+            self._know(work, sequence.blocks, had // size, sequence.computed // size)
+            self._ready.append(sequence)
+        for blocks in self.transfers.expired(now):
+            self.blocks.give_back(blocks)
 
     def _admit(self, budget: int, now: float) -> None:
         config = self.config
-        if not self._waiting:
+        if not self._waiting and not self._ready:
             self._deferred = 0
             self._closed = budget <= 0 or len(self._running) >= config.max_num_seqs
             return
         adapters = {sequence.work.adapter for sequence in self._running if sequence.work.adapter}
-        passed: list[Queued] = []
-        while self._waiting and budget > 0 and len(self._running) < config.max_num_seqs:
-            sequence = self._waiting.popleft()
-            adapter = sequence.work.adapter
+        passed: tuple[list[Queued], list[Queued]] = [], []
+        while (self._ready or self._waiting) and budget > 0 and len(self._running) < config.max_num_seqs:
+            ready = bool(self._ready)
+            sequence = (self._ready or self._waiting).popleft()
+            work = sequence.work
+            adapter = work.adapter
             if adapter and adapter not in adapters and len(adapters) >= config.max_loras:
-                passed.append(sequence)
+                passed[ready].append(sequence)
                 continue
-            wanted = self._start(sequence, budget)
+            pulls = work.pulls and sequence.cached < 0
+            wanted = 1 if ready else self._start(sequence, work.prompt if pulls else budget)
             if not wanted:
                 self._waiting.appendleft(sequence)
                 self._closed = True
                 break
+            if pulls:
+                sequence.cached, sequence.pulled = sequence.computed, wanted
+                self.counts.prompt(work, sequence.cached, wanted)
+                self.transfers.pull(sequence, wanted, now)
+                continue
             if adapter:
                 adapters.add(adapter)
+            if ready or sequence.cached < 0:
+                sequence.scheduled = max(now, sequence.arrived)
             if sequence.cached < 0:
                 sequence.cached = sequence.computed
-                sequence.scheduled = max(now, sequence.arrived)
-                self._count_prompt(sequence.work, sequence.cached)
+                self.counts.prompt(work, sequence.cached)
             self._running.append(sequence)
             self._batch.append((sequence, wanted))
             budget -= wanted
-        self._deferred = len(passed)
-        self._waiting.extendleft(reversed(passed))
+        self._deferred = len(passed[0]) + len(passed[1])
+        self._waiting.extendleft(reversed(passed[0]))
+        self._ready.extendleft(reversed(passed[1]))
         self._closed = self._closed or budget <= 0 or len(self._running) >= config.max_num_seqs
 
     def _start(self, sequence: Queued, budget: int) -> int:
-        """Take blocks for the first chunk of a waiting sequence; its tokens in this step, or 0 when blocks are
-        short.
+        """Take blocks for the first chunk of a waiting sequence, for all of the prompt where it pulls; its tokens, or 0
+        when blocks are short.
         """
         size = self.config.block_size
         length = sequence.work.prompt + sequence.generated
@@ -304,8 +363,11 @@ class Engine:
                 continue
             generated += 1
             number = sequence.generated = sequence.generated + 1
+            gap = at - sequence.last_token
             if number == 1:
                 sequence.first_token = at
+            elif gap > sequence.longest_gap:
+                sequence.longest_gap = gap
             if number == work.output:
                 timeline = self._end(sequence, at)
             elif all_tokens or number == 1:
@@ -313,7 +375,7 @@ class Engine:
             else:
                 sequence.last_token = at
                 continue
-            outputs.append(Output(work.id, number, at - sequence.last_token, sequence.cached, timeline))
+            outputs.append(Output(work.id, number, gap, sequence.cached, timeline))
             sequence.last_token = at
         self.step_tokens = tokens
         self.counts.steps += 1
@@ -329,15 +391,9 @@ class Engine:
 
     def _end(self, sequence: Queued, at: float) -> Timeline:
         self._running.remove(sequence)
-        self._release(sequence)
-        return Timeline(
-            sequence.arrived, sequence.scheduled, sequence.first_token, at, sequence.preemptions, sequence.cached
-        )
-
-    def _count_prompt(self, work: Work, hit: int) -> None:
-        counts = self.counts
-        if work.cached:
-            counts.prefix_queries += work.prompt
-            counts.prefix_hits += hit
-        counts.prompt_tokens += work.prompt
-        counts.prompt_tokens_cached += hit
+        if sequence.work.keeps:
+            kept = Kept(at + sequence.work.keeps, sequence.blocks, sequence.computed, sequence.cached)
+            self.transfers.keep(sequence.work.id, kept)
+        else:
+            self._release(sequence)
+        return sequence.timeline(at)

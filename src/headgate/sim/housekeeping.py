@@ -98,8 +98,7 @@ def kv_event_sources(service: Service, ask: Ask, now: float) -> Answered:
 
 
 def reset_prefix_cache(service: Service, ask: Ask, now: float) -> Answered:
-    service.engine.blocks.clear()
-    return Reply(200, (), b"")
+    return reply(200, {"success": service.engine.blocks.clear()})
 
 
 def scale_out(service: Service, ask: Ask, now: float) -> Answered:

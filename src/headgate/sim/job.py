@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from headgate.sim.draft import Draft, Prompt
+from headgate.sim.handover import Source
 from headgate.sim.sequence import Work
 
 EVENT_STREAM = ("content-type", "text/event-stream; charset=utf-8")
@@ -37,6 +39,13 @@ class Job(Struct, frozen=True):
     piece: Callable[[int, int, int], bytes]
     closing: Callable[[], bytes]
     whole: Callable[[], bytes]
+    source: Source | None = None  # of the KV cache of its prompt, on another server
+
+
+def alone(job: Job) -> Job:
+    """The same where nothing can be pulled: all is computed here."""
+    choices = tuple([replace(choice, work=replace(choice.work, pulls=False)) for choice in job.choices])
+    return replace(job, choices=choices, source=None)
 
 
 class Heading(Struct, frozen=True):
@@ -46,6 +55,7 @@ class Heading(Struct, frozen=True):
     created: int
     model: str
     fingerprint: str
+    kept: Callable[[str], dict[str, Any] | None] = lambda identity: None  # kv_transfer_params of a sequence that ended
 
 
 def data(content: Mapping[str, Any]) -> bytes:

@@ -122,7 +122,9 @@ class Meter:
         seen["vllm:request_prefill_time_seconds"].observe(timeline.first_token - timeline.scheduled)
         seen["vllm:request_decode_time_seconds"].observe(decode)
         seen["vllm:request_num_preemptions"].observe(timeline.preemptions)
-        seen["vllm:request_prefill_kv_computed_tokens"].observe(prompt - timeline.cached_tokens)
+        seen["vllm:request_prefill_kv_computed_tokens"].observe(
+            prompt - timeline.cached_tokens - timeline.pulled_tokens
+        )
 
     def at_once(self, reason: str, prompt: int, output: int, limit: int, cached: int) -> None:
         """A whole sequence came out in no time: steps of one token without gaps. Only tallied until somebody looks."""
@@ -210,11 +212,15 @@ class Meter:
         put("vllm:prefix_cache_hits_total", counts.prefix_hits)
         put("vllm:num_preemptions_total", counts.preemptions)
         put("vllm:prompt_tokens_total", counts.prompt_tokens)
-        computed = counts.prompt_tokens - counts.prompt_tokens_cached
-        put("vllm:prompt_tokens_by_source_total", computed, source="local_compute")
-        put("vllm:prompt_tokens_by_source_total", counts.prompt_tokens_cached, source="local_cache_hit")
-        put("vllm:prompt_tokens_cached_total", counts.prompt_tokens_cached)
-        put("vllm:prompt_tokens_cached_by_source_total", counts.prompt_tokens_cached, source="device")
+        here, pulled = counts.prompt_tokens_cached, counts.prompt_tokens_pulled
+        put("vllm:prompt_tokens_by_source_total", counts.prompt_tokens - here - pulled, source="local_compute")
+        put("vllm:prompt_tokens_by_source_total", here, source="local_cache_hit")
+        put("vllm:prompt_tokens_by_source_total", pulled, source="external_kv_transfer")
+        put("vllm:prompt_tokens_cached_total", here + pulled)
+        put("vllm:prompt_tokens_cached_by_source_total", here, source="device")
+        put("vllm:prompt_tokens_cached_by_source_total", pulled, source="external_unspecified")
+        put("vllm:external_prefix_cache_queries_total", pulled)
+        put("vllm:external_prefix_cache_hits_total", pulled)
         put("vllm:generation_tokens_total", counts.generation_tokens)
 
     def _lora_lines(self, metric: Metric) -> list[str]:

@@ -121,6 +121,7 @@ _TAIL: dict[str, Reader] = {
     "request_id": string,
     "return_token_ids": optional(boolean),
     "cache_salt": optional(string),
+    "kv_transfer_params": optional(mapping(anything)),
 }
 
 CHAT = model(

@@ -12,7 +12,8 @@ class Work(Struct, frozen=True, gc=False):
 
     `keys` name the content of the sequence's full blocks, each chained to the one before it and to the adapter, so
     that equal keys mean equal prefixes. `cached` False: compute the whole prompt (it is asked for its log
-    probabilities).
+    probabilities). `pulls`: another server has computed the prompt. `keeps`: for so many seconds after its end its
+    blocks are kept for another server.
     """
 
     id: str
@@ -23,6 +24,8 @@ class Work(Struct, frozen=True, gc=False):
     cached: bool = True
     content: bytes = b""  # the tokens, and
     salt: str = ""  # of the cache: for who hears of blocks
+    pulls: bool = False
+    keeps: float = 0.0
 
 
 class Stored(Note, frozen=True):
@@ -42,6 +45,8 @@ class Timeline(Struct, frozen=True, gc=False):
     ended: float
     preemptions: int
     cached_tokens: int
+    pulled_tokens: int = 0
+    longest_gap: float = 0.0  # between two tokens of the answer
 
 
 class Output(Struct, frozen=True, gc=False):
@@ -62,16 +67,26 @@ class Counts(Struct):
     preemptions: int = 0
     prompt_tokens: int = 0
     prompt_tokens_cached: int = 0
+    prompt_tokens_pulled: int = 0  # from other servers
     generation_tokens: int = 0
     steps: int = 0
+
+    def prompt(self, work: Work, hit: int, pulled: int = 0) -> None:
+        """A prompt is begun with: tokens that were cached, and that another server has."""
+        if work.cached:
+            self.prefix_queries += work.prompt
+            self.prefix_hits += hit
+        self.prompt_tokens += work.prompt
+        self.prompt_tokens_cached += hit
+        self.prompt_tokens_pulled += pulled
 
 
 class Queued:
     """A sequence that waits or runs."""
 
     __slots__ = (
-        "arrived", "blocks", "cached", "computed", "first_token", "generated", "last_token", "preemptions",
-        "scheduled", "work",
+        "arrived", "blocks", "cached", "computed", "first_token", "generated", "last_token", "longest_gap",
+        "preemptions", "pulled", "scheduled", "work",
     )  # fmt: skip
 
     def __init__(self, work: Work, now: float) -> None:
@@ -80,6 +95,20 @@ class Queued:
         self.computed = 0  # tokens whose KV is there
         self.generated = 0
         self.cached = -1  # tokens that came from the prefix cache at first; -1 before it was scheduled
+        self.pulled = 0  # tokens that came from another server, or are to
         self.preemptions = 0
         self.arrived = self.last_token = now
-        self.scheduled = self.first_token = 0.0
+        self.scheduled = self.first_token = self.longest_gap = 0.0
+
+    def timeline(self, at: float) -> Timeline:
+        """It ends."""
+        return Timeline(
+            self.arrived,
+            self.scheduled,
+            self.first_token,
+            at,
+            self.preemptions,
+            self.cached,
+            self.pulled,
+            self.longest_gap,
+        )

@@ -1,19 +1,25 @@
 """The simulated server as a whole, without its socket and its clock: requests in, replies and parts of streams out."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
 
+from headgate.sim import handover
 from headgate.sim.bodies import Ask
 from headgate.sim.catalog import Catalog
 from headgate.sim.draft import Prompt, Sampling, draft, keys
 from headgate.sim.engine import Config, Engine
+from headgate.sim.handover import Connector, Source
 from headgate.sim.job import VERSION, Choice, Heading, Job
 from headgate.sim.kv_events import KvEventsConfig, batch
 from headgate.sim.meter import Meter, Process
 from headgate.sim.refusals import Reply
 from headgate.sim.sequence import Output, Work
+
+_PROMISED_S = 480.0  # a pull that takes longer is none
+_NUMBER = re.compile("[0-9a-f]{8,16}")
 
 
 class Settings(Struct, frozen=True):
@@ -28,6 +34,7 @@ class Settings(Struct, frozen=True):
     at_once: bool = False  # nothing takes any time
     kv_events: KvEventsConfig = KvEventsConfig()
     developed: bool = False  # VLLM_SERVER_DEV_MODE: the calls for development exist
+    connector: Connector | None = None  # KV cache may come from other servers, and go there
 
 
 class Told(Struct, frozen=True, gc=False):
@@ -74,6 +81,7 @@ class Service:
         self._serial = 0
         self._open: dict[str, tuple[_Open, int]] = {}
         self._keys: dict[int, _Open] = {}
+        self._sources: dict[str, Source] = {}  # of sequences that pull
         for name, path, base in settings.adapters:
             self.catalog.load(name, path, base)
             self.engine.adapters.load(name)
@@ -87,20 +95,27 @@ class Service:
         fresh = fields.get("prompt_logprobs") is not None or bool(fields.get("echo"))
         size = self.settings.config.block_size
         made = []
+        connector, params = self.settings.connector, fields.get("kv_transfer_params")
+        pulls = connector is not None and handover.source(params) is not None
+        keeps = connector.lease if connector is not None and handover.keeps(params) else 0.0
         for prompt, sampling in prompts:
             for number in range(sampling.n):
                 spoken = draft(model, prompt, sampling, number)
                 self._serial += 1
                 said = prompt.tokens + spoken.tokens
                 content = keys(said, size, f"{adapter}\0{salt}" if adapter or salt else "")
-                work = Work(str(self._serial), prompt.count, spoken.count, content, adapter, not fresh, said, salt)
+                work = Work(
+                    str(self._serial), prompt.count, spoken.count, content, adapter, not fresh, said, salt, pulls, keeps
+                )
                 made.append(Choice(work, prompt, spoken))
         return tuple(made)
 
     def heading(self, prefix: str, ask: Ask, fields: dict[str, Any], model: str, now: float) -> Heading:
         """The id is `prefix` and what the client gave for one, if it gave one."""
         given = ask.headers.get("x-request-id") or fields.get("request_id") or self.new_id()
-        return Heading(f"{prefix}{given}", int(now), model, self.fingerprint)
+        identity = f"{prefix}{given}"
+        inside = f"{identity}-0" if prefix == "cmpl-" else identity
+        return Heading(identity, int(now), model, self.fingerprint, lambda work: self._kept_as(inside, work))
 
     # What the edge drives it with.
 
@@ -116,6 +131,8 @@ class Service:
         self._keys[opened.key] = opened
         self.meter.asked(job.n, max(choice.draft.count for choice in job.choices))
         for index, choice in enumerate(job.choices):
+            if job.source is not None:
+                self._sources[choice.work.id] = job.source
             self._open[choice.work.id] = (opened, index)
             self.engine.add(choice.work, now)
         self._note_adapters(now)
@@ -150,6 +167,8 @@ class Service:
         meter = self.meter
         meter.asked(job.n, max(choice.draft.count for choice in job.choices))
         for choice in job.choices:
+            if job.source is not None:
+                self._sources[choice.work.id] = job.source
             timeline = self.engine.at_once(choice.work, now)
             spoken = choice.draft
             meter.at_once(spoken.finish, choice.prompt.count, spoken.count, job.limit, timeline.cached_tokens)
@@ -171,6 +190,40 @@ class Service:
         told = batch(notes, self.settings.config.block_size, self.catalog.number, now)
         notes.clear()
         return told
+
+    # Between servers.
+
+    def promise(self, engine: str, request: str, now: float) -> int | None:
+        """Somebody is about to pull what was prefilled for it: it stays. How many tokens, None where none are left."""
+        work, transfers = self._work(engine, request), self.engine.transfers
+        kept = transfers.kept(work)
+        if kept is None or kept.until <= now:
+            return None
+        transfers.extend(work, now + _PROMISED_S)
+        return kept.tokens
+
+    def give_up(self, engine: str, request: str, now: float) -> None:
+        """Nobody needs it any more."""
+        self.engine.let_go(self._work(engine, request), now)
+
+    def pulled(self) -> list[Source]:
+        """Where everything was pulled, or is not wanted any more, since this was asked last."""
+        ended, self.engine.transfers.pulled = self.engine.transfers.pulled, []
+        sources = [self._sources.pop(work) for work in ended if work in self._sources]
+        return [one for one in sources if one not in self._sources.values()]
+
+    def _kept_as(self, name: str, work: str) -> dict[str, Any] | None:
+        """What to tell of a sequence that is kept."""
+        connector, kept = self.settings.connector, self.engine.transfers.kept(work)
+        if connector is None or kept is None:
+            return None
+        return handover.told(connector, f"{name}-{int(work):08x}", kept.blocks, kept.tokens, kept.cached)
+
+    def _work(self, engine: str, request: str) -> str:
+        """The sequence that was told so; "" for what is not of this process."""
+        mine = self.settings.connector is not None and engine == self.settings.connector.engine
+        number = request.rpartition("-")[2]
+        return str(int(number, 16)) if mine and _NUMBER.fullmatch(number) else ""
 
     def load(self) -> tuple[float, float]:
         """Requests that wait and the share of the KV cache in use: what the ORCA header reports."""

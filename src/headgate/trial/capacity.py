@@ -9,12 +9,25 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from headgate.sim.engine import Config
+from headgate.trial.outcome import Outcome
 from headgate.trial.policies import Dice, Make
 from headgate.trial.report import keeps
 from headgate.trial.request import Request
-from headgate.trial.run import Outcome, Stuck, run
+from headgate.trial.run import Stuck, run
 
 _DOUBLINGS = 12
+
+
+class Capacity(Struct, frozen=True):
+    """`rate` is the highest of the workload's endpoints, `endpoints` the fewest for the workload's mean rate; None
+    where it was not asked for, or there is none. Costs are of a million tokens of answers.
+    """
+
+    policy: str
+    rate: float | None
+    endpoints: int | None
+    rate_cost: float | None
+    endpoints_cost: float | None
 
 
 class Goal(Struct, frozen=True):
@@ -25,7 +38,15 @@ class Goal(Struct, frozen=True):
     share: float
 
 
-def meets(requests: Sequence[Request], make: Make, config: Config, endpoints: int, dice: Dice, goal: Goal) -> bool:
+def meets(
+    requests: Sequence[Request],
+    make: Make,
+    config: Config,
+    endpoints: int,
+    dice: Dice,
+    goal: Goal,
+    prefill: int = 0,
+) -> bool:
     """Whether enough requests keep the SLOs. Ends as soon as too many have not. What nobody serves keeps nothing."""
     may_miss = len(requests) - goal.share * len(requests)
     missed = 0
@@ -36,7 +57,7 @@ def meets(requests: Sequence[Request], make: Make, config: Config, endpoints: in
         return missed > may_miss + 1e-9
 
     try:
-        run(requests, make(), config, endpoints, dice, enough=enough, queueing=make.queueing)
+        run(requests, make(), config, endpoints, dice, enough=enough, queueing=make.queueing, prefill=prefill)
     except Stuck:
         return False
     return missed <= may_miss + 1e-9

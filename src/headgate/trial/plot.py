@@ -9,6 +9,7 @@ from math import ceil, floor, log10
 
 from msgspec import Struct
 
+from headgate.trial.capacity import Capacity
 from headgate.trial.report import Moment, Report
 
 # Okabe and Ito's colours, which the colour-blind tell apart.
@@ -29,12 +30,20 @@ class Band(Struct, frozen=True):
     reports: Sequence[Report]
 
 
-def picture(bands: Sequence[Band], over_time: bool = True) -> str:
+class Sizes(Struct, frozen=True):
+    """One workload, and how much of it, or by how few, can be served with each policy within its SLOs."""
+
+    name: str
+    about: str
+    found: Sequence[Capacity]
+
+
+def picture(bands: Sequence[Band | Sizes], over_time: bool = True) -> str:
     """SVG. The same figures give the same text."""
     parts: list[str] = []
     top = 10.0
     for band in bands:
-        drawn, high = _band(band, top, over_time)
+        drawn, high = _band(band, top, over_time) if isinstance(band, Band) else _sizes(band, top)
         parts += drawn
         top += high
     return (
@@ -44,7 +53,7 @@ def picture(bands: Sequence[Band], over_time: bool = True) -> str:
     )
 
 
-def page(bands: Sequence[Band]) -> str:
+def page(bands: Sequence[Band | Sizes]) -> str:
     """HTML that loads nothing."""
     names = ", ".join(band.name for band in bands)
     return (
@@ -54,36 +63,71 @@ def page(bands: Sequence[Band]) -> str:
     )
 
 
-def _band(band: Band, top: float, over_time: bool) -> tuple[list[str], float]:
-    rows = band.reports
+class _Panel(Struct, frozen=True):
+    """A row of values for each policy, none where there is nothing to draw."""
+
+    title: str
+    rows: Sequence[tuple[float, ...]]
+    logarithmic: bool = False
+    shares: bool = False  # to 1; the first is filled, the third a stroke
+
+
+def _head(
+    name: str, about: str, policies: Sequence[str], panels: Sequence[_Panel], top: float
+) -> tuple[list[str], float]:
+    """What it is about, the policies below each other, and the panels beside each other."""
     parts = [
-        _text(_EDGE, top + 14, band.name, size=14, weight="bold"),
-        _text(_EDGE, top + 30, band.about, colour="#666666"),
+        _text(_EDGE, top + 14, name, size=14, weight="bold"),
+        _text(_EDGE, top + 30, about, colour="#666666"),
     ]
-    high = _ROW * len(rows)
+    high = _ROW * len(policies)
     at = top + 62
-    for place, one in enumerate(rows):
+    for place, policy in enumerate(policies):
         middle = at + (place + 0.5) * _ROW
         parts.append(f'<circle cx="{_EDGE + 4}" cy="{middle:.1f}" r="4" fill="{_colour(place)}"/>')
-        parts.append(_text(_EDGE + 14, middle + 4, _short(one.policy)))
-    wide = (_WIDE - _NAMES - 3 * _GAP - _EDGE) / 4
+        parts.append(_text(_EDGE + 14, middle + 4, _short(policy)))
+    count = max(4, len(panels))
+    wide = (_WIDE - _NAMES - (count - 1) * _GAP - _EDGE) / count
+    for place, panel in enumerate(panels):
+        parts += _dots(panel, _NAMES + place * (wide + _GAP), at, wide, high)
+    return parts, high + 62 + 28
+
+
+def _sizes(one: Sizes, top: float) -> tuple[list[str], float]:
+    def values(read: Callable[[Capacity], float | None]) -> list[tuple[float, ...]]:
+        return [() if value is None else (value,) for value in map(read, one.found)]
+
+    panels = [
+        _Panel("most requests/s", values(lambda each: each.rate)),
+        _Panel("per M tokens then", values(lambda each: each.rate_cost)),
+        _Panel("fewest endpoints", values(lambda each: each.endpoints)),
+        _Panel("per M tokens then", values(lambda each: each.endpoints_cost)),
+    ]
+    shown = [panel for panel in panels if any(panel.rows)]
+    parts, high = _head(one.name, one.about, [each.policy for each in one.found], shown, top)
+    return parts, high + 14
+
+
+def _band(band: Band, top: float, over_time: bool) -> tuple[list[str], float]:
+    rows = band.reports
     fair = any(one.priorities for one in rows)
     shares = [(one.kept, one.hit_rate, one.fairness) if fair else (one.kept, one.hit_rate) for one in rows]
-    panels: list[tuple[str, bool, list[tuple[float, ...]]]] = [
-        ("TTFT, s: p50, p90, p99", True, [(one.ttft.p50, one.ttft.p90, one.ttft.p99) for one in rows]),
-        ("TPOT, ms: p50, p90, p99", True, [_milliseconds(one) for one in rows]),
-        ("output tokens/s", False, [(one.output_tokens_per_s,) for one in rows]),
-        ("● in SLO, ○ cached" + ", | fairness" * fair, False, list(shares)),
+    panels = [
+        _Panel(
+            "TTFT, s: p50, p90, p99", [(one.ttft.p50, one.ttft.p90, one.ttft.p99) for one in rows], logarithmic=True
+        ),
+        _Panel("TPOT, ms: p50, p90, p99", [_milliseconds(one) for one in rows], logarithmic=True),
+        _Panel("output tokens/s", [(one.output_tokens_per_s,) for one in rows]),
+        _Panel("● in SLO, ○ cached" + ", | fair" * fair, shares, shares=True),
     ]
-    for place, (title, logarithmic, values) in enumerate(panels):
-        left = _NAMES + place * (wide + _GAP)
-        parts += _dots(title, logarithmic, values, left, at, wide, high, shares=place == 3)
-    high += 62 + 28
+    if any(one.cost is not None for one in rows):
+        panels.append(_Panel("per M tokens", [() if one.cost is None else (one.cost,) for one in rows]))
+    parts, high = _head(band.name, band.about, [one.policy for one in rows], panels, top)
     if over_time and all(one.over_time for one in rows):
         half = (_WIDE - _NAMES - _GAP - _EDGE) / 2
         lines: list[tuple[str, Callable[[Moment], float]]] = [
             ("requests/s that kept the SLOs, of those that came (dotted)", lambda one: one.kept),
-            ("requests that wait at the servers", lambda one: float(one.waiting)),
+            ("requests that wait, at the servers and before them", lambda one: float(one.waiting + one.queued)),
         ]
         for place, (title, value) in enumerate(lines):
             left = _NAMES + place * (half + _GAP)
@@ -96,18 +140,11 @@ def _milliseconds(one: Report) -> tuple[float, ...]:
     return tuple([value * 1000 for value in (one.tpot.p50, one.tpot.p90, one.tpot.p99)])
 
 
-def _dots(
-    title: str,
-    logarithmic: bool,
-    rows: Sequence[Sequence[float]],
-    left: float,
-    top: float,
-    wide: float,
-    high: float,
-    shares: bool,  # to 1; the first is filled, the third a stroke
-) -> list[str]:
-    """A row of values for each policy: filled from the last one, which is the one that counts, to hollow."""
-    place, ticks = _scale(1.0 if shares else max(map(max, rows)), min(map(min, rows)), logarithmic)
+def _dots(panel: _Panel, left: float, top: float, wide: float, high: float) -> list[str]:
+    """Values are filled from the last one, which is the one that counts, to hollow."""
+    title, rows, shares = panel.title, panel.rows, panel.shares
+    every = [value for values in rows for value in values]
+    place, ticks = _scale(1.0 if shares else max(every), min(every), panel.logarithmic)
     parts = [_text(left, top - 8, title, weight="bold")]
     for tick, said in ticks:
         x = left + place(tick) * wide

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from headgate.trial.run import Outcome, Sample
+from headgate.trial.outcome import Outcome, Sample
 
 _BINS = 60
 
@@ -29,7 +29,8 @@ class Class(Struct, frozen=True):
 
 class Moment(Struct, frozen=True):
     """A stretch of time that begins `at`: requests a second that came and that kept both SLOs (by when they came), and
-    at its end how many waited and ran at all servers, and what share of their KV caches was in use.
+    at its end how many waited and ran at all servers, what share of their KV caches was in use, and how many waited in
+    the gateway.
     """
 
     at: float
@@ -38,6 +39,7 @@ class Moment(Struct, frozen=True):
     waiting: int
     running: int
     kv_usage: float
+    queued: int = 0
 
 
 class Report(Struct, frozen=True):
@@ -57,6 +59,8 @@ class Report(Struct, frozen=True):
     fairness: float = 1.0  # Jain's index of the shares that kept both SLOs, over those who ask: 1 where all are equal
     priorities: tuple[Class, ...] = ()  # the highest first; where there are several
     over_time: tuple[Moment, ...] = ()
+    longest_itl: Spread = Spread(0.0, 0.0, 0.0, 0.0)  # of each answer the longest time between two tokens
+    pulled: float = 0.0  # tokens of prompts that another server has computed, of all
     cost: float | None = None  # of a million tokens of answers, in the currency of the price; None without one
 
 
@@ -91,6 +95,8 @@ def report(
         busiest=max(counts) * endpoints / (len(served) or 1),
         fairness=_fairness(outcomes, ttft_s, tpot_s),
         priorities=_classes(outcomes, ttft_s, tpot_s),
+        longest_itl=spread([one.longest_itl for one in served]),
+        pulled=sum(one.pulled for one in served) / (sum(one.prompt for one in served) or 1),
         over_time=_moments(outcomes, samples, ttft_s, tpot_s) if samples else (),
         cost=None if price is None else price * endpoints * lasted / 3600 / (made or 1) * 1e6,
     )
@@ -158,6 +164,14 @@ def _moments(
             next_one += 1
         seen = samples[next_one]
         found.append(
-            Moment(place * wide, came[place] / wide, kept[place] / wide, seen.waiting, seen.running, seen.kv_usage)
+            Moment(
+                place * wide,
+                came[place] / wide,
+                kept[place] / wide,
+                seen.waiting,
+                seen.running,
+                seen.kv_usage,
+                seen.queued,
+            )
         )
     return tuple(found)

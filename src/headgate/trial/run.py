@@ -16,9 +16,13 @@ from headgate.pick.standing import Standing
 from headgate.pick.wants import Burden
 from headgate.sim.engine import Config, Engine
 from headgate.sim.sequence import Output, Timeline, Work
+from headgate.trial.outcome import Outcome, Sample
 from headgate.trial.policies import Dice, Policy
 from headgate.trial.queueing import Queueing, Queues
 from headgate.trial.request import Request
+
+_ROLE = "llm-d.ai/role"
+_PROMPT = "p"  # before a request's number: of its prompt, where that is computed by itself
 
 
 def scrape_s(endpoints: int) -> float:
@@ -28,46 +32,31 @@ def scrape_s(endpoints: int) -> float:
     return min(1.0, max(0.1, endpoints / 400))
 
 
-class Outcome(Struct, frozen=True, gc=False):
-    """What became of a request, in seconds: the first token after it came, each further one after the one before.
-
-    One that was refused has no endpoint (-1), and never had a token.
+class _Split(Struct):
+    """A request whose prompt another server computes: which one, what that counts for there, and where the answer is
+    to be made. `late`: seconds after the request came it was handed over, `cached` tokens were not computed.
     """
 
-    at: float
-    endpoint: int
-    ttft: float
-    tpot: float
-    ended: float
-    prompt: int
-    output: int
-    cached: int
-    preemptions: int
-    priority: int = 0
-    flow: str = ""
-
-    @property
-    def refused(self) -> bool:
-        return self.endpoint < 0
-
-
-class Sample(Struct, frozen=True, gc=False):
-    """All servers together, as the gateway last read them: requests, and the mean usage of KV caches."""
-
-    at: float
-    waiting: int
-    running: int
-    kv_usage: float
+    place: int
+    name: str
+    prompt: Burden | None
+    decode: int
+    late: float = 0.0
+    cached: int = 0
+    helps: bool = True  # as far as the ledger goes
 
 
 class _Fleet:
     """The servers, and what the gateway knows of them: loads as of the last scrape, its own requests as of now."""
 
-    def __init__(self, config: Config, count: int) -> None:
+    def __init__(self, config: Config, count: int, prefill: int) -> None:
         self.engines = [Engine(config) for _ in range(count)]
         self.places = {f"server-{place}": place for place in range(count)}
         self.ledger, self.index, self.latency = Ledger(), PrefixIndex(), Latency()
-        self._endpoints = tuple([Endpoint(name, "127.0.0.1", 8000 + place) for name, place in self.places.items()])
+        roles = [{_ROLE: "prefill" if place < prefill else "decode"} if prefill else {} for place in range(count)]
+        self._endpoints = tuple(
+            [Endpoint(name, "127.0.0.1", 8000 + place, roles[place]) for name, place in self.places.items()]
+        )
         self._slots = config.max_loras
         for name in self.places:
             self.index.fit(name, config.num_blocks * config.block_size * BYTES_PER_TOKEN)
@@ -77,13 +66,14 @@ class _Fleet:
         loads = {name: self._load(self.engines[place], now) for name, place in self.places.items()}
         self.standing = Standing("pool", self._endpoints, loads, self.ledger, self.index, latency=self.latency)
 
-    def sample(self, now: float) -> Sample:
+    def sample(self, now: float, queued: int) -> Sample:
         loads = self.standing.loads
         return Sample(
             now,
             sum([load.waiting or 0 for load in loads]),
             sum([load.running or 0 for load in loads]),
             sum([load.kv_usage or 0.0 for load in loads]) / len(loads),
+            queued,
         )
 
     def _load(self, engine: Engine, now: float) -> Load:
@@ -107,6 +97,7 @@ def run(
     enough: Callable[[Outcome], bool] | None = None,
     slos: tuple[float, float] = (0.0, 0.0),
     queueing: Queueing | None = None,
+    prefill: int = 0,
     warm: Sequence[Request] = (),
 ) -> list[Outcome]:
     """What became of the requests (in the order of `at`), in the order in which they ended. All of them end, unless
@@ -114,10 +105,11 @@ def run(
 
     One that nobody may serve waits, and is tried anew when loads are read or a request ends. Raises Stuck where nothing
     is left that could change that. Each request asks for `slos`, seconds to the first token and for each further one.
-    With `queueing` requests queue before a full pool. Every server has the prompts of `warm` in its KV cache already,
-    of which the policy does not know.
+    With `queueing` requests queue before a full pool. The first `prefill` endpoints have the label
+    `llm-d.ai/role: prefill`, the others `decode`; 0: there are no labels. Every server has the prompts of `warm` in its
+    KV cache already, of which the policy does not know.
     """
-    one = _Run(requests, policy, config, endpoints, dice, progress, watch, enough, slos, queueing)
+    one = _Run(requests, policy, config, endpoints, dice, progress, watch, enough, slos, queueing, prefill)
     one.warm(warm)
     return one.all()
 
@@ -135,6 +127,7 @@ class _Run:
         enough: Callable[[Outcome], bool] | None = None,
         slos: tuple[float, float] = (0.0, 0.0),
         queueing: Queueing | None = None,
+        prefill: int = 0,
     ) -> None:
         self._slos = slos
         self._requests = requests
@@ -144,7 +137,7 @@ class _Run:
         self._watch = watch
         self._enough = enough
         self._over = False
-        self._fleet = _Fleet(config, endpoints)
+        self._fleet = _Fleet(config, endpoints, prefill)
         self._queues = None if queueing is None else Queues(queueing, self._fleet.ledger)
         if self._queues is not None:
             self._queues.watch(self._fleet.standing, 0.0)
@@ -154,6 +147,7 @@ class _Run:
         self._waiting: list[int] = []
         self._burdens: dict[str, Burden] = {}  # of requests, where the policy counts tokens
         self._expected: dict[str, Expectation] = {}  # by request, where the policy predicts
+        self._split: dict[str, _Split] = {}
 
     def warm(self, prompts: Sequence[Request]) -> None:
         for prompt in prompts:
@@ -173,7 +167,8 @@ class _Run:
                 self._fleet.scrape(now)
                 scrape_at = now + pause
                 if self._watch is not None:
-                    self._watch(self._fleet.sample(now))
+                    held = 0 if self._queues is None else self._queues.waiting
+                    self._watch(self._fleet.sample(now, held + len(self._waiting)))
                 self._try_again(now)
                 if self._queues is not None:
                     self._queues.watch(self._fleet.standing, now)
@@ -222,26 +217,61 @@ class _Run:
         ttft, tpot = self._slos
         size, priority = request.prompt * BYTES_PER_TOKEN, request.priority
         ask = Ask(request.adapter or "base", rungs, size, priority, at=now, ttft_slo=ttft, tpot_slo=tpot)
-        decision, burden = self._policy(ask, fleet.standing, self._dice, now)
-        if decision.endpoint is None:
+        sent = self._policy(ask, fleet.standing, self._dice, now)
+        if sent.decision.endpoint is None:
             return False
-        name = decision.endpoint.name
+        name, identity, burden = sent.decision.endpoint.name, str(number), sent.burden
         fleet.ledger.take(name)
         if burden is not None:
             fleet.ledger.tokens.add(name, burden.prompt + burden.output)
-            self._burdens[str(number)] = burden
+            self._burdens[identity] = burden
         fleet.index.record(rungs, name)
-        place = fleet.places[name]
-        engine = fleet.engines[place]
+        self._under_way[identity] = number, name
+        expected = expect(sent.decision, ask)
+        if expected is not None:
+            self._expected[identity] = expected
+        place, first = fleet.places[name], None
+        if sent.prefill is not None:
+            first = self._split[identity] = self._engage(sent.prefill.name, sent.prompt, place)
+            fleet.index.record(rungs, first.name)
+        self._work(place, number, now, first)
+        return True
+
+    def _engage(self, name: str, prompt: Burden | None, decode: int) -> _Split:
+        """Another endpoint computes the prompt."""
+        ledger = self._fleet.ledger
+        ledger.take(name)
+        if prompt is not None:
+            ledger.tokens.add(name, prompt.prompt)
+        return _Split(self._fleet.places[name], name, prompt, decode)
+
+    def _work(self, place: int, number: int, now: float, split: _Split | None, *, pulls: bool = False) -> None:
+        """A server gets a request, or another one its prompt first."""
+        request, identity, output, keeps = self._requests[number], str(number), self._requests[number].output, 0.0
+        if split is not None:
+            place, identity, output, keeps = split.place, _PROMPT + identity, 1, inf
+        engine = self._fleet.engines[place]
         keys = request.keys(engine.config.block_size)
         engine.coast(now)
-        engine.add(Work(str(number), request.prompt, request.output, keys, request.adapter), now)
-        self._under_way[str(number)] = number, name
-        expected = expect(decision, ask)
-        if expected is not None:
-            self._expected[str(number)] = expected
+        work = Work(identity, request.prompt, output, keys, request.adapter, pulls=pulls, keeps=keeps)
+        engine.add(work, now)
         self._await_step(place)
-        return True
+
+    def _prefilled(self, line: Timeline, number: int, now: float) -> None:
+        """A prompt is computed: who is to make the answer gets it."""
+        split = self._split[str(number)]
+        split.late, split.cached = now - self._requests[number].at, line.cached_tokens
+        self._work(split.decode, number, now, None, pulls=True)
+
+    def _let_go(self, engine: Engine, now: float) -> None:
+        """Of what was pulled nobody else has to keep anything."""
+        pulled, engine.transfers.pulled = engine.transfers.pulled, []
+        for identity in pulled:
+            place = self._split[identity].place
+            other = self._fleet.engines[place]
+            other.coast(now)
+            other.let_go(_PROMPT + identity, now)
+            self._await_step(place)
 
     def _step(self, place: int, now: float) -> None:
         """A server's step has ended, unless it is out of date."""
@@ -250,6 +280,10 @@ class _Run:
         if engine.next_at is None or engine.next_at > now:
             return
         outputs = engine.step(now, all_tokens=False)
+        if engine.transfers.pulled:
+            self._let_go(engine, now)
+        if self._split:
+            outputs = self._told(outputs, now)
         if self._burdens:
             self._unburden(outputs)
         if self._expected:
@@ -258,7 +292,7 @@ class _Run:
         for identity, timeline in ended:
             number, name = self._under_way.pop(identity)
             self._fleet.ledger.give(name)
-            outcome = _outcome(self._requests[number], place, timeline)
+            outcome = _outcome(self._requests[number], place, timeline, self._split.pop(identity, None))
             self._outcomes.append(outcome)
             if self._queues is not None:
                 self._queues.ended(self._requests[number], now)
@@ -270,6 +304,23 @@ class _Run:
             self._try_again(now)
             if self._queues is not None:
                 self._release(self._queues, now)
+
+    def _told(self, outputs: Sequence[Output], now: float) -> list[Output]:
+        """Those of answers. Who has computed a prompt has done with it once the answer begins."""
+        told, ledger = [], self._fleet.ledger
+        for output in outputs:
+            if output.id.startswith(_PROMPT):
+                assert output.timeline is not None, "a prompt has one token"
+                self._prefilled(output.timeline, int(output.id.removeprefix(_PROMPT)), now)
+                continue
+            told.append(output)
+            split = self._split.get(output.id)
+            if split is not None and split.helps:
+                split.helps = False
+                ledger.give(split.name)
+                if split.prompt is not None:
+                    ledger.tokens.remove(split.name, split.prompt.prompt)
+        return told
 
     def _unburden(self, outputs: Sequence[Output]) -> None:
         """Tokens of prompts count until the first one comes out, those of answers until the last has."""
@@ -287,12 +338,14 @@ class _Run:
     def _learn(self, outputs: Sequence[Output]) -> None:
         """All answers are streams."""
         for output in outputs:
+            split = self._split.get(output.id)
+            late = 0.0 if split is None else split.late
             if output.tokens == 1:
-                self._expected[output.id].began(output.since)
+                self._expected[output.id].began(output.since + late)
             line = output.timeline
             if line is not None:
-                took = line.ended - line.first_token
-                self._expected.pop(output.id).ended(line.ended - line.arrived, took, output.tokens, streamed=True)
+                took, whole = line.ended - line.first_token, line.ended - line.arrived + late
+                self._expected.pop(output.id).ended(whole, took, output.tokens, streamed=True)
 
     def _await_step(self, place: int) -> None:
         ends = self._fleet.engines[place].foresee()
@@ -300,7 +353,7 @@ class _Run:
             heapq.heappush(self._steps, (ends, place))
 
 
-def _outcome(request: Request, place: int, line: Timeline) -> Outcome:
+def _outcome(request: Request, place: int, line: Timeline, split: _Split | None) -> Outcome:
     return Outcome(
         at=request.at,
         endpoint=place,
@@ -309,8 +362,10 @@ def _outcome(request: Request, place: int, line: Timeline) -> Outcome:
         ended=line.ended,
         prompt=request.prompt,
         output=request.output,
-        cached=line.cached_tokens,
+        cached=line.cached_tokens if split is None else split.cached,
         preemptions=line.preemptions,
         priority=request.priority,
         flow=request.flow,
+        pulled=line.pulled_tokens,
+        longest_itl=line.longest_gap,
     )

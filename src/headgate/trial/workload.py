@@ -112,7 +112,8 @@ def criticality(stages: Sequence[Stage], dice: Dice) -> list[Request]:
 class Workload(Struct, frozen=True):
     """What to rehearse when nothing else is said: `stages` for `endpoints` servers of `card`. SLOs in seconds.
 
-    `shaped`: how the rate changes is what it is about, and another rate is another mean.
+    `shaped`: how the rate changes is what it is about, and another rate is another mean. `prefill` of the endpoints
+    are for prompts alone, 0 none.
     """
 
     make: Callable[[Sequence[Stage], Dice], list[Request]]
@@ -122,6 +123,13 @@ class Workload(Struct, frozen=True):
     ttft_s: float
     tpot_s: float
     shaped: bool = False
+    prefill: int = 0
+
+    def prefilling(self, endpoints: int) -> int:
+        """The same share of other servers, at least one, and one that is not."""
+        if not self.prefill or endpoints < 2:
+            return 0
+        return min(endpoints - 1, max(1, round(self.prefill * endpoints / self.endpoints)))
 
     @property
     def seconds(self) -> float:

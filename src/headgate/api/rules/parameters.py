@@ -6,7 +6,15 @@ from typing import Any
 from headgate.api.fault import Fault, Path
 from headgate.api.formats import seconds
 from headgate.api.rules.sessions import sessions
-from headgate.api.written.plugins import Cap, PredictedLatency, PrefixAffinity, Probabilistic, Python
+from headgate.api.written.plugins import (
+    Burst,
+    Cap,
+    DataParallel,
+    PredictedLatency,
+    PrefixAffinity,
+    Probabilistic,
+    Python,
+)
 from headgate.api.written.precise import Precise, TokenProcessor
 
 
@@ -30,6 +38,7 @@ def values(value: Any, path: Path) -> Iterator[Fault]:
         yield from _prefix_affinity(value, path)
     if isinstance(value, PredictedLatency):
         yield from _predicted(value, path)
+    yield from _elsewhere(value, path)
     if getattr(value, "min_ceiling", 0.0) >= getattr(value, "max_ceiling", 1.0):
         yield Fault((*path, "minCeiling"), f"{value.min_ceiling:g} is not below maxCeiling ({value.max_ceiling:g}): "
                                            "write less")  # fmt: skip
@@ -71,6 +80,31 @@ def _predicted(value: PredictedLatency, path: Path) -> Iterator[Fault]:
     ):
         if given:
             yield Fault((*path, name), f"no effect: {why}", "warning")
+
+
+def _elsewhere(value: Any, path: Path) -> Iterator[Fault]:
+    """Of plugins whose work is done here in another way."""
+    if isinstance(value, DataParallel) and value.primary_port:
+        told = "no effect: requests go to the ranks' own ports, so write all of them in the pool's `targetPorts`"
+        yield Fault((*path, "primaryPort"), told, "warning")
+    if isinstance(value, Burst):
+        yield from _burst(value, path)
+
+
+def _burst(value: Burst, path: Path) -> Iterator[Fault]:
+    if value.max_per_replica > 0:
+        told = "it is not supported: what shares a prompt stays together as long as queues allow; write -1"
+        yield Fault((*path, "maxPerReplica"), told)
+    usual = Burst()
+    for name, given in (
+        ("windowDurationMs", value.window_duration_ms != usual.window_duration_ms),
+        ("blockSizeTokens", value.block_size_tokens != usual.block_size_tokens),
+        ("maxPrefixTokensToMatch", value.max_prefix_tokens_to_match != usual.max_prefix_tokens_to_match),
+        ("minColocateBlocks", value.min_colocate_blocks != usual.min_colocate_blocks),
+    ):
+        if given:
+            told = "no effect: nobody waits for a burst here, what was sent counts for the very next request"
+            yield Fault((*path, name), told, "warning")
 
 
 def _events(value: Precise, path: Path) -> Iterator[Fault]:

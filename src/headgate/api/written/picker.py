@@ -118,10 +118,13 @@ def picking(written: WrittenPickerConfig) -> Picking:
     )
 
 
+_OF_ONE = ("single-profile-handler", "data-parallel-profile-handler")
+
+
 def handler_of(written: WrittenPickerConfig) -> WrittenPlugin | None:
     """What chooses among several profiles; None where nothing of the sort is written."""
     handlers = [one for one in written.plugins if one.type in KNOWN and "handler" in KNOWN[one.type].roles]
-    return next((one for one in handlers if one.type != "single-profile-handler"), None)
+    return next((one for one in handlers if one.type not in _OF_ONE), None)
 
 
 def main_profile(handler: WrittenPlugin) -> str:

@@ -296,6 +296,22 @@ class Holdback(Struct, frozen=True, rename="camel", omit_defaults=True):
     domain: Literal["rank", "value"] = "rank"
 
 
+class DataParallel(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One profile. Elsewhere the ranks are reached through this port."""
+
+    primary_port: int = 0
+
+
+class Burst(Struct, frozen=True, rename="camel", omit_defaults=True):
+    """How requests that come together are put together elsewhere, after they have waited for each other."""
+
+    window_duration_ms: Annotated[int, msgspec.Meta(ge=0)] = 100
+    max_per_replica: int = -1
+    block_size_tokens: Annotated[int, msgspec.Meta(ge=0)] = 64
+    max_prefix_tokens_to_match: Annotated[int, msgspec.Meta(ge=0)] = 0
+    min_colocate_blocks: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
 class Known(Struct, frozen=True):
     """`roles`: what a profile may use it as; producers, detectors and what is `beside` them stand outside of it."""
 
@@ -337,6 +353,7 @@ KNOWN: Mapping[str, Known] = {
     "random-picker": Known(("picker",), Picker),
     "weighted-random-picker": Known(("picker",), Picker),
     "single-profile-handler": Known(("handler",)),
+    "data-parallel-profile-handler": Known(("handler",), DataParallel),
     "disagg-profile-handler": Known(("handler",), Disaggregation),
     "pd-profile-handler": Known(("handler",), PrefillDecode),
     "prefix-based-pd-decider": Known(("decider",), PrefixDecider),
@@ -372,6 +389,7 @@ KNOWN: Mapping[str, Known] = {
     "core-metrics-extractor": Known(("beside",), Anything),
     "models-data-extractor": Known(("beside",), Anything),
     "approx-prefix-cache-producer": Known(("beside",), Anything),
+    "burst-prefix-cache-producer": Known(("beside",), Burst),
     "disagg-headers-handler": Known(("beside",), Anything),
     "prefill-header-handler": Known(("beside",), Anything),
     "token-producer": Known(("beside",), Anything),

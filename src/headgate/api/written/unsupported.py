@@ -6,8 +6,6 @@ _ONE_CLUSTER = "there is one cluster here"
 _CUSTOM = "custom metrics are not read here; write utilization-filter, or the scorer of the metric that you mean"
 
 UNSUPPORTED: Mapping[str, str] = {
-    "data-parallel-profile-handler": "write all ports of the ranks in the pool's `targetPorts`; each is an endpoint",
-    "burst-prefix-cache-producer": "what was sent counts at once here, so a burst finds its prefix by itself",
     "mm-embeddings-cache-scorer": "images are not looked into here",
     "mm-embeddings-cache-producer": "images are not looked into here",
     "multicluster-queue-scorer": _ONE_CLUSTER,

@@ -98,10 +98,9 @@ class ContainerLife:
             return await self._without_process("done by headgate")
         if self._kind == "router":
             moves = [f", which serves on its port {now} instead of {was}" for was, now in self._place.moved.items()]
-            self._machine.say_once(
-                f"image {self.container.image}: can't run here, left out beside vLLM{''.join(moves)}"
-                " (prefill and decode are not split)"
-            )
+            what = f"image {self.container.image}: can't run here, left out beside vLLM{''.join(moves)}"
+            lost = "" if self._place.simulated else " (prefill and decode are not split)"
+            self._machine.say_once(f"{what}{lost}")
             return await self._without_process("left out beside vLLM")
         if self._kind == "unknown":
             self._machine.say_once(f"image {self.container.image}: can't run here, left out beside the simulator")

@@ -1,0 +1,3 @@
+project_id       = "<PROJECT_ID>"
+cluster_name     = "<CLUSTER_NAME>"
+cluster_location = "<CLUSTER_LOCATION>"

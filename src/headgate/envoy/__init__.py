@@ -1,0 +1,1 @@
+"""Envoy ↔ exchange by external processing (ext_proc), and Plan → Envoy configuration."""
