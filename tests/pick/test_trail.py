@@ -23,7 +23,7 @@ LOADS = {"a": Load(4, 1, 0.5), "b": Load(0, 2, 0.25), "c": Load(2, 0, None)}
 def test_an_explanation_says_who_won_over_whom_and_by_what():
     told = explain(decide(LOADS))
     assert (told["chosen"], told["runner_up"], told["fallbacks"]) == ("b", "c", ["c", "a"])
-    assert told["why"] == "best total, 5.500; next c with 4.250, behind most in queue-scorer"
+    assert told["why"] == "best total, 7.500; next c with 6.250, behind most in queue-scorer"
     assert [one["endpoint"] for one in told["candidates"]] == ["b", "c", "a"]
     first = told["candidates"][0]
     assert first["scores"]["kv-cache-utilization-scorer"] == {"score": 0.75, "weight": 2.0, "points": 1.5}
@@ -40,7 +40,7 @@ def test_chance_is_called_chance():
     told = explain(decide({name: Load() for name in "abc"}, die=0.5))
     assert told["chosen"] == "b"
     assert told["tied"] == 3
-    assert told["why"] == "3 of 3 share the best total, 6.000: chance decided"
+    assert told["why"] == "3 of 3 share the best total, 8.000: chance decided"
 
 
 def test_removed_endpoints_are_listed_by_filter():
@@ -61,16 +61,16 @@ def test_the_text_for_people_is_a_table_with_the_winner_first():
     assert text == (
         "pool      ns/pool (profile default)\n"
         "chosen    b at 10.0.0.98:8000\n"
-        "because   best total, 5.500; next c with 4.250, behind most in queue-scorer\n"
+        "because   best total, 7.500; next c with 6.250, behind most in queue-scorer\n"
         "removed   by ready: d\n"
         "\n"
         "   endpoint  total  queue-scorer ×2  kv-cache-utilization-scorer ×2  prefix-cache-scorer ×3"
-        "  lora-affinity-scorer ×2  waiting  running   kv  in flight\n"
-        "*  b         5.500            1.000                           0.750                   0.000"
+        "  lora-affinity-scorer ×4  waiting  running   kv  in flight\n"
+        "*  b         7.500            1.000                           0.750                   0.000"
         "                    1.000        0        2  25%          0\n"
-        "   c         4.250            0.500                           0.625                   0.000"
+        "   c         6.250            0.500                           0.625                   0.000"
         "                    1.000        2        0    -          0\n"
-        "   a         3.000            0.000                           0.500                   0.000"
+        "   a         5.000            0.000                           0.500                   0.000"
         "                    1.000        4        1  50%          0\n"
     )
 

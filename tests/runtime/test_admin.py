@@ -141,7 +141,7 @@ def test_what_another_policy_would_have_chosen_in_json() -> None:
     (one,) = told["decisions"]
     assert (one["served"], one["decision"]["chosen"]) == ("default/a-rank-0", "default/b-rank-0")
     assert (one["same"], one["regret"], one["reason"]) == (False, 1.0, "running-requests-size-scorer")
-    assert one["cost"] == 2 / 9
+    assert one["cost"] == 2 / 11
     assert one["unknown"] == []
     status, found = _get("/explain/one", _record(), query="file=calm.yaml", body=OTHER)
     assert isinstance(found, dict)
@@ -155,7 +155,7 @@ def test_what_another_policy_would_have_chosen_in_words() -> None:
     assert "chosen    default/a-rank-0" in live
     assert "pool      default/pool (profile calm)\nchosen    default/b-rank-0" in other
     assert (
-        "compared  default/a-rank-0 served, which is 1.000 worse by calm, default/b-rank-0 is 0.222 worse by default "
+        "compared  default/a-rank-0 served, which is 1.000 worse by calm, default/b-rank-0 is 0.182 worse by default "
         "(totals of at most 1); most because of running-requests-size-scorer\n" in other
     )
     assert other.endswith("0        9  50%          0\n")

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from test_trial import SMALL, requests
 
 from headgate.sim.engine import Engine
+from headgate.trial.outcome import Outcome
 from headgate.trial.policies import POLICIES
-from headgate.trial.run import Outcome, run
+from headgate.trial.run import run
 
 
 @settings(max_examples=60, deadline=None)

@@ -20,10 +20,11 @@ from headgate.sim.cost import Cost
 from headgate.sim.engine import Config
 from headgate.trial.cards import ACCELERATORS, SERVERS, Accelerator, Model, server
 from headgate.trial.chance import arrivals
+from headgate.trial.outcome import Outcome
 from headgate.trial.policies import POLICIES, Make, by_picking, by_profile
 from headgate.trial.report import report, spread
 from headgate.trial.request import Request
-from headgate.trial.run import Outcome, Stuck, _Run, run
+from headgate.trial.run import Stuck, _Run, run
 from headgate.trial.workload import WORKLOADS
 
 SMALL = Config(
@@ -312,3 +313,15 @@ def test_percentiles_are_values_that_were_seen(values):
     assert spread(list(range(1, 101))) == (spread(list(range(100, 0, -1))))
     hundred = spread([float(n) for n in range(1, 101)])
     assert (hundred.p50, hundred.p90, hundred.p99) == (50.0, 90.0, 99.0)
+
+
+def test_a_prompt_that_is_warm_is_in_every_cache():
+    asked = [Request(float(place), 320, 4, group=place % 2, shared=320) for place in range(8)]
+    config = Config(num_blocks=256)
+
+    def cached(warm):
+        outcomes = run(asked, POLICIES["round-robin"](), config, 4, Random(1).random, warm=warm)
+        return sum(one.cached for one in outcomes)
+
+    assert cached(asked[:2]) == 8 * 304  # the last block is computed in any case
+    assert cached(asked[:1]) == cached(()) + 2 * 304 < cached(asked[:2])

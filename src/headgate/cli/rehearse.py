@@ -12,11 +12,11 @@ from headgate.cli.staged import Unusable, hourly, policies, server, workloads
 from headgate.cli.tables import aligned
 from headgate.runtime.progress import progress
 from headgate.trial import Stuck, run
+from headgate.trial.outcome import Sample
 from headgate.trial.plot import Band
 from headgate.trial.policies import Make
 from headgate.trial.report import Report, report
 from headgate.trial.request import Request
-from headgate.trial.run import Sample
 from headgate.trial.workload import Workload
 
 

@@ -15,9 +15,10 @@ class Candidates:
     """Those that may serve a request, side by side: item N of each sequence is about endpoint N.
 
     `waiting` is what each reported (0 where it did not), `reported` its waiting and running together. `in_flight()`
-    tells our own requests that each serves now. The index is the live one; `prefixes` is for the scorer of prefixes to
-    remember scores in, `matched` what it found last, before it gives way to queues. `roomy`: some have less than half
-    of their KV cache in use; `lone` is the place of the only one that has, -1 where there is none or more.
+    tells our own requests that each serves now, `places` which N a name has. The index is the live one; `prefixes` is
+    for the scorer of prefixes to remember scores in, and who holds the prefix; `matched` what it found last, before it
+    gives way to queues. `roomy`: some have less than half of their KV cache in use; `lone` is the place of the only one
+    that has, -1 where there is none or more.
 
     `latency` is the live one, for `foresee`, where `foresight` says that the profile predicts; so is what follows them.
     """
@@ -41,6 +42,7 @@ class Candidates:
         "matched",
         "names",
         "ones",
+        "places",
         "prefixes",
         "reported",
         "roomy",
@@ -69,7 +71,8 @@ class Candidates:
         self.roomy, self.lone = bool(roomy), roomy[0] if len(roomy) == 1 else -1
         self.ones = (1.0,) * len(self.names)
         self.zeros = (0.0,) * len(self.names)
-        self.prefixes: dict[object, tuple[float, ...]] = {}
+        self.places = {name: place for place, name in enumerate(self.names)}
+        self.prefixes: dict[object, tuple[Sequence[float], Sequence[int]]] = {}
         self.matched: Sequence[float] | None = None
         self._bits, self._bits_of = 0, -1
         self.in_flight = ledger.reader(self.names)

@@ -12,6 +12,7 @@ from headgate.pick.draws import Draw
 from headgate.pick.filters import FILTERS, Sieve
 from headgate.pick.scorers import SCORERS, STEADY_SCORERS, Scorer
 from headgate.pick.slo import Narrow
+from headgate.pick.spread import calm_queue, held_prefix
 from headgate.pick.wants import Wants
 
 if TYPE_CHECKING:
@@ -65,18 +66,19 @@ class Profile(Struct, frozen=True):
         return self.made.get(name) or (SCORERS[name], name in STEADY_SCORERS)
 
 
-# 2, 2, 3 are what the field's pickers use when nothing is configured. They leave adapters out; 2 makes an endpoint
-# whose slots are all taken (0) lose against one with a free slot (0.8) unless that one is 80 % deeper in queue or in
-# KV usage, while having the adapter already (1.0) is worth no more than 20 % of either: loading one takes a second,
-# evicting one takes it from somebody else.
+# 2, 2, 3 are what the field's pickers use when nothing is configured. They leave adapters out. With 4 an endpoint that
+# has the adapter (1.0) is left for one with a free slot (0.8) only where that is 40 % less deep in queue or KV usage,
+# and one whose slots are all taken (0) is hardly anybody's choice: loading an adapter takes a second in which all wait,
+# evicting one takes it from somebody else (docs/decisions/0016).
 DEFAULT = Profile(
     "default",
     (
         ("queue-scorer", 2.0),
         ("kv-cache-utilization-scorer", 2.0),
         ("prefix-cache-scorer", 3.0),
-        ("lora-affinity-scorer", 2.0),
+        ("lora-affinity-scorer", 4.0),
     ),
+    made={"queue-scorer": (calm_queue, False), "prefix-cache-scorer": (held_prefix, False)},
 )
 
 # What is behind a Service need not be a model server: the fewest of our own requests in flight.

@@ -4,7 +4,7 @@ The names and the arithmetic are those of the endpoint pickers of the field (End
 means the same here. Where they read a load that may be 50 ms old, ours adds what the ledger knows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import fsum
 
 from headgate.fleet.endpoint import Load, Served
@@ -14,6 +14,7 @@ from headgate.pick.decision import Ask
 _PREFIXES_REMEMBERED = 1024
 _FULL_QUEUE = 5  # what utilization-detector calls full (queueDepthThreshold)
 _FULL_WHERE_CROWDED = 30
+_HELD = 0.75
 _UNEVEN = 6  # times the shortest queue: what else may wait for a prefix
 
 Scores = Sequence[float]
@@ -85,20 +86,33 @@ def prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
 
 def shares(ask: Ask, among: Candidates) -> Scores:
     """The same for each candidate, whatever its queue; `zeros` where nobody knows any of it."""
+    return shares_held(ask, among)[0]
+
+
+def shares_held(ask: Ask, among: Candidates) -> tuple[Scores, Sequence[int]]:
+    """The same, and the places of those that hold it: they know at least ¾ of what the best of them does."""
     index, rungs = among.index, ask.prefix
     groups = index.groups(rungs, among.bits())
     if not groups:
         among.matched = among.zeros
-        return among.zeros
+        return among.zeros, ()
     key = (groups, rungs[-1][0], index.admitted)
-    scores = among.prefixes.get(key)
-    if scores is None:
-        found, total = index.named(groups), rungs[-1][0]
+    known = among.prefixes.get(key)
+    if known is None:
         if len(among.prefixes) >= _PREFIXES_REMEMBERED:
             among.prefixes.clear()
-        scores = among.prefixes[key] = tuple([found.get(name, 0) / total for name in among.names])
-    among.matched = scores
-    return scores
+        known = among.prefixes[key] = _by_place(index.named(groups), rungs[-1][0], among)
+    among.matched = known[0]
+    return known
+
+
+def _by_place(found: Mapping[str, int], total: int, among: Candidates) -> tuple[Scores, Sequence[int]]:
+    places, scores = among.places, list(among.zeros)
+    seen = [(places[name], length) for name, length in found.items() if name in places]
+    least = max([length for _, length in seen], default=0) * _HELD
+    for place, length in seen:
+        scores[place] = length / total
+    return tuple(scores), [place for place, length in seen if length >= least]
 
 
 def precise(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from headgate.sim.engine import Config
+from headgate.trial.outcome import Outcome
 from headgate.trial.policies import Dice, Make
 from headgate.trial.report import keeps
 from headgate.trial.request import Request
-from headgate.trial.run import Outcome, Stuck, run
+from headgate.trial.run import Stuck, run
 
 _DOUBLINGS = 12
 

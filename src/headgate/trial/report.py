@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from headgate.trial.run import Outcome, Sample
+from headgate.trial.outcome import Outcome, Sample
 
 _BINS = 60
 

@@ -16,6 +16,7 @@ from headgate.pick.standing import Standing
 from headgate.pick.wants import Burden
 from headgate.sim.engine import Config, Engine
 from headgate.sim.sequence import Output, Timeline, Work
+from headgate.trial.outcome import Outcome, Sample
 from headgate.trial.policies import Dice, Policy
 from headgate.trial.queueing import Queueing, Queues
 from headgate.trial.request import Request
@@ -29,43 +30,6 @@ def scrape_s(endpoints: int) -> float:
     said (`runtime.scrape`).
     """
     return min(1.0, max(0.1, endpoints / 400))
-
-
-class Outcome(Struct, frozen=True, gc=False):
-    """What became of a request, in seconds: the first token after it came, each further one after the one before.
-
-    One that was refused has no endpoint (-1), and never had a token.
-    """
-
-    at: float
-    endpoint: int
-    ttft: float
-    tpot: float
-    ended: float
-    prompt: int
-    output: int
-    cached: int
-    preemptions: int
-    priority: int = 0
-    flow: str = ""
-    pulled: int = 0  # tokens of the prompt that another server has computed
-    longest_itl: float = 0.0  # between two tokens
-
-    @property
-    def refused(self) -> bool:
-        return self.endpoint < 0
-
-
-class Sample(Struct, frozen=True, gc=False):
-    """All servers together, as the gateway last read them: requests, and the mean usage of KV caches. `queued` are the
-    requests that it holds back itself.
-    """
-
-    at: float
-    waiting: int
-    running: int
-    kv_usage: float
-    queued: int = 0
 
 
 class _Split(Struct):
@@ -134,6 +98,7 @@ def run(
     slos: tuple[float, float] = (0.0, 0.0),
     queueing: Queueing | None = None,
     prefill: int = 0,
+    warm: Sequence[Request] = (),
 ) -> list[Outcome]:
     """What became of the requests (in the order of `at`), in the order in which they ended. All of them end, unless
     `enough` says of one that no more has to be known. `watch` is told of the servers each time that they are scraped.
@@ -141,9 +106,12 @@ def run(
     One that nobody may serve waits, and is tried anew when loads are read or a request ends. Raises Stuck where nothing
     is left that could change that. Each request asks for `slos`, seconds to the first token and for each further one.
     With `queueing` requests queue before a full pool. The first `prefill` endpoints have the label
-    `llm-d.ai/role: prefill`, the others `decode`; 0: there are no labels.
+    `llm-d.ai/role: prefill`, the others `decode`; 0: there are no labels. Every server has the prompts of `warm` in its
+    KV cache already, of which the policy does not know.
     """
-    return _Run(requests, policy, config, endpoints, dice, progress, watch, enough, slos, queueing, prefill).all()
+    one = _Run(requests, policy, config, endpoints, dice, progress, watch, enough, slos, queueing, prefill)
+    one.warm(warm)
+    return one.all()
 
 
 class _Run:
@@ -180,6 +148,12 @@ class _Run:
         self._burdens: dict[str, Burden] = {}  # of requests, where the policy counts tokens
         self._expected: dict[str, Expectation] = {}  # by request, where the policy predicts
         self._split: dict[str, _Split] = {}
+
+    def warm(self, prompts: Sequence[Request]) -> None:
+        for prompt in prompts:
+            for engine in self._fleet.engines:
+                keys = prompt.keys(engine.config.block_size)
+                engine.at_once(Work("", prompt.prompt, 1, keys, prompt.adapter), 0.0)
 
     def all(self) -> list[Outcome]:
         requests, steps = self._requests, self._steps
