@@ -7,6 +7,7 @@ import asyncio
 import copy
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -31,6 +32,16 @@ KINDS = {
     "InferencePool": ("inference.networking.k8s.io", "v1", "inferencepools", True),
     "InferenceObjective": ("inference.networking.x-k8s.io", "v1alpha2", "inferenceobjectives", True),
 }
+
+
+_KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: here
+contexts: [{{name: here, context: {{cluster: it, user: me, namespace: default}}}}]
+clusters: [{{name: it, cluster: {{server: "{url}"}}}}]
+users: [{{name: me, user: {{token: good}}}}]
+"""
 
 
 class FakeApi:
@@ -117,6 +128,12 @@ class FakeApi:
         self._version += 1
         value = {**value, "metadata": {**value["metadata"], "resourceVersion": str(self._version)}}
         await self._stir(plural, "DELETED", value)
+
+    def kubeconfig(self, directory: Path) -> str:
+        """The path of one that leads here, in `directory`."""
+        file = directory / "kubeconfig"
+        file.write_text(_KUBECONFIG.format(url=self.url))
+        return str(file)
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Object:
         plural, namespaced = KINDS[kind][2:]

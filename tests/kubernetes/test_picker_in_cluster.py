@@ -16,14 +16,6 @@ from headgate.runtime.kubernetes.client import Answer, Unreachable
 from headgate.runtime.server import Answer as HttpAnswer
 from headgate.runtime.server import Request, serve
 
-_KUBECONFIG = """\
-apiVersion: v1
-kind: Config
-current-context: here
-contexts: [{{name: here, context: {{cluster: it, user: me, namespace: default}}}}]
-clusters: [{{name: it, cluster: {{server: "{url}"}}}}]
-users: [{{name: me, user: {{token: good}}}}]
-"""
 _JSON = (("content-type", "application/json"),)
 
 
@@ -33,17 +25,32 @@ def _model_server(request: Request) -> HttpAnswer:
     return HttpAnswer(200, (), b"vllm:num_requests_running 0\nvllm:num_requests_waiting 0\n")
 
 
-async def _picked(channel: aio.Channel) -> str:
-    """Where a request without a body is sent; the status where it is not."""
+def _head(method: bytes, path: bytes, *, end: bool) -> bytes:
     request = ProcessingRequest()
-    for key, value in ((":path", b"/v1/models"), (":method", b"GET"), (":authority", b"gw")):
+    for key, value in ((":path", path), (":method", method), (":authority", b"gw")):
         header = request.request_headers.headers.headers.add()
         header.key, header.raw_value = key, value
-    request.request_headers.end_of_stream = True
+    request.request_headers.end_of_stream = end
+    return request.SerializeToString()
+
+
+def _body(text: bytes) -> bytes:
+    request = ProcessingRequest()
+    request.request_body.body = text
+    request.request_body.end_of_stream = True
+    return request.SerializeToString()
+
+
+def _call(channel: aio.Channel) -> aio.StreamStreamCall[bytes, ProcessingResponse]:
     method = "/envoy.service.ext_proc.v3.ExternalProcessor/Process"
-    call = channel.stream_stream(method, response_deserializer=ProcessingResponse.FromString)()
+    return channel.stream_stream(method, response_deserializer=ProcessingResponse.FromString)()
+
+
+async def _picked(channel: aio.Channel) -> str:
+    """Where a request without a body is sent; the status where it is not."""
+    call = _call(channel)
     try:
-        await call.write(request.SerializeToString())
+        await call.write(_head(b"GET", b"/v1/models", end=True))
         answer = await call.read()
     except aio.AioRpcError as error:
         return str(error.code())
@@ -54,16 +61,16 @@ async def _picked(channel: aio.Channel) -> str:
 
 
 class Picker(Speaking):
-    def __init__(self, state: Path, url: str, *args: str) -> None:
-        config = state / "kubeconfig"
-        config.write_text(_KUBECONFIG.format(url=url))
+    """`headgate epp`, or another one that a proxy asks."""
+
+    def __init__(self, state: Path, api: FakeApi, *args: str, verb: str = "epp") -> None:
         ports = ("--grpc-port", "0", "--grpc-health-port", "0", "--metrics-port", "0")
-        where = ("--address", "127.0.0.1", "--kubeconfig", str(config), *ports, "--secure-serving=false")
-        super().__init__(state, "epp", *where, *args)
+        where = ("--address", "127.0.0.1", "--kubeconfig", api.kubeconfig(state), *ports, "--secure-serving=false")
+        super().__init__(state, verb, *where, *args)
 
     @property
     def port(self) -> int:
-        return int(self.said.partition("are picked at 127.0.0.1:")[2].partition(" ")[0])
+        return int(self.said.partition(" at 127.0.0.1:")[2].partition(" ")[0].rstrip("."))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +85,7 @@ def test_a_picker_follows_its_pool_and_the_pods_of_it_and_writes_nothing(args: t
             await api.put(written.pool(port=first.port))
             await api.put(written.pool("other", port=1))
             await api.put(pod("a", address="127.9.8.1"))
-            picker = Picker(tmp_path, api.url, *flags)
+            picker = Picker(tmp_path, api, *flags)
             try:
                 await until(lambda: picker.says("Ready:"), 30)
                 async with aio.insecure_channel(f"127.0.0.1:{picker.port}") as channel:
@@ -106,6 +113,58 @@ async def _until_picked(channel: aio.Channel, wanted: str) -> None:
     while (found := await _picked(channel)) != wanted:
         assert asyncio.get_running_loop().time() < deadline, found
         await asyncio.sleep(0.02)
+
+
+async def _base(channel: aio.Channel, model: str) -> str:
+    """What the header with the base model of a request is to say; the status where it was refused."""
+    call = _call(channel)
+    await call.write(_head(b"POST", b"/v1/chat/completions", end=False))
+    await call.write(_body(b'{"model": "%s"}' % model.encode()))
+    answer = await call.read()
+    call.cancel()
+    if answer.WhichOneof("response") == "immediate_response":
+        return str(answer.immediate_response.status.code)
+    told = answer.request_headers.response.header_mutation.set_headers
+    return {one.header.key.lower(): one.header.raw_value.decode() for one in told}["x-gateway-base-model-name"]
+
+
+def _bases(base: str, *adapters: str) -> dict[str, Any]:
+    found = written.config_map("bases", baseModel=base, adapters="".join(f"- {one}\n" for one in adapters))
+    found["metadata"]["labels"] = {"inference.networking.k8s.io/bbr-managed": "true"}
+    return found
+
+
+def test_body_based_routing_follows_the_config_maps_with_base_models(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with FakeApi() as api:
+            await api.put(_bases("llama", "food"))
+            router = Picker(tmp_path, api, verb="bbr")
+            try:
+                await until(lambda: router.says("Ready:"), 30)
+                async with aio.insecure_channel(f"127.0.0.1:{router.port}") as channel:
+
+                    async def told(model: str, base: str) -> None:
+                        deadline = asyncio.get_running_loop().time() + 20
+                        while (found := await _base(channel, model)) != base:
+                            assert asyncio.get_running_loop().time() < deadline, found
+                            await asyncio.sleep(0.02)
+
+                    await told("food", "llama")
+                    await told("llama", "llama")
+                    await told("other", "")
+                    await api.put(_bases("gemma", "food", "other"))
+                    await told("food", "gemma")
+                    await told("other", "gemma")
+                    await told("llama", "")
+                    await api.delete("ConfigMap", "bases")
+                    await told("food", "")
+            finally:
+                router.end()
+            assert {method for method, _ in api.requests} == {"GET"}
+            asked = {path.partition("?")[0].rpartition("/")[2] for _, path in api.requests}
+            assert asked <= {"configmaps", "v1", "apis"}
+
+    asyncio.run(asyncio.wait_for(scenario(), 60))
 
 
 class Reviews:

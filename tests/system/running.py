@@ -108,8 +108,17 @@ class Running:
         deadline = time.monotonic() + patience
         while not condition():
             if time.monotonic() > deadline:
-                raise AssertionError("it never came to that; it said:\n" + "\n".join(self.lines[-40:]))
+                said = "\n".join(self.lines[-40:])
+                raise AssertionError(f"it never came to that; it said:\n{said}\n{self._logs()}")
             time.sleep(0.02)
+
+    def _logs(self) -> str:
+        """How the logs of its Pods end."""
+        ends = []
+        for log in sorted(Path(self.environment["HEADGATE_STATE"]).rglob("logs/*.log")):
+            lines = log.read_text(errors="replace").splitlines()
+            ends.append("\n".join([f"{log.name}:", *lines[-15:]]))
+        return "\n".join(ends)
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Another headgate command of the same instance."""
@@ -122,7 +131,8 @@ class Running:
             return ask("default", path)[1]
 
     def get(self, what: str) -> list[dict[str, object]]:
-        rows: list[dict[str, object]] = json.loads(self.run("get", what, "-o", "json").stdout)
+        """What `headgate get` shows."""
+        rows: list[dict[str, object]] = json.loads(self.admin(f"/get/{what}"))
         return rows
 
     def servers(self) -> dict[str, int]:

@@ -33,7 +33,7 @@ def served(gate: Running) -> str:
 
 def decision(gate: Running) -> dict[str, object]:
     """Of a request that is made now."""
-    told = json.loads(gate.run("explain", served(gate), "-o", "json").stdout)
+    told = json.loads(gate.admin(f"/explain/{served(gate)}"))
     found: dict[str, object] = told["decisions"][-1]
     return found
 

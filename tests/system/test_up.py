@@ -83,6 +83,7 @@ def test_get_says_what_runs(gate: Running) -> None:
     assert {row["adapter"] for row in gate.get("adapters")} == {"food-review"}
     assert gate.get("gateways")[0]["url"] == f"http://{gate.address}:8080"
     assert gate.run("get", "routes").stdout.startswith("ROUTE")
+    assert json.loads(gate.run("get", "routes", "-o", "json").stdout) == gate.get("routes")
     assert gate.run("get", "-o", "yaml").returncode == 0
 
 

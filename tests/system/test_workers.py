@@ -229,6 +229,19 @@ def test_what_a_worker_found_out_under_one_plan_does_not_outlive_it(
     asyncio.run(story())
 
 
+def test_uneven_shares_of_connections_turn_nobody_away(tmp_path: Path, behind: Servers) -> None:
+    # By files each worker may have 172. The kernel gives one of them more than half of 200, sooner or later far more.
+    gate = Gate(tmp_path, manifests(tmp_path / "manifests", behind, model=_PROMISED), 2)
+    gate.command = ["sh", "-c", 'ulimit -n 600; exec "$@"', "sh", *gate.command]
+
+    async def story() -> None:
+        connections = [await Connection(gate.address).open() for _ in range(200)]
+        assert all([await _asked(one) for one in connections])
+
+    with gate:
+        asyncio.run(story())
+
+
 def test_what_is_told_is_told_of_all_workers(gate: Gate, tmp_path: Path) -> None:
     async def story() -> set[str]:
         connections = [one for group in (await _both(gate, _asked, 5)).values() for one in group]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from headgate.envoy.fields import Plugin
     from headgate.runtime.epp.identity import Identity
     from headgate.runtime.kubernetes.access import Access
+    from headgate.runtime.world import Made
 
 _FLAGS = (
     Flag("plugin", (), "TYPE:NAME[:JSON], may be given again: body-field-to-header with {\"fieldName\": …, "
@@ -144,21 +145,20 @@ def _serve(
     from headgate.runtime.epp.body_router import BodyRouter
     from headgate.runtime.epp.watched import BASE_MODELS
     from headgate.runtime.epp.watched import Options as Watching
+    from headgate.runtime.files import Files
     from headgate.runtime.policies import Policies
     from headgate.runtime.process import settle_memory
     from headgate.runtime.voice import Voice
 
     voice = Voice()
-    files = processors.files(options, Policies(voice.say, run=False))
     own = os.environ.get("NAMESPACE", "")
     watched = None
     if access is not None:
         watched = Watching(access, BASE_MODELS, options.texts("namespace") or ((own,) if own else ()))
-    world = processors.world(files, directory, watched)
     limits = options.number("body-limit") << 20, options.number("held-limit") << 20
     written = in_text if options.text("error-body") == "text" else as_it_is
 
-    async def run() -> int:
+    async def run(world: "Made") -> int:
         settle_memory()
         guard = processors.guard(options, access)
         guarded = None if guard is None else guard.before
@@ -173,6 +173,8 @@ def _serve(
                 await guard.close()
 
     try:
-        return uvloop.run(run())
+        files = Files(options.parsed.rest, Policies(voice.say, run=False))
+        world = processors.world(files, directory, watched, voice.say)
+        return 1 if world is None else uvloop.run(run(world))
     finally:
         voice.close()

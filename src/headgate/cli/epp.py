@@ -11,10 +11,12 @@ from headgate.cli.names import PROFILES
 from headgate.cli.processors import Unusable
 
 if TYPE_CHECKING:
+    from headgate.runtime.accesslog import AccessLog
     from headgate.runtime.epp.identity import Identity
     from headgate.runtime.epp.picker import Options
     from headgate.runtime.epp.watched import Options as Watching
     from headgate.runtime.kubernetes.access import Access
+    from headgate.runtime.world import Made
 
 
 def main(argv: Sequence[str]) -> int:
@@ -61,6 +63,7 @@ def _serve(
 
     from headgate.runtime.accesslog import AccessLog
     from headgate.runtime.epp.picker import Picker
+    from headgate.runtime.files import Files
     from headgate.runtime.policies import Policies
     from headgate.runtime.process import settle_memory
     from headgate.runtime.voice import Voice
@@ -69,10 +72,9 @@ def _serve(
     log_to = made.gateway.access_log
     voice = Voice(aside=log_to == "-")
     policies = Policies(voice.say)
-    files = processors.files(options, policies, options.text("config-file"), options.text("config-text"))
-    world = processors.world(files, directory, None if access is None else _watching(options, access))
+    watched = None if access is None else _watching(options, access)
 
-    async def run() -> int:
+    async def run(world: "Made", log: "AccessLog | None") -> int:
         settle_memory()
         guard = processors.guard(options, access)
         guarded = None if guard is None else guard.before
@@ -83,12 +85,17 @@ def _serve(
                 await guard.close()
 
     try:
-        log = AccessLog(log_to, voice.say) if log_to else None
-    except OSError as error:
-        voice.say(f"--access-log {log_to}: {error.strerror or error}")
-        return 1
-    else:
-        return uvloop.run(run())
+        config, text = options.text("config-file"), options.text("config-text")
+        files = Files(options.parsed.rest, policies, config=config, text=text)
+        world = processors.world(files, directory, watched, voice.say)
+        if world is None:
+            return 1
+        try:
+            log = AccessLog(log_to, voice.say) if log_to else None
+        except OSError as error:
+            voice.say(f"--access-log {log_to}: {error.strerror or error}")
+            return 1
+        return uvloop.run(run(world, log))
     finally:
         voice.close()
 

@@ -4,7 +4,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from headgate.runtime.epp.watched import Options as Watching
     from headgate.runtime.files import Files
     from headgate.runtime.kubernetes.access import Access
-    from headgate.runtime.policies import Policies
     from headgate.runtime.world import Made
 
 _EXTRA = "this needs protobuf and hpack: pip install -e '.[epp]' in Headgate's directory"
@@ -86,24 +85,18 @@ def access(options: Options, *, needed: bool) -> "Access | None":
         raise Unusable(f"{error}; or give files with the objects") from None
 
 
-def files(options: Options, policies: "Policies", config: str = "", text: str = "") -> "Files":
-    """What stands on the command line, with a configuration as a file, or as a text."""
-    from headgate.api import Text
-    from headgate.runtime.files import Files
-    from headgate.runtime.sources import Sources
-
-    texts = (Text("--config-text", text),) if text else ()
-    paths: Sequence[str] = (*options.parsed.rest, *([config] if config else ()))
-    return Files(Sources(paths, texts=texts), None, policies)
-
-
-def world(named: "Files", directory: Path, watched: "Watching | None") -> "Made":
-    """Files and servers that run already, or a cluster."""
+def world(named: "Files", directory: Path, watched: "Watching | None", say: Callable[[str], None]) -> "Made | None":
+    """Files and servers that run already, or a cluster. None where it is said why nothing can be started."""
+    reading = named.read(None)
+    if unusable := named.unusable(reading):
+        for line in unusable:
+            say(line)
+        return None
     if watched is None:
         from headgate.runtime import pods
         from headgate.runtime.local import Local
 
-        return partial(Local, pods.Options(state_dir=str(directory), launch=False), named, named.read(None))
+        return partial(Local, pods.Options(state_dir=str(directory), launch=False), named, reading)
     from headgate.runtime.epp.watched import Watched
 
     return partial(Watched, watched, named)

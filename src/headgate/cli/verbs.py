@@ -83,7 +83,8 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
     with lock:
         return system.run(
             system.Options(
-                paths=(*paths, arguments.picker_config) if arguments.picker_config else paths,
+                paths=paths,
+                config=arguments.picker_config or "",
                 config_text=arguments.config_text,
                 shadow=arguments.shadow_config or "",
                 recursive=arguments.recursive,
@@ -95,7 +96,7 @@ def _run(arguments: argparse.Namespace, *, launch: bool, take_over: bool = False
                     access_log="" if log == "off" else log,
                     bounds=Bounds(
                         body=arguments.body_limit << 20,
-                        connections=arguments.connection_limit or system.connections(),
+                        connections=arguments.connection_limit or system.connections(1 if envoy else arguments.workers),
                         held=arguments.held_limit << 20,
                         connect_s=arguments.connect_timeout or inf,
                         first_byte_s=arguments.first_byte_timeout or inf,

@@ -100,7 +100,7 @@ def remarks(reading: Reading) -> list[str]:
         kinds[ignored.kind] = kinds.get(ignored.kind, 0) + 1
     if kinds:
         names = ", ".join(f"{kind} ({count})" if count > 1 else kind for kind, count in sorted(kinds.items()))
-        lines.append(f"Read, and without meaning on one machine: {names}")
+        lines.append(f"Read, and without meaning here: {names}")
     return lines
 
 

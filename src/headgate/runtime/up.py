@@ -12,7 +12,6 @@ from typing import IO, Any
 
 from msgspec import Struct
 
-from headgate.api import Text
 from headgate.fleet.endpoint import Server
 from headgate.runtime import gateway as gateways
 from headgate.runtime import pods
@@ -30,7 +29,6 @@ from headgate.runtime.policies import Policies
 from headgate.runtime.presence import Presence
 from headgate.runtime.process import settle_memory
 from headgate.runtime.rows import ROWS, Row, Seen
-from headgate.runtime.sources import Sources
 from headgate.runtime.table import table, terminal_width
 from headgate.runtime.takeover import Inherited
 from headgate.runtime.voice import Voice
@@ -55,7 +53,8 @@ class Options(Struct, frozen=True):
     gateway: gateways.Options
     pods: pods.Options
     metrics: tuple[str, int] | None = ("127.0.0.1", 9090)
-    config_text: str = ""  # one more manifest, as a text
+    config: str = ""  # a file with an EndpointPickerConfig
+    config_text: str = ""  # the same as a text
     shadow: str = ""  # a file with the shadow policy
     cluster: ClusterOptions | None = None  # where objects and Pods are, None: files, and this machine
     grace_s: float = 10.0
@@ -324,9 +323,13 @@ def _files() -> int:
     return _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
 
 
-def connections() -> int:
-    """Of clients, as many as there may be files for, each with one to an endpoint, and some for the rest."""
-    return max(16, (_files() - 256) // 2)
+def connections(workers: int = 1) -> int:
+    """Of clients, as many as there may be files for, each with one to an endpoint, and some for the rest.
+
+    Each worker has files of its own. The kernel shares connections out evenly only by and large, so what all of them
+    may have must be more than what one could.
+    """
+    return max(16, (_files() - 256) // 2) * workers
 
 
 def _access_log(options: gateways.Options, say: Callable[[str], None]) -> AccessLog | None:
@@ -345,24 +348,33 @@ def run(options: Options, lock: IO[str], inherited: Inherited | None = None) -> 
     wanted = _files()
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    texts = (Text("--config-text", options.config_text),) if options.config_text else ()
-    sources = Sources(options.paths, recursive=options.recursive, texts=texts)
-    shadow = Sources((options.shadow,)) if options.shadow else None
     # Where the access log goes to standard output, that is for programs to read.
     voice = Voice(aside=options.gateway.access_log == "-")
     policies = Policies(voice.say)
-    files = Files(sources, shadow, policies)
+    files = Files(
+        options.paths,
+        policies,
+        config=options.config,
+        text=options.config_text,
+        shadow=options.shadow,
+        recursive=options.recursive,
+    )
+    # Before the event loop: standard input may be slow to come, and a signal must be able to end that.
+    reading = files.read(None)
     if options.cluster is not None:
         world: Made = partial(Cluster, options.cluster, files)
     else:
-        # Before the event loop: standard input may be slow to come, and a signal must be able to end that.
-        world = partial(Local, options.pods, files, files.read(None))
+        world = partial(Local, options.pods, files, reading)
 
     async def main() -> int:
         settle_memory()
         return await System(options, world, policies, voice, log, lock, inherited).run()
 
     try:
+        if unusable := files.unusable(reading):
+            for line in unusable:
+                voice.say(line)
+            return 1
         log = _access_log(options.gateway, voice.say)
     except OSError as error:
         voice.say(f"--access-log {options.gateway.access_log}: {error.strerror or error}")

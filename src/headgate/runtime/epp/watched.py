@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headgate.api import load
 from headgate.api.load import gather
 from headgate.fleet.endpoint import Server
-from headgate.runtime.config import Reading, understand
+from headgate.runtime.config import Reading
 from headgate.runtime.files import Files
 from headgate.runtime.gateway import Gateway
 from headgate.runtime.kubernetes.access import Access
@@ -125,13 +124,10 @@ class Watched:
         return await asyncio.to_thread(self._understood, self._holdings.objects(), before)
 
     def _understood(self, objects: Sequence[Held], before: Reading | None) -> Reading:
-        files = self._files
-        texts, unread = files.sources.read()
-        local, wrong = load(texts, before.snapshot if before else None)
+        local, wrong = self._files.load(before)
         snapshot, problems = gather(self._decoder.read(objects), before.snapshot if before else None)
         snapshot = replace(snapshot, picker_configs=local.picker_configs)
-        problems = (*unread, *wrong, *problems)
-        return understand(snapshot, problems, files.sources, before, files.shadow, files.policies)
+        return self._files.understand(snapshot, (*wrong, *problems), before)
 
 
 def _nothing() -> None:

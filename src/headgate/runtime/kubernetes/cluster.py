@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from headgate.api import Snapshot, load
+from headgate.api import Snapshot
 from headgate.api.load import gather
 from headgate.fleet.endpoint import Server
-from headgate.runtime.config import Reading, understand
+from headgate.runtime.config import Reading
 from headgate.runtime.exposition import Page
 from headgate.runtime.files import Files
 from headgate.runtime.gateway import Gateway
@@ -155,16 +155,14 @@ class Cluster:
         return reading
 
     def _understood(self, objects: Sequence[Held], before: Reading | None) -> tuple[Reading, Referred]:
-        files = self._files
-        texts, unread = files.sources.read()
-        local, wrong = load(texts, before.snapshot if before else None)
+        local, wrong = self._files.load(before)
         snapshot, problems = gather(self._decoder.read(objects), before.snapshot if before else None)
         readable = self._holdings.readable("GatewayClass")
         snapshot = ours(snapshot, our_classes(snapshot, self._options.classes, readable=readable))
         to = referred(snapshot)
-        problems = (*unread, *wrong, *(one for one in problems if concerns(one, snapshot, to)))
+        problems = (*wrong, *(one for one in problems if concerns(one, snapshot, to)))
         snapshot = replace(relevant(snapshot, to), picker_configs=local.picker_configs)
-        return understand(snapshot, problems, files.sources, before, files.shadow, files.policies), to
+        return self._files.understand(snapshot, problems, before), to
 
 
 def describe(page: Page, away: int, leads: bool, writes: int) -> None:
