@@ -5,16 +5,37 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 
+_JOURNAL = 4096  # changes that are remembered, at most
+
 
 class Ledger:
     """In-flight requests by endpoint name. Mutable; one for all pools, owned by the edge. About 0.1 µs a call."""
 
-    __slots__ = ("_tokens", "counts")
+    __slots__ = ("_journal", "_past", "_tokens", "counts")
+
+    follows = True  # whether `changed` knows of every change
 
     def __init__(self) -> None:
         # A default of 0 lets `reader` read all of them with one itemgetter call.
         self.counts: defaultdict[str, int] = defaultdict(int)  # of this process
         self._tokens: Ledger | None = None
+        self._journal: list[str] | None = None  # whose counts changed, from when somebody asks for it
+        self._past = 0  # changes before those
+
+    def changed(self, since: int) -> tuple[Sequence[str] | None, int]:
+        """Whose counts have changed since an earlier call told the number `since`, None where that is not known any
+        more; and the number for the next one.
+        """
+        if self._journal is None:
+            self._journal = []
+        past, journal = self._past, self._journal
+        return (journal[since - past :] if since >= past else None), past + len(journal)
+
+    def _note(self, journal: list[str], endpoint: str) -> None:
+        if len(journal) >= _JOURNAL:
+            self._past += len(journal)
+            journal.clear()
+        journal.append(endpoint)
 
     @property
     def tokens(self) -> "Ledger":
@@ -29,24 +50,34 @@ class Ledger:
     def take(self, endpoint: str) -> None:
         """A request was sent there."""
         self.counts[endpoint] += 1
+        if self._journal is not None:
+            self._note(self._journal, endpoint)
 
     def give(self, endpoint: str) -> None:
         """It ended, in whatever way. Ends that follow a `forget` count for nothing."""
         count = self.counts.get(endpoint, 0)
         if count > 0:
             self.counts[endpoint] = count - 1
+            if self._journal is not None:
+                self._note(self._journal, endpoint)
 
     def add(self, endpoint: str, amount: int) -> None:
         self.counts[endpoint] += amount
+        if self._journal is not None:
+            self._note(self._journal, endpoint)
 
     def remove(self, endpoint: str, amount: int) -> None:
         count = self.counts.get(endpoint, 0)
         if count > 0:
             self.counts[endpoint] = max(0, count - amount)
+            if self._journal is not None:
+                self._note(self._journal, endpoint)
 
     def forget(self, endpoint: str) -> None:
         """The endpoint is gone for good."""
         self.counts.pop(endpoint, None)
+        if self._journal is not None:
+            self._note(self._journal, endpoint)
         if self._tokens is not None:
             self._tokens.forget(endpoint)
 

@@ -25,6 +25,8 @@ class SharedLedger(Ledger):
 
     __slots__ = ("_cells", "_columns", "_own", "_rows", "_tokens_rows")
 
+    follows = False  # others change theirs
+
     def __init__(self, rows: Sequence[memoryview], own: int | None, tokens: Sequence[memoryview] = ()) -> None:
         super().__init__()
         self._rows = tuple(rows)

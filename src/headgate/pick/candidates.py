@@ -6,6 +6,7 @@ from headgate.fleet.endpoint import Endpoint, Load
 from headgate.fleet.latency import Foresight, Latency
 from headgate.fleet.ledger import Ledger
 from headgate.fleet.prefix import PrefixIndex, Rungs
+from headgate.pick.followed import LARGE, Followed
 from headgate.pick.forecast import Forecast
 
 _HALF = 0.5
@@ -29,6 +30,7 @@ class Candidates:
         "_tokens",
         "cold",
         "endpoints",
+        "followed",
         "foreseen",
         "foreseen_of",
         "foresight",
@@ -76,6 +78,9 @@ class Candidates:
         self.matched: Sequence[float] | None = None
         self._bits, self._bits_of = 0, -1
         self.in_flight = ledger.reader(self.names)
+        self.followed: Followed | None = None  # where there are many
+        if len(self.names) >= LARGE and ledger.follows:
+            self.followed = Followed(ledger, self.places, self.waiting, self.reported)
         self._tokens: Callable[[], tuple[int, ...]] | None = None
         self.latency, self.foresight = latency, foresight
         self.foreseen: Forecast | None = None
@@ -102,6 +107,15 @@ class Candidates:
         if self._bits_of != self.index.admitted:
             self._bits, self._bits_of = self.index.bits(self.names), self.index.admitted
         return self._bits
+
+    def counted(self) -> tuple[Sequence[int], Sequence[int]]:
+        """Our own requests in flight at each, and its depth."""
+        followed = self.followed
+        if followed is None:
+            sent = self.in_flight()
+            return sent, self.depths(sent)
+        followed.read()
+        return followed.sent, followed.depths
 
     def depths(self, sent: Sequence[int]) -> list[int]:
         """The waiting requests at each, with those of ours that no metric knows yet.

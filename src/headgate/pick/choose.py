@@ -26,15 +26,13 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
         return crowded
     if among is None:
         return field.settled
-    sent = among.in_flight()
-    depths = among.depths(sent)
+    sent, depths = among.counted()
     forecast = None
     if profile.foresight is not None:
         field = look_ahead(ask, profile, field, sent, depths, dice)
         if field.among is not None and field.among is not among:
             among = field.among
-            sent = among.in_flight()
-            depths = among.depths(sent)
+            sent, depths = among.counted()
         forecast = foresee(ask, among, sent, depths)
     basis = field.basis
     scored = []
@@ -44,7 +42,10 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
         scored.append(scores)
         if scores is not among.zeros and scores is not among.ones:
             telling.append((weight, scores))
-    totals = _add(basis.base, telling)
+    if among.followed is not None and len(telling) == 1:
+        totals: Sequence[float] = among.followed.totals(basis.base, *telling[0])
+    else:
+        totals = _add(basis.base, telling)
     why = ""
     if room is not None:
         totals, why = mask(room, sent, totals)
@@ -57,7 +58,9 @@ def choose(ask: Ask, standing: Standing, profile: Profile, dice: Callable[[], fl
     if tied == 1:
         winner = totals.index(best)
     else:
-        winner = [place for place, total in enumerate(totals) if total == best][int(dice() * tied)]
+        winner = -1
+        for _ in range(int(dice() * tied) + 1):  # one after the other: sooner than to list all of them
+            winner = totals.index(best, winner + 1)
     if forecast is not None and len(totals) == 1:
         why = why or "the only candidate"
     return Decision(basis, basis.candidates[winner], sent, tuple(scored), tied, why, "", (), forecast, among.matched)

@@ -23,9 +23,14 @@ def calm_queue(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Score
     """
     least, most = min(depths), max(depths)
     span = most - least
+    if not span:
+        return among.ones
+    if among.followed is not None and among.followed.follows(depths, least, most):
+        table = [(span - more) / span for more in range(span + 1)] if span > 1 else (1.0, 0.5)
+        return among.followed.scores(table, least, most)
     if span > 1:
         return [(most - depth) / span for depth in depths]
-    return [1.0 if depth == least else 0.5 for depth in depths] if span else among.ones
+    return [1.0 if depth == least else 0.5 for depth in depths]
 
 
 def held_prefix(ask: Ask, among: Candidates, sent: Sent, depths: Depths) -> Scores:
