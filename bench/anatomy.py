@@ -34,7 +34,7 @@ from headgate.api.texts import Text
 from headgate.fleet.endpoint import Server
 from headgate.pick.profile import DEFAULT, Profile
 from headgate.plan.translate import translate
-from headgate.proxy.downstream import Downstream, Listening
+from headgate.proxy.downstream import Listening
 from headgate.proxy.upstream import Upstream
 from headgate.runtime.accesslog import AccessLog
 from headgate.runtime.front import Front
@@ -125,7 +125,7 @@ class Bench:
                     upstreams.keep(upstream)
         self._turn = 0
         self._batch()
-        said = cast(Sink, cast(Downstream, self._clients[0]).transport).data
+        said = cast(Sink, self._clients[0].transport).data
         if not said.startswith(b"HTTP/1.1 200 ") or not said.endswith(CHAT):
             raise SystemExit(f"anatomy: a wrong answer: {said[:200]!r}")
 
@@ -156,7 +156,7 @@ async def _prepare(variation: Variation, canned: Backend, directory: Path) -> tu
     port = free_port()
     written = objects(canned, port)
     if not variation.keys:
-        del written[0]["metadata"]["annotations"]  # type: ignore[index]
+        del written[0]["metadata"]["annotations"]
     if not variation.model:
         written = [one for one in written if one["kind"] != "InferenceModel"]
     text = b"\n---\n".join(map(msgspec.yaml.encode, written)).decode()

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,12 +20,15 @@ class Tally(msgspec.Struct):
     """`requests` were answered rightly in `seconds`; `wrong` were not, the first of them because of `why`.
 
     The times are from sending to the last byte; of streams, from each chunk's leaving the server to its coming here.
+    `first` are those from sending to a stream's first chunk.
     """
 
     requests: int = 0
     seconds: float = 0.0
     p50_ms: float = 0.0
     p99_ms: float = 0.0
+    first_p50_ms: float = 0.0
+    first_p99_ms: float = 0.0
     wrong: int = 0
     why: str = ""
     at_once: int = 0  # streams that ran at the same time, at most
@@ -40,7 +43,7 @@ class Recorder:
         self.right = CHECKS[check](answer)
         self.streams = answer.startswith(b"data:")
         self.requests = [path.read_bytes() for path in sorted(directory.glob("request-*.bin"))]
-        self.tally, self.times = Tally(), array("d")  # seconds
+        self.tally, self.times, self.firsts = Tally(), array("d"), array("d")  # seconds
         self.begin = self.end = time.perf_counter()
         self.streaming = 0
 
@@ -54,11 +57,17 @@ class Recorder:
         self.tally.why = self.tally.why or why
 
     def result(self) -> Tally:
-        tally, times = self.tally, sorted(self.times)
+        tally = self.tally
         tally.seconds = self.end - self.begin
-        if times:
-            tally.p50_ms, tally.p99_ms = (times[int(len(times) * share)] * 1000 for share in (0.5, 0.99))
+        tally.p50_ms, tally.p99_ms = _percentiles(self.times)
+        tally.first_p50_ms, tally.first_p99_ms = _percentiles(self.firsts)
         return tally
+
+
+def _percentiles(times: Sequence[float]) -> tuple[float, float]:
+    """Milliseconds that half of them took at most, and 99 of 100."""
+    told = sorted(times)
+    return (told[len(told) // 2] * 1000, told[int(len(told) * 0.99)] * 1000) if told else (0.0, 0.0)
 
 
 class Owner(Protocol):
@@ -109,6 +118,7 @@ class Asker(asyncio.Protocol):
             if not self._pieces:
                 self._recorder.streaming += 1
                 self._recorder.tally.at_once = max(self._recorder.tally.at_once, self._recorder.streaming)
+                self._recorder.firsts.append(time.perf_counter() - self._since)
             for sent in stamps(body):
                 self._recorder.times.append((self._came - sent) / 1e9)
         self._pieces.append(body)

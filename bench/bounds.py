@@ -41,7 +41,7 @@ def _dealt() -> Policy:
     def policy(ask: Ask, standing: Standing, dice: Dice, now: float) -> Sent:
         first = ask.prefix[0][1]
         place = places.setdefault(first, len(places) % len(standing.endpoints))
-        return Decision(_BASIS, standing.endpoints[place]), None
+        return Sent(Decision(_BASIS, standing.endpoints[place]))
 
     return policy
 

@@ -42,6 +42,7 @@ class Case(Struct, frozen=True):
     endpoints: int = len(ENDPOINTS)
     events: int = 200  # of a stream, those that carry a token
     interval_ms: float = 5.0  # between them
+    stagger_s: float = 0.0  # between the connections' first requests
     scrape_interval_s: float | None = None  # asked of headgate; None: as it comes
     group: str = ""
 
@@ -133,6 +134,16 @@ def _beside_long() -> Case:
     return Case("ext-proc-long", what, _long().bodies, CHAT, connections=32, kind="beside", group=BESIDE)
 
 
+def _first() -> Case:
+    """An answer takes a second: 100 requests come in each, and as they began, one after the other."""
+    what = "100 streams at a time for prompts of 220 KB, 20 SSE chunks each, 50 ms apart"
+    bodies = tuple(_chat(_prose(400 + n, 220_000), stream=True) for n in range(16))
+    return Case(
+        "ext-proc-first", what, bodies, stream(20), 100, "first",
+        events=20, interval_ms=50.0, stagger_s=0.01, group=BESIDE,
+    )  # fmt: skip
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "chat-short": _short,
     "chat-long": _long,
@@ -143,4 +154,5 @@ CASES: dict[str, Callable[[], Case]] = {
     "workers": _workers,
     "ext-proc": _beside,
     "ext-proc-long": _beside_long,
+    "ext-proc-first": _first,
 }

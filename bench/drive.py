@@ -45,7 +45,7 @@ def drive(case: Case, target: Target, seconds: float, directory: Path, tool: str
         argv += ["-s", str(_SCRIPT), f"http://{target.authority}/", "--", str(directory)]
     else:
         argv = [sys.executable, "-m", "bench.load", str(directory), *target.host_and_port]
-        argv += [str(case.connections), str(seconds), target.check]
+        argv += [str(case.connections), str(seconds), target.check, str(case.stagger_s)]
     log = directory / "load.log"
     with running(argv, log, talks=True) as process:
         said, _ = process.communicate()

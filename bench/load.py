@@ -1,9 +1,10 @@
 """The load generator that is always there: keep-alive connections, one request at a time each, every answer checked.
 
-    python -m bench.load DIRECTORY HOST PORT CONNECTIONS SECONDS CHECK
+    python -m bench.load DIRECTORY HOST PORT CONNECTIONS SECONDS CHECK STAGGER
 
-For SECONDS new requests are sent; those on the way then finish, so that every request sent is one counted. CHECK says
-how answers are compared (bench/answers.py). Prints a Tally as JSON.
+The connections begin STAGGER seconds after each other. For SECONDS new requests are sent; those on the way then finish,
+so that every request sent is one counted. CHECK says how answers are compared (bench/answers.py). Prints a Tally as
+JSON.
 """
 
 import asyncio
@@ -55,11 +56,15 @@ class _Loop:
             self.done.set_result(None)
 
 
-async def _drive(directory: Path, address: Address, connections: int, seconds: float, check: str) -> Tally:
+async def _drive(
+    directory: Path, address: Address, connections: int, seconds: float, check: str, stagger: float
+) -> Tally:
     recorder = Recorder(directory, check)
     loop = _Loop(recorder, address, connections, seconds)
     for at in range(connections):
         await loop.connect(recorder.turns(at))
+        if stagger:
+            await asyncio.sleep(stagger)
     try:
         await asyncio.wait_for(loop.done, seconds + _GRACE_S)
     except TimeoutError:
@@ -69,8 +74,9 @@ async def _drive(directory: Path, address: Address, connections: int, seconds: f
 
 
 def main() -> None:
-    directory, host, port, connections, seconds, check = sys.argv[1:]
-    tally = uvloop.run(_drive(Path(directory), (host, int(port)), int(connections), float(seconds), check))
+    directory, host, port, connections, seconds, check, stagger = sys.argv[1:]
+    address, times = (host, int(port)), (float(seconds), float(stagger))
+    tally = uvloop.run(_drive(Path(directory), address, int(connections), times[0], check, times[1]))
     print(msgspec.json.encode(tally).decode())
 
 

@@ -101,6 +101,8 @@ def _requests(run: _Run, also: Callable[[], Usage] = Usage) -> _Found:
         "p99_ms": tally.p99_ms,
         "rss_mb": after.peak_rss_mb,
     }
+    if run.case.streams:
+        figures |= {"first_p50_ms": tally.first_p50_ms, "first_p99_ms": tally.first_p99_ms}
     if also is not Usage:
         figures["picker_us_per_request"] = (one_after.cpu_s - one_before.cpu_s) / tally.requests * 1e6
         figures["picker_rss_mb"] = one_after.peak_rss_mb
@@ -191,6 +193,7 @@ MEASURES: dict[str, Callable[[_Run], _Found]] = {
     "scrape": _scrape,
     "burst": _burst,
     "beside": _beside,
+    "first": _beside,
 }
 
 

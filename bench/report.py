@@ -49,6 +49,15 @@ COLUMNS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("rss_mb", "RSS MB", ".0f"),
         ("picker_rss_mb", "the picker's", ".0f"),
     ),
+    "first": (
+        ("first_p99_ms", "p99 ms to the first chunk", ",.1f"),
+        ("first_p50_ms", "p50 ms", ",.1f"),
+        ("cpu_us_per_request", "CPU µs per request", ",.0f"),
+        ("picker_us_per_request", "the picker's", ",.0f"),
+        ("requests_per_s", "streams/s", ",.0f"),
+        ("p99_ms", "p99 ms a chunk takes", ".2f"),
+        ("picker_rss_mb", "the picker's RSS MB", ".0f"),
+    ),
     "burst": (
         ("kb_per_stream", "KB per stream", ".1f"),
         ("streams", "streams", ",.0f"),

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -66,7 +67,7 @@ def _known(flag: str) -> str:
     return flag
 
 
-def objects(backend: Backend, port: int) -> list[dict[str, object]]:
+def objects(backend: Backend, port: int) -> list[dict[str, Any]]:
     """A gateway on `port`, a route to a pool of the canned endpoints, and a model of it, as one would write them."""
     gateway = {
         "gatewayClassName": "headgate",
@@ -83,7 +84,7 @@ def objects(backend: Backend, port: int) -> list[dict[str, object]]:
     listening = _object("gateway.networking.k8s.io/v1", "Gateway", "bench", gateway)
     listening["metadata"] = {"name": "bench", "annotations": {"headgate.dev/api-keys": "clients"}}
     keys = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "clients"}, "stringData": {"bench": KEY}}
-    written = [
+    written: list[dict[str, Any]] = [
         listening,
         keys,
         _object("gateway.networking.k8s.io/v1", "HTTPRoute", "bench", route),

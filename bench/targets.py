@@ -44,6 +44,12 @@ def _share_at_once(rows: _Rows) -> float | None:
     return at_once / streams if at_once and streams else None
 
 
+def _first_added(rows: _Rows) -> float | None:
+    """By the picker, to what the proxy takes by itself."""
+    ours, alone = (_figure("ext-proc-first", "first_p99_ms", system)(rows) for system in (_BESIDE, "envoy"))
+    return ours - alone if ours is not None and alone is not None else None
+
+
 _CACHE_AWARE = [name for name, system in SYSTEMS.items() if system.group == "cache-aware"]
 _TWO = "headgate-2-workers"
 _PICKER, _BESIDE = "picker_us_per_request", "headgate-epp"
@@ -62,6 +68,7 @@ TARGETS = (
     Target("scrape-100", "pages/s of the 2,000 asked for", _figure("scrape-100", "pages_per_s"), 1900.0, least=True),
     Target("ext-proc", "CPU µs of the picker", _figure("ext-proc", _PICKER, _BESIDE), 150.0),
     Target("ext-proc-long", "CPU µs of the picker", _figure("ext-proc-long", _PICKER, _BESIDE), 3000.0),
+    Target("ext-proc-first", "p99 ms to the first chunk, added", _first_added, 10.0),
     Target("burst-10k", "KB per stream", _figure("burst-10k", "kb_per_stream"), 40.0),
     Target("burst-10k", "share of the streams that ran at once", _share_at_once, 0.99, least=True),
     *(

@@ -155,7 +155,7 @@ async def _play(server: Server, asks: Sequence[Asked]) -> tuple[list[Heard], lis
 
 
 def _body(one: Asked) -> dict[str, Any]:
-    more = {"max_tokens": one.output, "ignore_eos": True, "temperature": 0, "stream": True}
+    more: dict[str, Any] = {"max_tokens": one.output, "ignore_eos": True, "temperature": 0, "stream": True}
     more["stream_options"] = {"include_usage": True}
     return {"model": "tiny", "messages": [{"role": "user", "content": one.text}], **more}
 
@@ -299,7 +299,14 @@ def _run(options: argparse.Namespace, directory: Path, told: Mapping[str, Any]) 
     build = [str(python), str(ROOT / "tests" / "engines" / "build_model.py"), str(directory / "models")]
     subprocess.run([*build, str(_HIDDEN), str(_LAYERS)], check=True, capture_output=True)
     port = free_port()
-    flags = ("--model", str(directory / "models" / "base"), "--served-model-name", "tiny", "--host", "127.0.0.1")
+    flags: tuple[str, ...] = (
+        "--model",
+        str(directory / "models" / "base"),
+        "--served-model-name",
+        "tiny",
+        "--host",
+        "127.0.0.1",
+    )
     flags += ("--port", str(port), "--max-model-len", str(_LENGTH), "--max-num-seqs", str(_SEQS))
     flags += ("--max-num-batched-tokens", str(_BATCHED), "--enforce-eager", "--dtype", "float32")
     flags += ("--num-gpu-blocks-override", str(_BLOCKS))

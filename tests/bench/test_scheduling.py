@@ -5,7 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.bounds import EASED
 from bench.scheduling import AIMS, page
+
+from headgate.trial.cards import SERVERS
+from headgate.trial.request import Request
+from headgate.trial.run import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,6 +50,12 @@ def test_beside_an_aim_stands_what_could_be_reached_at_best() -> None:
     text = page(told, "", {}, {"rag": one("at best", 2100, 0.9)})
     assert "| rag | goodput in SLO | inference-extension-default | ≥ +10% | +0% | missed | +5% |" in text
     assert "rag: each document at one endpoint" in text
+
+
+def test_what_could_be_reached_is_rehearsed_too() -> None:
+    requests = [Request(float(number), 100, 10, group=number % 5, shared=50) for number in range(20)]
+    outcomes = run(requests, EASED["rag"].policy(), SERVERS["h100-llama-3.1-8b"], 3, lambda: 0.0)
+    assert [one.endpoint for one in outcomes] == [0, 1, 2, 0, 1] * 4
 
 
 def test_endpoints_needed_are_judged_too() -> None:

@@ -18,7 +18,6 @@ from headgate.runtime.files import Files
 from headgate.runtime.kubernetes import cluster
 from headgate.runtime.kubernetes.access import Access
 from headgate.runtime.policies import Policies
-from headgate.runtime.sources import Sources
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -44,7 +43,7 @@ class Seen:
 @asynccontextmanager
 async def following(api: FakeApi, **options: Any) -> AsyncIterator[tuple[cluster.Cluster, Seen]]:
     seen = Seen()
-    files = Files(Sources(()), None, Policies(seen.said.append))
+    files = Files((), Policies(seen.said.append))
     found = cluster.Cluster(
         cluster.Options(Access(api.url), **options), files, seen.said.append, seen.changed, seen.served
     )
