@@ -30,7 +30,7 @@
 #define STAMP "sent-0000000000000000000"
 #define MAX_EVENTS 512
 #define MAX_BODY (64u << 20)
-#define SCANNED_BODY (64u << 10) /* a longer body is no stream of ours: it is not searched */
+#define SCANNED_BODY (256u << 10) /* a longer body is no stream of ours: it is not searched */
 
 typedef struct Conn Conn;
 struct Conn {

@@ -24,7 +24,7 @@ _STREAM_HEAD = (
     + b"content-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n"
 )
 _PORT_TAKEN = 3
-_SCANNED_BODY = 65536  # a longer body is no stream of ours: it is not searched
+_SCANNED_BODY = 256 << 10  # a longer body is no stream of ours: it is not searched
 _STAMP = b"sent-" + b"0" * 19
 
 
