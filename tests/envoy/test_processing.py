@@ -11,7 +11,17 @@ from playbook import Play, serving, to
 from turns import CHAT, HEAD, Process, body_of, pairs, pool, removes, sets
 
 from headgate.envoy.hints import DESTINATION
-from headgate.envoy.messages import BUFFERED, FULL_DUPLEX, NONE, STREAMED, Immediate, Modes, Piece, Proceed
+from headgate.envoy.messages import (
+    BUFFERED,
+    BUFFERED_PARTIAL,
+    FULL_DUPLEX,
+    NONE,
+    STREAMED,
+    Immediate,
+    Modes,
+    Piece,
+    Proceed,
+)
 from headgate.envoy.options import Options
 from headgate.envoy.refusals import in_text
 from headgate.pick.profile import DEFAULT
@@ -182,6 +192,18 @@ def test_a_stream_of_events_is_followed_to_its_end() -> None:
     process.feed("response_body", data=b"data: [DONE]\n\n", end=True)
     assert [(record.status, record.streamed) for record in process.records] == [(200, True)]
     assert process.play.ledger.total() == 0
+
+
+@pytest.mark.parametrize("request_mode", [BUFFERED, FULL_DUPLEX])
+@pytest.mark.parametrize("response_mode", [NONE, BUFFERED_PARTIAL, STREAMED, BUFFERED, FULL_DUPLEX])
+def test_usage_is_asked_for_where_the_chunk_that_brings_it_can_be_taken_out_again(
+    request_mode: int, response_mode: int
+) -> None:
+    process = Process(pool(), modes=Modes(request_mode, response_mode))
+    _, *rest = process.request({**CHAT, "stream": True})[-2:]
+    sent = rest[-1].data if isinstance(rest[-1], Piece) else rest[-1].body or b"{}"
+    asked = "stream_options" in json.loads(sent)
+    assert asked is (response_mode not in (NONE, BUFFERED_PARTIAL))
 
 
 # What the proxy says of endpoints.

@@ -23,6 +23,7 @@ from headgate.envoy.messages import (
     BUFFERED_PARTIAL,
     FULL_DUPLEX,
     NONE,
+    STREAMED,
     About,
     Answer,
     Disorder,
@@ -60,6 +61,7 @@ from headgate.exchange.state import State
 
 _DESTINATION = hints.DESTINATION.encode()
 _COUNTED = 16 << 10  # bytes of a body from which on it counts as held
+_RETURNED = (FULL_DUPLEX, STREAMED, BUFFERED)  # modes in which all of an answer can be changed
 _GATHERED = (FULL_DUPLEX, BUFFERED, BUFFERED_PARTIAL)  # modes in which the body is here before its head goes on
 
 
@@ -226,7 +228,8 @@ class Turn(Struct, eq=False):
         self._asked_with = body
         model = "" if body else told_model(self._came)
         identity, now = told.id or self._plane.next_id(), monotonic()
-        self._do(self._exchange.feed(Asked(head, body, identity, told.peer, now, [], subset, model)))
+        returns = self._modes.response in _RETURNED
+        self._do(self._exchange.feed(Asked(head, body, identity, told.peer, now, [], subset, model, returns)))
         if self._options.decided is not None and not self.waits:
             self._options.decided(monotonic() - now)
 

@@ -246,7 +246,7 @@ def _for_pool(
             if renamed is None:
                 return _shared(refuse(400, "The body is not valid JSON: a key is not UTF-8."), way, head)
             body = renamed
-        if reading.stream and way.asks and (asking := with_usage(body, reading.options)) is not None:
+        if reading.stream and way.asks and event.returns and (asking := with_usage(body, reading.options)) is not None:
             body = asking
     record.target = model
     start, body = outward(event, head, body, site, record, way, view, decoded is not None)

@@ -34,7 +34,7 @@ class Asked(Struct, frozen=True, gc=False):
     """A request with its whole body. `peer` is the client's address, `id` is used where the client sent none.
 
     `trailers` came behind the body. Somebody before may have found out which of the endpoints can be reached (`subset`,
-    None all), and, where the body does not come this way, its `model`.
+    None all), and, where the body does not come this way, its `model`. Unless it `returns`, the answer does not.
     """
 
     head: "RequestHead"
@@ -45,6 +45,7 @@ class Asked(Struct, frozen=True, gc=False):
     trailers: Headers = []
     subset: frozenset[str] | None = None
     model: str = ""
+    returns: bool = True
 
 
 class Decoded(Struct, frozen=True, gc=False):
