@@ -148,14 +148,16 @@ def got(headers: dict[str, str], wanted: dict[str, Any]) -> None:
 
 
 def distribution(outcomes: list[Outcome], request: dict[str, Any]) -> None:
-    """Every share within three standard deviations of what is wanted; none and all are none and all."""
+    """Every share within 4.5 standard deviations of what is wanted (chance fails one in 150,000); none and all are none
+    and all.
+    """
     many = len(outcomes)
     for key, found in (
         ("shares", [outcome.backend for outcome in outcomes]),
         ("mirrored", [mirror for outcome in outcomes for mirror in outcome.mirrors]),
     ):
         for backend, share in request.get(key, {}).items():
-            margin = 3 * math.sqrt(many * share * (1 - share))
+            margin = 4.5 * math.sqrt(many * share * (1 - share))
             assert abs(found.count(backend) - many * share) <= margin, (key, backend, found.count(backend))
         if key in request:
             assert set(found) <= request[key].keys()

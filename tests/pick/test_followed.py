@@ -55,7 +55,7 @@ class Side:
 
 
 @pytest.mark.parametrize("profile", ["default", "inference-extension-default"])
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(LOADS, st.lists(STEP, max_size=12), st.sampled_from([2, 4096]))
 def test_decisions_are_those_of_who_looks_at_everything(profile, loads, steps, remembered):
     everything, changes = Side(loads, 1000), Side(loads, 2)

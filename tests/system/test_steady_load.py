@@ -14,7 +14,7 @@ from running import Running
 from steady import Load, ask
 from written import ROUTE_EDITED, adapters, deployment, system, write
 
-SECONDS = float(os.environ.get("HEADGATE_STEADY_S", "12"))
+SECONDS = float(os.environ.get("HEADGATE_STEADY_S", "8"))
 
 
 def test_no_request_fails_while_everything_changes(tmp_path: Path) -> None:
