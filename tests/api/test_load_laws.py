@@ -72,7 +72,7 @@ def test_any_tree_loads(tree: Any) -> None:
     loads(dump(tree))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_any_value_in_any_place_of_a_valid_object_loads(data: st.DataObject) -> None:
     value = data.draw(st.sampled_from(OBJECTS))
@@ -82,7 +82,7 @@ def test_any_value_in_any_place_of_a_valid_object_loads(data: st.DataObject) -> 
     loads(dump(value))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(VALID + BROKEN), st.data())
 def test_any_cut_or_change_of_a_text_loads(text: str, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(text)))

@@ -127,7 +127,7 @@ def step(data: st.DataObject, play: Play, last: Command) -> Command:
     raise AssertionError(last)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(REQUESTS, st.data())
 def test_every_exchange_ends_with_one_answer_and_raises_nothing(request, data):
     method, target, headers, body = request
@@ -154,7 +154,7 @@ def test_every_exchange_ends_with_one_answer_and_raises_nothing(request, data):
         assert b"\r" not in b"".join(name + value for name, value in pairs(command))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(REQUESTS, min_size=2, max_size=4))
 def test_requests_before_it_change_nothing_for_a_request(requests):
     """What a Site remembers of earlier requests is what it would find out again."""

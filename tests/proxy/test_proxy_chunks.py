@@ -81,7 +81,7 @@ def hear(pieces: list[bytes]) -> tuple[int, bytes, str]:
     return heard.status, heard.body_bytes, heard.end
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(CHUNKS, st.lists(st.integers(0, 400), max_size=6), st.booleans())
 def test_how_the_answer_was_cut_does_not_matter(chunks, cuts, at_chunks):
     framed = [(form % len(data)).encode() + b"\r\n" + data + b"\r\n" for data, form in chunks]

@@ -74,7 +74,7 @@ def seen(asked: Asked, keep_alive: bool) -> object:
     )
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.lists(REQUESTS, min_size=1, max_size=4), REQUESTS)
 def test_what_came_before_changes_no_reading(before, request):
     heads: Heads = Heads()
@@ -97,7 +97,7 @@ def test_on_one_connection_too(requests):
             break  # the connection is over, or in the middle of a request: no place for another
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     st.binary(max_size=60),
     st.lists(st.integers(0, 200), max_size=4),
@@ -137,7 +137,7 @@ def test_a_head_is_known_from_the_third_time_on_whatever_the_bodys_length():
     assert reader(heads).whole(post(b"ccc") + b"G") is None, "there is more"
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.lists(st.tuples(REQUESTS, st.lists(st.integers(0, 200), max_size=3)), min_size=1, max_size=4), REQUESTS)
 def test_what_came_before_in_pieces_changes_no_reading(before, request):
     heads: Heads = Heads()

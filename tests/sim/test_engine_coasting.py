@@ -45,7 +45,7 @@ def state(engine: Engine) -> tuple[object, ...]:
     )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=200)
 @given(configs, works(), st.lists(st.floats(0, 1.5), max_size=12), st.data())
 def test_what_is_coasted_over_is_as_if_it_had_been_stepped(
     config: Config, arrivals: list[tuple[float, Work]], looks: list[float], data: st.DataObject

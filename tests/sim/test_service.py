@@ -69,7 +69,7 @@ def test_any_bytes_get_an_answer(path: str, body: bytes) -> None:
     assert answer(service(), path, body)[0] in (200, 400, 403, 404, 405, 307)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=250)
 @given(st.sampled_from(BODIES), st.data())
 def test_a_good_body_with_one_strange_value_gets_an_answer(
     case: tuple[str, dict[str, Any]], data: st.DataObject

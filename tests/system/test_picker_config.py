@@ -57,11 +57,10 @@ def test_a_picker_config_counts_as_soon_as_it_is_saved_and_a_broken_one_not_at_a
         gate.until(lambda: decision(gate)["profile"] == "second")
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_another_policy_would_have_chosen_is_told(tmp_path: Path, workers: str) -> None:
+def test_what_another_policy_would_have_chosen_is_told(tmp_path: Path) -> None:
     other = tmp_path / "other.yaml"
     other.write_text(CONFIG.format(name="other", scorer="load-aware-scorer", weight=2))
-    args = ("--sim-speed", "0", "--workers", workers)
+    args = ("--sim-speed", "0", "--workers", "2")
     with Running(tmp_path, system(tmp_path / "manifests", replicas=2), args=args) as gate:
         number = served(gate)
         told = json.loads(gate.run("explain", number, "--what-if", str(other), "-o", "json").stdout)["what_if"]
@@ -77,9 +76,8 @@ def test_what_another_policy_would_have_chosen_is_told(tmp_path: Path, workers: 
         assert missing.stderr == "headgate: --what-if nowhere.yaml: No such file or directory\n"
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_pools_that_say_nothing_pick_by_the_profile_of_the_command_line(tmp_path: Path, workers: str) -> None:
-    args = ("--sim-speed", "0", "--workers", workers, "--profile", "inference-extension-default")
+def test_pools_that_say_nothing_pick_by_the_profile_of_the_command_line(tmp_path: Path) -> None:
+    args = ("--sim-speed", "0", "--workers", "2", "--profile", "inference-extension-default")
     with Running(tmp_path, system(tmp_path / "manifests", replicas=2), args=args) as gate:
         assert decision(gate)["profile"] == "inference-extension-default"
 
