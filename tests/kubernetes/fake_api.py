@@ -40,8 +40,15 @@ kind: Config
 current-context: here
 contexts: [{{name: here, context: {{cluster: it, user: me, namespace: default}}}}]
 clusters: [{{name: it, cluster: {{server: "{url}"}}}}]
-users: [{{name: me, user: {{token: good}}}}]
+users: [{{name: me, user: {user}}}]
 """
+
+
+def kubeconfig(directory: Path, url: str, user: str = "{token: good}") -> Path:
+    """One that leads there, in `directory`."""
+    file = directory / "kubeconfig"
+    file.write_text(_KUBECONFIG.format(url=url, user=user))
+    return file
 
 
 class FakeApi:
@@ -128,12 +135,6 @@ class FakeApi:
         self._version += 1
         value = {**value, "metadata": {**value["metadata"], "resourceVersion": str(self._version)}}
         await self._stir(plural, "DELETED", value)
-
-    def kubeconfig(self, directory: Path) -> str:
-        """The path of one that leads here, in `directory`."""
-        file = directory / "kubeconfig"
-        file.write_text(_KUBECONFIG.format(url=self.url))
-        return str(file)
 
     def get(self, kind: str, name: str, namespace: str = "default") -> Object:
         plural, namespaced = KINDS[kind][2:]

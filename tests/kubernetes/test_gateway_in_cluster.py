@@ -12,22 +12,12 @@ from typing import Any
 import applied as written
 import outside
 import pytest
-from fake_api import FakeApi, pod
+from fake_api import FakeApi, kubeconfig, pod
 from running import Running
 
 from headgate.runtime.server import Answer, Request, serve
 
 _JSON = (("content-type", "application/json"),)
-_KUBECONFIG = """\
-apiVersion: v1
-kind: Config
-current-context: here
-contexts: [{{name: here, context: {{cluster: it, user: me, namespace: default}}}}]
-clusters: [{{name: it, cluster: {{server: "{url}"}}}}]
-users:
-- name: me
-  user: {{exec: {{apiVersion: client.authentication.k8s.io/v1, command: {python}, args: [{plugin}]}}}}
-"""
 _PLUGIN = """\
 import json, os
 assert json.loads(os.environ["KUBERNETES_EXEC_INFO"])["kind"] == "ExecCredential"
@@ -88,10 +78,10 @@ def town() -> Iterator[Town]:
 
 
 def _kubeconfig(directory: Path, url: str) -> Path:
-    plugin, file = directory / "plugin.py", directory / "kubeconfig"
+    plugin = directory / "plugin.py"
     plugin.write_text(_PLUGIN)
-    file.write_text(_KUBECONFIG.format(url=url, python=sys.executable, plugin=plugin))
-    return file
+    found = f"{{apiVersion: client.authentication.k8s.io/v1, command: {sys.executable}, args: [{plugin}]}}"
+    return kubeconfig(directory, url, f"{{exec: {found}}}")
 
 
 def _ask(address: str, port: int = 8080) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import applied as written
 import pytest
 from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, ProcessingResponse
-from fake_api import FakeApi, pod, until
+from fake_api import FakeApi, kubeconfig, pod, until
 from grpc import aio
 from speaking import Speaking
 
@@ -65,7 +65,14 @@ class Picker(Speaking):
 
     def __init__(self, state: Path, api: FakeApi, *args: str, verb: str = "epp") -> None:
         ports = ("--grpc-port", "0", "--grpc-health-port", "0", "--metrics-port", "0")
-        where = ("--address", "127.0.0.1", "--kubeconfig", api.kubeconfig(state), *ports, "--secure-serving=false")
+        where = (
+            "--address",
+            "127.0.0.1",
+            "--kubeconfig",
+            str(kubeconfig(state, api.url)),
+            *ports,
+            "--secure-serving=false",
+        )
         super().__init__(state, verb, *where, *args)
 
     @property

@@ -6,17 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from written import POOL
 
 PICKER = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- type: {plugin}\n"
-POOL = """\
-apiVersion: inference.networking.k8s.io/v1
-kind: InferencePool
-metadata: {name: pool}
-spec:
-  targetPorts: [{number: 8000}]
-  selector: {matchLabels: {app: none}}
-  endpointPickerRef: {name: picker, port: {number: 9002}}
-"""
 LINES = {
     "gateway": ("--picker-config", "--shadow-config"),
     "epp": ("--config-file",),

@@ -12,9 +12,8 @@ from headgate.envoy.chunks import pieces
 from headgate.envoy.fields import BaseModel, Plugin
 from headgate.envoy.gathering import Gathering
 from headgate.envoy.messages import (
-    BUFFERED,
-    BUFFERED_PARTIAL,
     FULL_DUPLEX,
+    GATHERED,
     NONE,
     Answer,
     Immediate,
@@ -104,7 +103,7 @@ class BodyTurn:
     def _head(self, message: Message) -> None:
         self._modes = message.about.modes or self._modes
         self._headers = message.headers
-        if message.end or self._modes.request not in (FULL_DUPLEX, BUFFERED, BUFFERED_PARTIAL):
+        if message.end or self._modes.request not in GATHERED:
             # Without a body there is nothing to read; who says himself where he wants to go is believed.
             self._told = True
             self.answers.append(Proceed("request_headers", override=self._rest()))

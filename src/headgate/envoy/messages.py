@@ -25,6 +25,8 @@ Phase = Literal[
 
 # ProcessingMode.BodySendMode.
 NONE, STREAMED, BUFFERED, BUFFERED_PARTIAL, FULL_DUPLEX, GRPC = range(6)
+GATHERED = (FULL_DUPLEX, BUFFERED, BUFFERED_PARTIAL)  # in which a body is here before its head goes on
+RETURNED = (FULL_DUPLEX, STREAMED, BUFFERED)  # in which all of an answer can be changed
 
 
 class Disorder(Exception):

@@ -22,8 +22,9 @@ from headgate.envoy.messages import (
     BUFFERED,
     BUFFERED_PARTIAL,
     FULL_DUPLEX,
+    GATHERED,
     NONE,
-    STREAMED,
+    RETURNED,
     About,
     Answer,
     Disorder,
@@ -61,8 +62,6 @@ from headgate.exchange.state import State
 
 _DESTINATION = hints.DESTINATION.encode()
 _COUNTED = 16 << 10  # bytes of a body from which on it counts as held
-_RETURNED = (FULL_DUPLEX, STREAMED, BUFFERED)  # modes in which all of an answer can be changed
-_GATHERED = (FULL_DUPLEX, BUFFERED, BUFFERED_PARTIAL)  # modes in which the body is here before its head goes on
 
 
 def _nobody() -> None: ...
@@ -140,7 +139,7 @@ class Turn(Struct, eq=False):
         self._begin(message.headers, message.about)
         mode = self._modes.request
         assert self._told is not None
-        if message.end or mode not in _GATHERED or self._told.known.head.switches:
+        if message.end or mode not in GATHERED or self._told.known.head.switches:
             self._answering = "request_headers"
             self._ask(b"")
         elif mode != FULL_DUPLEX:
@@ -228,7 +227,7 @@ class Turn(Struct, eq=False):
         self._asked_with = body
         model = "" if body else told_model(self._came)
         identity, now = told.id or self._plane.next_id(), monotonic()
-        returns = self._modes.response in _RETURNED
+        returns = self._modes.response in RETURNED
         self._do(self._exchange.feed(Asked(head, body, identity, told.peer, now, [], subset, model, returns)))
         if self._options.decided is not None and not self.waits:
             self._options.decided(monotonic() - now)

@@ -67,7 +67,7 @@ class Followed:
         self.sent, self.depths = sent, depths
 
     def scores(self, score: Sequence[float], least: int, most: int) -> list[float]:
-        """`score` of each depth: item N is that of one that is N more than the `least`."""
+        """`score` of each depth: item N is that of one that is N more than the `least`. It follows from the bounds."""
         known, depths, bounds = self._scored, self.depths, (least, most)
         if known is not None and known[0] == bounds and known[1] is depths:
             return known[2]
